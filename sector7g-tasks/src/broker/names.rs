@@ -1,0 +1,96 @@
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The most bytes that a job id or a queue's name may have.
+const MAX_LEN: usize = 512;
+
+/// A name that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {name:?} can't be used: it must have 1 to {MAX_LEN} bytes and no control characters")]
+pub struct InvalidName {
+    what: &'static str,
+    name: String,
+}
+
+fn check(what: &'static str, name: &str) -> Result<(), InvalidName> {
+    if name.is_empty() || name.len() > MAX_LEN || name.chars().any(char::is_control) {
+        let name = name.chars().take(80).collect();
+        return Err(InvalidName { what, name });
+    }
+    Ok(())
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $type:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $type(Arc<str>);
+
+        impl $type {
+            /// Takes `name` if it has 1 to 512 bytes and no control characters.
+            ///
+            /// # Errors
+            /// [`InvalidName`] otherwise.
+            pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidName> {
+                let name = name.as_ref();
+                check($what, name)?;
+                Ok(Self(name.into()))
+            }
+
+            /// The name itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = InvalidName;
+
+            fn try_from(name: String) -> Result<Self, InvalidName> {
+                Self::new(name)
+            }
+        }
+
+        impl Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+name_type! {
+    /// A job's id: any text of 1 to 512 bytes; clones share it.
+    JobId, "the job id"
+}
+
+name_type! {
+    /// A queue's name: any text of 1 to 512 bytes; clones share it.
+    QueueName, "the queue name"
+}
+
+impl JobId {
+    /// A new id of 32 hex digits, like arq's, but time-ordered (`UUIDv7`): ids of one process
+    /// sort in the order in which they were made, so jobs of one millisecond stay first in, first out.
+    pub fn generate() -> Self {
+        let mut buffer = [0; uuid::fmt::Simple::LENGTH];
+        let text = uuid::Uuid::now_v7().simple().encode_lower(&mut buffer);
+        Self((&*text).into())
+    }
+}
