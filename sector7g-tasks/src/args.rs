@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use serde::de::{self, DeserializeOwned, DeserializeSeed, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserializer, Serialize, Serializer};
 
 use crate::job::UntypedArgs;
 
@@ -207,7 +207,7 @@ struct Slots<'a, T> {
 macro_rules! arg_lists {
     ($(($len:literal: $($T:ident $value:ident $index:tt),*))*) => {$(
         impl<$($T: Serialize + Send + Sync + 'static),*> JobArgs for ($($T,)*) {
-            fn positional<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            fn positional<Out: Serializer>(&self, serializer: Out) -> Result<Out::Ok, Out::Error> {
                 let seq = serializer.serialize_seq(Some($len))?;
                 $(let mut seq = seq; seq.serialize_element(&self.$index)?;)*
                 seq.end()
@@ -221,7 +221,7 @@ macro_rules! arg_lists {
                 f.write_str("a sequence of arguments")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            fn visit_seq<In: SeqAccess<'de>>(self, mut seq: In) -> Result<Self::Value, In::Error> {
                 let mut count = 0;
                 $(
                     self.at.set($index);
@@ -241,7 +241,7 @@ macro_rules! arg_lists {
         impl<'de, $($T: DeserializeOwned),*> DeserializeSeed<'de> for Slots<'_, ($($T,)*)> {
             type Value = (($(Option<$T>,)*), usize);
 
-            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+            fn deserialize<In: Deserializer<'de>>(self, deserializer: In) -> Result<Self::Value, In::Error> {
                 deserializer.deserialize_seq(self)
             }
         }

@@ -84,14 +84,16 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// Returns at once when one is due already. It may return too early, never too late: a
     /// deferred job, a given-back one and one whose lease has run out end the wait at their due
-    /// time. One enqueued job wakes one of the waiting workers.
+    /// time. One enqueued job wakes one of the waiting workers. Where another program's producers
+    /// wake nobody (arq's on a server without keyspace notifications), the broker looks every
+    /// `poll_delay`.
     ///
     /// # Errors
     /// `Unavailable` when waiting is not possible; the caller should back off.
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
-    async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<(), BrokerError>;
+    async fn wait(&self, queues: &[QueueName], poll_delay: Duration, timeout: Duration) -> Result<(), BrokerError>;
 
     /// Asks that a job be aborted; false when no such job is waiting or running.
     ///

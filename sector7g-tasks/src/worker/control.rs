@@ -1,0 +1,96 @@
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+
+use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
+
+use crate::task::TaskDef;
+
+/// Why a running job is to end before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Cancel {
+    /// Someone asked for it.
+    Abort = 1,
+    /// Another may hold it now.
+    LeaseLost = 2,
+    /// The worker stops and the job's grace is over.
+    Stop = 3,
+    /// Its time is over.
+    Timeout = 4,
+}
+
+/// What may be done to a job while it runs, from the loop, the heartbeat's thread and the watchdog.
+///
+/// All of it is atomic: it is on the path of every job.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    cancel: AtomicU8,
+    /// Wakes the future that runs the task.
+    runner: AtomicWaker,
+    /// Wakes those who wait in `Context::cancelled`.
+    waiters: Notify,
+    /// The watchdog's tick at which the present poll of the task began; 0 between polls.
+    polled_since: AtomicU32,
+    /// Whether the task's code sits on a thread of the blocking pool.
+    pub(crate) on_blocking_pool: AtomicBool,
+    /// What the job turned out to be, for the watchdog.
+    pub(crate) task: OnceLock<&'static TaskDef>,
+    /// Whether the watchdog has named it.
+    pub(crate) reported: AtomicBool,
+}
+
+impl Control {
+    /// Ends the job; the first reason stands.
+    pub(crate) fn cancel(&self, why: Cancel) {
+        if self.cancel.compare_exchange(0, why as u8, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.runner.wake();
+            self.waiters.notify_waiters();
+        }
+    }
+
+    pub(crate) fn why(&self) -> Option<Cancel> {
+        match self.cancel.load(Ordering::Acquire) {
+            1 => Some(Cancel::Abort),
+            2 => Some(Cancel::LeaseLost),
+            3 => Some(Cancel::Stop),
+            4 => Some(Cancel::Timeout),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.why().is_some()
+    }
+
+    pub(crate) async fn cancelled(&self) {
+        let notified = self.waiters.notified();
+        tokio::pin!(notified);
+        // Enabled before the flag is read, so a cancellation in between is not missed.
+        notified.as_mut().enable();
+        if !self.is_cancelled() {
+            notified.await;
+        }
+    }
+
+    pub(crate) fn register(&self, waker: &std::task::Waker) {
+        self.runner.register(waker);
+    }
+
+    /// `tick` is never 0.
+    pub(crate) fn poll_begins(&self, tick: u32) {
+        self.polled_since.store(tick, Ordering::Relaxed);
+    }
+
+    pub(crate) fn poll_ends(&self) {
+        self.polled_since.store(0, Ordering::Relaxed);
+    }
+
+    /// The tick at which the poll under way began.
+    pub(crate) fn polled_since(&self) -> Option<u32> {
+        match self.polled_since.load(Ordering::Relaxed) {
+            0 => None,
+            tick => Some(tick),
+        }
+    }
+}
