@@ -166,7 +166,7 @@ fn check_task(def: &'static TaskDef, states: &States) -> Vec<Problem> {
         problems.push(Problem::BadName(format!("task `{}` ({})", def.name, def.source), error.to_string()));
     }
     if let Some(rule) = def.cron {
-        problems.extend(check_cron(format!("task `{}` ({})", def.name, def.source), def, rule));
+        problems.extend(check_cron(format!("task `{}` ({})", def.name, def.source), def, rule, None));
     }
     problems
 }
@@ -183,8 +183,8 @@ fn check_worker(worker: &'static WorkerSettings) -> Vec<Problem> {
     let names = worker.queues.iter().filter_map(|queue| QueueName::new(queue.name).err());
     problems.extend(names.map(|error| Problem::BadName(place.clone(), error.to_string())));
     problems.extend(worker.cron.iter().flat_map(|entry| {
-        let rule = CronRule { timezone: entry.rule.timezone.or(worker.timezone), ..entry.rule };
-        check_cron(format!("{place}, cron of task `{}`", entry.task.name), entry.task, rule)
+        let place = format!("{place}, cron of task `{}`", entry.task.name);
+        check_cron(place, entry.task, entry.rule, worker.timezone)
     }));
     problems
 }
@@ -196,15 +196,26 @@ fn place_of(worker: &WorkerSettings) -> String {
     }
 }
 
-fn check_cron(place: String, def: &'static TaskDef, rule: CronRule) -> Vec<Problem> {
+fn check_cron(place: String, def: &'static TaskDef, rule: CronRule, timezone: Option<&str>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if let Err(error) = crate::schedule::check(rule) {
+    if let Err(error) = parses(rule, timezone) {
         problems.push(Problem::BadCron(place.clone(), error));
     }
     if let Err(error) = (def.check)(&Arguments::none()) {
         problems.push(Problem::CronNeedsArguments(place, error));
     }
     problems
+}
+
+#[cfg(feature = "cron")]
+fn parses(rule: CronRule, timezone: Option<&str>) -> Result<(), String> {
+    let parsed = crate::schedule::Schedule::parse_with_default(rule.expression, rule.timezone, timezone);
+    parsed.map(drop).map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "cron"))]
+fn parses(_: CronRule, _: Option<&str>) -> Result<(), String> {
+    Err("schedules need the feature `cron` of sector7g-tasks, which is off".to_owned())
 }
 
 /// Why a runner does not start: every mistake found, each with its culprits.

@@ -60,8 +60,7 @@ impl Engine {
     }
 
     fn entry(&self, task: &'static TaskDef, rule: CronRule, until: Timestamp) -> Option<Entry> {
-        let timezone = rule.timezone.or(self.settings.timezone);
-        match Schedule::parse(rule.expression, timezone) {
+        match Schedule::parse_with_default(rule.expression, rule.timezone, self.settings.timezone) {
             Ok(schedule) => Some(Entry { task, schedule, until }),
             Err(error) => {
                 // The inventory's check refuses these before a worker starts.
