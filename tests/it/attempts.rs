@@ -57,9 +57,9 @@ async fn sleeps_long() {
 }
 
 #[task(queue = "attempts", timeout = 2)]
-async fn sleeps_short() -> &'static str {
+async fn sleeps_short() -> String {
     tokio::time::sleep(Duration::from_secs(1)).await;
-    "rested"
+    "rested".to_owned()
 }
 
 #[task(queue = "attempts")]

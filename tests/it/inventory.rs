@@ -23,8 +23,12 @@ async fn wants_state(State(_db): State<Db>) {}
 #[task(queue = "inventory", cron = "61 * * * *")]
 async fn bad_cron() {}
 
-#[task(queue = "inventory", cron = "0 * * * *")]
-async fn cron_with_argument(_reactor: u8) {}
+#[task(queue = "inventory")]
+async fn wants_argument(_reactor: u8) {}
+
+#[derive(Worker)]
+#[worker(queue = "clockwork", cron(wants_argument, "0 * * * *"))]
+struct Clockwork;
 
 type Outcome = Result<(), String>;
 
@@ -68,7 +72,7 @@ fn mistakes_are_named_with_their_places() {
     assert_says(&problem(empty().task::<one::first>().task::<second>()), &["two tasks are named `same`", "it/inventory.rs:13", "it/inventory.rs:17"]);
     assert_says(&problem(empty().task::<wants_state>()), &["`wants_state`", "inventory.rs:", "Db>, which nobody gave", ".state(..)"]);
     assert_says(&problem(empty().task::<bad_cron>()), &["`bad_cron`", "inventory.rs:", "61 * * * *"]);
-    assert_says(&problem(empty().task::<cron_with_argument>()), &["`cron_with_argument`", "argument `_reactor` of type `u8` is missing"]);
+    assert_says(&problem(empty().task::<wants_argument>().worker::<Clockwork>()), &["worker `clockwork`", "`wants_argument`", "argument `_reactor` of type `u8` is missing"]);
     assert_says(&problem(empty().task::<hidden_result>()), &["`hidden_result`", "Result under another name"]);
     let workers = empty().task::<good>().worker::<Smithers>().worker::<Burns>();
     assert_says(&problem(workers), &["queue `inventory` has two workers", "`smithers`", "`burns`", "inventory.rs:"]);

@@ -15,10 +15,10 @@ async fn minutes(ctx: &Context, count: u64) -> u32 {
 }
 
 #[task(queue = "stopping")]
-async fn tidies_up(ctx: &Context) -> &'static str {
+async fn tidies_up(ctx: &Context) -> String {
     tokio::select! {
-        () = ctx.stopping() => "stopped early", // cancel safe: only waits
-        () = std::future::pending() => "never",
+        () = ctx.stopping() => "stopped early".to_owned(), // cancel safe: only waits
+        () = std::future::pending() => "never".to_owned(),
     }
 }
 
