@@ -1,8 +1,10 @@
 //! The one binary of the integration tests: a module for each subject.
 
 mod aborts;
+mod around;
 mod attempts;
 mod binding;
+mod clients;
 mod crashes;
 mod inventory;
 mod schedules;
