@@ -9,3 +9,4 @@ mod crashes;
 mod inventory;
 mod schedules;
 mod stopping;
+mod tidy;

@@ -19,6 +19,7 @@ pub use self::names::{InvalidName, JobId, QueueName};
 use crate::clock::{Clock, Timestamp};
 use crate::error::BoxError;
 use crate::job::Failure;
+pub use crate::job::Due;
 
 /// The most bytes that the payloads or results of one call should have together: 4 MiB. One that
 /// is larger by itself goes alone.
@@ -240,17 +241,6 @@ pub struct NewJob {
     pub expires_in: Option<Duration>,
     /// Whether a stored result of the same id is dropped instead of keeping the id taken.
     pub replace_finished: bool,
-}
-
-/// When a job may run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// As soon as a worker is free.
-    Now,
-    /// After a delay, counted by the broker.
-    In(Duration),
-    /// At a moment; one in the past is now.
-    At(Timestamp),
 }
 
 /// What became of a [`NewJob`].
