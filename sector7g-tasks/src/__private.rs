@@ -59,6 +59,7 @@ pub fn type_of<T: 'static>() -> (TypeId, &'static str) {
 }
 
 /// What a hook may return: nothing, or a result.
+#[diagnostic::on_unimplemented(message = "a hook returns nothing, or a `Result<(), E>` with any error type")]
 pub trait HookResult {
     /// As a result.
     fn into_result(self) -> Result<(), TaskError>;

@@ -7,6 +7,7 @@ mod binding;
 mod clients;
 mod crashes;
 mod inventory;
+mod outages;
 mod schedules;
 mod stopping;
 mod tidy;

@@ -26,9 +26,13 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, root: &TokenStream
     let function = errors.keep(syn::parse2::<Function>(item.clone()));
     let task = function.and_then(|function| Task::new(options, function, &mut errors));
     let comes_back = task.as_ref().is_none_or(|task| task.mode != Mode::Elsewhere);
+    let allowed = task
+        .as_ref()
+        .is_some_and(|task| task.sound && matches!(task.mode, Mode::Direct | Mode::Blocking))
+        .then(|| quote!(#[allow(clippy::needless_pass_by_value, reason = "a job's arguments are the task's own")]));
     let function = comes_back.then(|| args::without_arg_attributes(item));
     let job_side = task.map(|task| emit::job_side(&task, root));
-    quote!(#function #job_side #errors)
+    quote!(#allowed #function #job_side #errors)
 }
 
 /// A function whose body is never looked at.

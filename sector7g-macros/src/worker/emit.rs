@@ -12,7 +12,9 @@ use crate::duration;
 use crate::value::Count;
 
 pub(super) fn settings(worker: &Worker, root: &TokenStream) -> TokenStream {
-    let Worker { ident, name, options } = worker;
+    let Worker { ident, name, is_unit, options } = worker;
+    // A worker type is never made; to the compiler that would be dead code.
+    let made = is_unit.then(|| quote!(const _: #ident = #ident;));
     let lists = lists(options);
     let setters = [plain(options), spans(&options.slots), hooks(&options.slots)];
     let source = quote_spanned! {ident.span()=>
@@ -21,6 +23,7 @@ pub(super) fn settings(worker: &Worker, root: &TokenStream) -> TokenStream {
     quote! {
         const _: () = {
             use #root::__private as __s7g;
+            #made
             #lists
             static __S7G_WORKER: __s7g::WorkerSettings =
                 __s7g::WorkerSettings::new(#name, &__S7G_QUEUES).source(#source) #(#setters)*;
@@ -42,7 +45,12 @@ fn lists(options: &Options) -> TokenStream {
     });
     let jobs = options.cron.len();
     let entries = options.cron.iter().map(entry);
-    let cron = (jobs > 0).then(|| quote!(static __S7G_CRON: [__s7g::CronEntry; #jobs] = [#(#entries),*];));
+    let cron = (jobs > 0).then(|| {
+        quote! {
+            #[allow(unused_qualifications, reason = "the trait's name is the macro's, whatever is in scope")]
+            static __S7G_CRON: [__s7g::CronEntry; #jobs] = [#(#entries),*];
+        }
+    });
     quote!(static __S7G_QUEUES: [__s7g::QueueShare; #count] = [#(#shares),*]; #cron)
 }
 

@@ -7,7 +7,7 @@ mod tests;
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Data, DeriveInput, Ident};
+use syn::{Data, DeriveInput, Fields, Ident};
 
 use self::options::Options;
 use crate::attr::Errors;
@@ -18,7 +18,8 @@ pub(crate) fn expand(item: TokenStream, root: &TokenStream) -> TokenStream {
     let item = errors.keep(syn::parse2::<DeriveInput>(item));
     let settings = item.filter(|item| check(item, &mut errors)).map(|item| {
         let options = Options::read(&item.attrs, &mut errors);
-        emit::settings(&Worker { name: name(&options, &item.ident), ident: item.ident, options }, root)
+        let is_unit = matches!(&item.data, Data::Struct(data) if matches!(data.fields, Fields::Unit));
+        emit::settings(&Worker { name: name(&options, &item.ident), ident: item.ident, is_unit, options }, root)
     });
     quote!(#settings #errors)
 }
@@ -27,6 +28,8 @@ pub(crate) fn expand(item: TokenStream, root: &TokenStream) -> TokenStream {
 struct Worker {
     ident: Ident,
     name: String,
+    /// Whether its name is a value, too.
+    is_unit: bool,
     options: Options,
 }
 

@@ -204,7 +204,7 @@ impl Harness {
             let Some(payload) = &job.payload else { continue };
             let (_, envelope) = Codec::decode_job(payload).map_err(|error| BrokerError::Refused(error.to_string()))?;
             if envelope.task == T::DEF.name {
-                let args = T::Args::bind(&envelope.arguments, T::DEF.params, T::Args::no_defaults());
+                let args = T::Args::bind(&envelope.arguments, T::DEF.params, <T::Args as ArgList>::Defaults::default());
                 let args = args.map_err(|error| BrokerError::Refused(format!("job {}: {error}", job.id)))?;
                 found.push(Enqueued { id: job.id, due_at: job.due_at, args });
             }

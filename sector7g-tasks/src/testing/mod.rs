@@ -1,6 +1,6 @@
 //! For tests of tasks, of programs that enqueue, and of brokers.
 
-mod chaos;
+pub mod chaos;
 pub mod conformance;
 mod context;
 mod harness;
