@@ -537,7 +537,12 @@ impl Fetch {
             .zip(jobs)
             .map(|(key, job)| Taken { key, queue, job, control: Arc::new(Control::default()) })
             .collect();
-        let held = |taken: &Taken| Held { queue, lease: taken.job.lease.clone(), control: Arc::clone(&taken.control) };
+        let held = |taken: &Taken| Held {
+            queue,
+            lease: taken.job.lease.clone(),
+            control: Arc::clone(&taken.control),
+            claimed_before: taken.job.delivery > 1,
+        };
         self.engine.running.add(taken.iter().map(|taken| (taken.key, held(taken))));
         for taken in taken {
             let (key, engine) = (taken.key, Arc::clone(&self.engine));

@@ -36,6 +36,8 @@ pub(crate) struct Held {
     pub(crate) queue: usize,
     pub(crate) lease: Lease,
     pub(crate) control: Arc<Control>,
+    /// Whether it was claimed before, perhaps by this very worker.
+    pub(crate) claimed_before: bool,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,11 @@ impl Running {
         let mut jobs = self.jobs();
         let was_idle = jobs.held.is_empty();
         for (key, held) in batch {
+            if held.claimed_before {
+                // An earlier run of it here has lost its lease, and has not been told yet.
+                let earlier = jobs.held.values().filter(|other| other.lease.id == held.lease.id);
+                earlier.for_each(|other| other.control.cancel(Cancel::LeaseLost));
+            }
             if jobs.aborts.contains(&held.lease.id) {
                 held.control.cancel(Cancel::Abort);
             }
