@@ -1,0 +1,4 @@
+//! For tests: of a broker, and of what has to stand a broker's faults.
+
+pub mod chaos;
+pub mod conformance;
