@@ -1,3 +1,5 @@
+//! Nothing to build: cargo wants a script where `links` is set.
+
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs"); // `links` wants a build script; this one has nothing to do
+    println!("cargo::rerun-if-changed=build.rs");
 }

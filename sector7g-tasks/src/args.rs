@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use serde::de::{self, DeserializeOwned, DeserializeSeed, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserializer, Serialize, Serializer};
 
 use crate::job::UntypedArgs;
 
@@ -42,6 +42,10 @@ pub trait ArgList: JobArgs + Sized {
 
     #[doc(hidden)]
     fn bind(arguments: &Arguments, params: &[Param], defaults: Self::Defaults) -> Result<Self, BindError>;
+
+    /// No defaults at all.
+    #[doc(hidden)]
+    fn no_defaults() -> Self::Defaults;
 }
 
 /// A parameter that travels.
@@ -207,7 +211,7 @@ struct Slots<'a, T> {
 macro_rules! arg_lists {
     ($(($len:literal: $($T:ident $value:ident $index:tt),*))*) => {$(
         impl<$($T: Serialize + Send + Sync + 'static),*> JobArgs for ($($T,)*) {
-            fn positional<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            fn positional<Out: Serializer>(&self, serializer: Out) -> Result<Out::Ok, Out::Error> {
                 let seq = serializer.serialize_seq(Some($len))?;
                 $(let mut seq = seq; seq.serialize_element(&self.$index)?;)*
                 seq.end()
@@ -221,7 +225,7 @@ macro_rules! arg_lists {
                 f.write_str("a sequence of arguments")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            fn visit_seq<In: SeqAccess<'de>>(self, mut seq: In) -> Result<Self::Value, In::Error> {
                 let mut count = 0;
                 $(
                     self.at.set($index);
@@ -241,13 +245,18 @@ macro_rules! arg_lists {
         impl<'de, $($T: DeserializeOwned),*> DeserializeSeed<'de> for Slots<'_, ($($T,)*)> {
             type Value = (($(Option<$T>,)*), usize);
 
-            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+            fn deserialize<In: Deserializer<'de>>(self, deserializer: In) -> Result<Self::Value, In::Error> {
                 deserializer.deserialize_seq(self)
             }
         }
 
         impl<$($T: Serialize + DeserializeOwned + Send + Sync + 'static),*> ArgList for ($($T,)*) {
             type Defaults = ($(Option<fn() -> $T>,)*);
+
+            #[allow(clippy::unused_unit, reason = "the empty list has none")]
+            fn no_defaults() -> Self::Defaults {
+                ($(None::<fn() -> $T>,)*)
+            }
 
             #[allow(unused_variables, unused_mut, clippy::unused_unit, reason = "the empty list uses nothing")]
             fn bind(arguments: &Arguments, params: &[Param], defaults: Self::Defaults) -> Result<Self, BindError> {

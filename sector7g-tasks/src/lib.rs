@@ -1,0 +1,43 @@
+//! Background tasks for async Rust: annotate a function, enqueue typed jobs, run workers.
+//!
+#![doc = include_str!("docs/overview.md")]
+
+pub mod args;
+pub mod broker;
+pub mod client;
+pub mod clock;
+pub mod codec;
+pub mod context;
+pub mod error;
+pub mod inventory;
+pub mod job;
+pub mod middleware;
+pub mod retry;
+pub mod runner;
+#[cfg(feature = "cron")]
+pub mod schedule;
+pub mod task;
+pub mod worker;
+
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+#[doc(hidden)]
+pub mod __private;
+pub mod prelude;
+
+pub use sector7g_macros::{Worker, task};
+
+/// Names crates whose tasks and workers this program runs, so that the compiler links them.
+///
+/// A dependency that no code names is left out with all its tasks, and no warning says so.
+///
+/// ```ignore
+/// sector7g_tasks::include_tasks!(reactor_tasks, canteen_tasks);
+/// ```
+#[macro_export]
+macro_rules! include_tasks {
+    ($($krate:ident),+ $(,)?) => { $(use $krate as _;)+ };
+}

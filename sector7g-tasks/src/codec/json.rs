@@ -5,12 +5,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Arguments, CodecError, Encoded, Envelope, Extra, Repr, ResultRecord, StoredResult};
+use super::{Arguments, CodecError, Encoded, Envelope, Extra, JobRef, Repr, ResultRecord, StoredResult};
 use crate::args::{JobArgs, Param};
 use crate::clock::Timestamp;
 use crate::job::{Failure, FailureKind};
 
 #[derive(Serialize)]
+#[serde(bound = "")]
 struct JobOut<'a, A: JobArgs> {
     t: Option<u32>,
     f: &'a str,
@@ -123,23 +124,20 @@ pub(super) fn decode_job(payload: &Bytes) -> Result<Envelope<'_>, CodecError> {
 }
 
 pub(super) fn encode_result(record: &ResultRecord<'_>) -> Result<Bytes, CodecError> {
-    let (task, enqueued_at) = match record.envelope {
-        Some(envelope) => (&*envelope.task, envelope.enqueued_at),
-        None => ("<unknown>", Timestamp::default()),
-    };
     let nothing = Arguments::none();
-    let arguments = record.envelope.map_or(&nothing, |envelope| &envelope.arguments);
-    let (positional, named) = raw_parts(arguments)?;
+    let unread = JobRef { task: "<unknown>", enqueued_at: Timestamp::default(), arguments: &nothing };
+    let job = record.job.unwrap_or(unread);
+    let (positional, named) = raw_parts(job.arguments)?;
     let (s, r, s7) = match record.value {
         Ok(value) => (true, ValueOut::Success(&value.text), None),
         Err(failure) => (false, ValueOut::Failure(&failure.message), Some(FailureOut { failure })),
     };
     let out = ResultOut {
         t: record.attempt,
-        f: task,
+        f: job.task,
         a: positional,
         k: named,
-        et: enqueued_at,
+        et: job.enqueued_at,
         s,
         r,
         st: record.started_at,

@@ -92,10 +92,19 @@ enum Repr {
     Json { payload: Bytes, positional: Range<usize>, named: Range<usize> },
 }
 
+/// What a result repeats of its job.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JobRef<'a> {
+    pub(crate) task: &'a str,
+    pub(crate) enqueued_at: Timestamp,
+    pub(crate) arguments: &'a Arguments,
+}
+
 /// A stored result, as written.
 #[derive(Clone, Debug)]
 pub(crate) struct ResultRecord<'a> {
-    pub(crate) envelope: Option<&'a Envelope<'a>>,
+    /// `None` when the job could not be read.
+    pub(crate) job: Option<JobRef<'a>>,
     pub(crate) attempt: u32,
     pub(crate) value: Result<&'a Encoded, &'a Failure>,
     pub(crate) started_at: Timestamp,

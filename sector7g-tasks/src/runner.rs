@@ -1,0 +1,348 @@
+//! Starts the workers of the inventory, and owns their signals.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{Broker, MemoryBroker, QueueName};
+use crate::client::Client;
+use crate::context::{States, WorkerContext, WorkerShared};
+use crate::error::{BoxError, TaskError};
+use crate::inventory::{Inventory, InventoryError, PlannedWorker};
+use crate::middleware::Middleware;
+use crate::task::TaskDef;
+use crate::worker::{Engine, Pulse, Stop, WorkerError, WorkerReport};
+
+/// Runs workers: all of the inventory, or the named ones.
+///
+/// Without a [`broker`](Self::broker), jobs live in this process and end with it.
+///
+/// ```
+/// use sector7g_tasks::prelude::*;
+///
+/// #[task(queue = "homer")]
+/// async fn nap(ctx: &Context) -> u32 {
+///     ctx.attempt()
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let runner = Runner::new();
+/// runner.client().enqueue(nap::job()).await?;
+/// let report = runner.burst(true).run().await?; // burst: until the queues are empty
+/// assert_eq!(report.done(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a runner does nothing until `run`"]
+pub struct Runner {
+    broker: Arc<dyn Broker>,
+    inventory: Inventory,
+    states: Arc<States>,
+    only: Vec<String>,
+    layers: Vec<Arc<dyn Middleware>>,
+    burst: bool,
+    signals: bool,
+    stop: CancellationToken,
+}
+
+/// Why a runner did not start, or ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunnerError {
+    /// Mistakes in tasks and workers, all of them.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+    /// A worker of a name that the inventory does not hold.
+    #[error("there is no worker `{name}`; known: {}", known.join(", "))]
+    UnknownWorker {
+        /// The name asked for.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// A worker's `on_startup` failed.
+    #[error("on_startup of worker `{worker}` failed: {error}")]
+    Startup {
+        /// The worker.
+        worker: String,
+        /// What its hook returned.
+        error: TaskError,
+    },
+    /// The system refused a thread or a signal handler, or a worker ended abnormally.
+    #[error("the workers can't run")]
+    System(#[source] BoxError),
+}
+
+/// What the workers have done, by name.
+#[derive(Clone, Debug, Default)]
+pub struct RunReport {
+    /// One report for each worker.
+    pub workers: Vec<WorkerReport>,
+}
+
+impl RunReport {
+    /// Jobs that ended well, of all workers.
+    pub fn done(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.done).sum()
+    }
+
+    /// Jobs that failed for good, of all workers.
+    pub fn failed(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.failed).sum()
+    }
+
+    /// Attempts that were to be repeated, of all workers.
+    pub fn retried(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.retried).sum()
+    }
+}
+
+impl Runner {
+    /// A runner of all linked tasks and workers, on an embedded broker.
+    pub fn new() -> Self {
+        Self {
+            broker: Arc::new(MemoryBroker::new()),
+            inventory: Inventory::linked(),
+            states: Arc::default(),
+            only: Vec::new(),
+            layers: Vec::new(),
+            burst: false,
+            signals: true,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Takes jobs from `broker`.
+    pub fn broker(mut self, broker: Arc<dyn Broker>) -> Self {
+        self.broker = broker;
+        self
+    }
+
+    /// Gives tasks their `State<T>`. A second value of one type replaces the first.
+    pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        // Shared with workers only once they run, and then this runner is consumed.
+        if let Some(states) = Arc::get_mut(&mut self.states) {
+            states.insert(value);
+        }
+        self
+    }
+
+    /// Takes tasks and workers from `inventory` in place of all that is linked.
+    pub fn inventory(mut self, inventory: Inventory) -> Self {
+        self.inventory = inventory;
+        self
+    }
+
+    /// Runs only the workers of these names; `-` and `_` are the same. None: all.
+    pub fn only<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.only = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Adds code around every run. The first layer added sees the job first.
+    pub fn middleware(mut self, layer: impl Middleware) -> Self {
+        self.layers.push(Arc::new(layer));
+        self
+    }
+
+    /// Stops each worker once its queues are empty, deferred jobs included. Mirrors: arq, `burst`.
+    pub fn burst(mut self, burst: bool) -> Self {
+        self.burst = burst;
+        self
+    }
+
+    /// Whether SIGTERM and SIGINT stop the workers (default: yes). A second one cuts running jobs
+    /// short. Mirrors: arq, `handle_signals`.
+    pub fn handle_signals(mut self, handle: bool) -> Self {
+        self.signals = handle;
+        self
+    }
+
+    /// Stops the workers gracefully when `token` is cancelled, for programs that have their own shutdown.
+    pub fn stop_on(mut self, token: CancellationToken) -> Self {
+        self.stop = token;
+        self
+    }
+
+    /// A client of the same broker.
+    pub fn client(&self) -> Client {
+        Client::new(Arc::clone(&self.broker))
+    }
+
+    /// The tasks and workers that it would run.
+    pub fn inventory_ref(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// Looks for every mistake in tasks, workers and states, without running anything.
+    ///
+    /// # Errors
+    /// [`RunnerError::Inventory`] with all of them, or [`RunnerError::UnknownWorker`].
+    pub fn check(&self) -> Result<(), RunnerError> {
+        self.inventory.check(&self.states)?;
+        self.plan().map(drop)
+    }
+
+    fn plan(&self) -> Result<Vec<PlannedWorker>, RunnerError> {
+        let plan = self.inventory.plan();
+        let same = |a: &str, b: &str| a.replace('_', "-") == b.replace('_', "-");
+        for name in &self.only {
+            if !plan.iter().any(|worker| same(&worker.name, name)) {
+                let known = plan.iter().map(|worker| worker.name.clone()).collect();
+                return Err(RunnerError::UnknownWorker { name: name.clone(), known });
+            }
+        }
+        let wanted = |worker: &PlannedWorker| self.only.is_empty() || self.only.iter().any(|name| same(&worker.name, name));
+        Ok(plan.into_iter().filter(wanted).collect())
+    }
+
+    /// Runs the workers until they are told to stop, or in burst mode until their queues are empty.
+    ///
+    /// A stop is graceful: no new claims, `job_completion_wait` for what runs, and what is left
+    /// goes back to its queue, due at once and its attempt uncounted.
+    ///
+    /// # Errors
+    /// [`RunnerError`], before any job is claimed, or when a worker's `on_startup` fails.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped, the workers end as if killed, and their jobs start again when
+    /// their leases have run out. Cancel the token given to [`stop_on`](Self::stop_on) instead.
+    pub async fn run(self) -> Result<RunReport, RunnerError> {
+        self.check()?;
+        let stop = Stop { graceful: self.stop.child_token(), ..Stop::default() };
+        let engines = self.engines(self.plan()?)?;
+        self.announce(&engines);
+        let mut signals = JoinSet::new();
+        if self.signals {
+            let (stop, mut heard) = (stop.clone(), Signals::new().map_err(|error| RunnerError::System(error.into()))?);
+            signals.spawn(async move { heard.obey(&stop).await });
+        }
+        let pulse = Pulse::start(engines.clone()).map_err(RunnerError::System)?;
+        let report = work(engines, stop).await;
+        pulse.end().await;
+        signals.shutdown().await;
+        report
+    }
+
+    fn engines(&self, plan: Vec<PlannedWorker>) -> Result<Vec<Arc<Engine>>, RunnerError> {
+        let tasks: Arc<HashMap<&'static str, &'static TaskDef>> = Arc::new(self.inventory.by_name().into_iter().collect());
+        let queues = plan.iter().flat_map(|worker| &worker.queues).map(|queue| QueueName::new(queue.name));
+        let queues = queues.collect::<Result<Arc<[_]>, _>>().map_err(|error| RunnerError::System(error.into()))?;
+        plan.into_iter().map(|worker| self.engine(worker, &tasks, &queues)).collect()
+    }
+
+    fn engine(&self, worker: PlannedWorker, tasks: &Arc<HashMap<&'static str, &'static TaskDef>>, all: &Arc<[QueueName]>) -> Result<Arc<Engine>, RunnerError> {
+        let queues = worker.queues.iter().map(|queue| QueueName::new(queue.name));
+        let queues = queues.collect::<Result<Vec<_>, _>>().map_err(|error| RunnerError::System(error.into()))?;
+        let shared = WorkerShared {
+            name: worker.name,
+            queues,
+            client: self.client(),
+            states: Arc::clone(&self.states),
+            clock: self.broker.clock().clone(),
+            stopping: CancellationToken::new(),
+            max_result_size: worker.settings.max_result_size,
+        };
+        Ok(Arc::new(Engine {
+            settings: worker.settings,
+            shares: worker.queues,
+            broker: Arc::clone(&self.broker),
+            tasks: Arc::clone(tasks),
+            context: WorkerContext(Arc::new(shared)),
+            layers: self.layers.clone().into(),
+            running: Default::default(),
+            instance: rand::random(),
+            burst: self.burst.then(|| Arc::clone(all)),
+            cut: CancellationToken::new(),
+        }))
+    }
+
+    fn announce(&self, engines: &[Arc<Engine>]) {
+        let names = |names: Vec<&str>| names.join(", ");
+        let tasks: Vec<&str> = self.inventory.tasks().map(|def| def.name).collect();
+        tracing::info!("Starting {} workers: {}", engines.len(), names(engines.iter().map(|engine| engine.name()).collect()));
+        tracing::info!("{} tasks: {}", tasks.len(), names(tasks.clone()));
+        let crons: Vec<&str> = self.inventory.tasks().filter(|def| def.cron.is_some()).map(|def| def.name).collect();
+        if !crons.is_empty() {
+            tracing::info!("{} schedules: {}", crons.len(), names(crons));
+        }
+        tracing::info!("broker: {}", self.broker.location());
+    }
+}
+
+impl Default for Runner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner").field("broker", &self.broker.location()).field("only", &self.only).finish_non_exhaustive()
+    }
+}
+
+async fn work(engines: Vec<Arc<Engine>>, stop: Stop) -> Result<RunReport, RunnerError> {
+    let mut workers: JoinSet<Result<WorkerReport, WorkerError>> = JoinSet::new();
+    for engine in engines {
+        workers.spawn(engine.work(stop.clone()));
+    }
+    let mut report = RunReport::default();
+    let mut failure = None;
+    while let Some(ended) = workers.join_next().await {
+        match ended {
+            Ok(Ok(worker)) => report.workers.push(worker),
+            Ok(Err(WorkerError::Startup { worker, error })) => failure = Some(RunnerError::Startup { worker, error }),
+            Err(error) => failure = Some(RunnerError::System(error.into())),
+        }
+        if failure.is_some() {
+            stop.graceful.cancel(); // the others end in order; the first failure is reported
+        }
+    }
+    report.workers.sort_by(|a, b| a.worker.cmp(&b.worker));
+    failure.map_or(Ok(report), Err)
+}
+
+/// The signals that stop a runner. Mirrors: arq, SIGINT and SIGTERM.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
+        })
+    }
+
+    async fn heard(&mut self) -> &'static str {
+        let interrupt: Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> = Box::pin(tokio::signal::ctrl_c());
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM", // cancel safe: signals are kept for the next call
+            _ = interrupt => "SIGINT", // cancel safe: only waits
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = interrupt.await;
+            "Ctrl-C"
+        }
+    }
+
+    async fn obey(&mut self, stop: &Stop) {
+        let signal = self.heard().await;
+        tracing::info!("shutdown on {signal}: no new jobs; a second signal cuts running ones short");
+        stop.graceful.cancel();
+        let signal = self.heard().await;
+        tracing::warn!("second signal, {signal}: running jobs go back to their queues now");
+        stop.forced.cancel();
+    }
+}

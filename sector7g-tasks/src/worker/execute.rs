@@ -1,0 +1,381 @@
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::control::{Cancel, Control};
+use super::fetch::Engine;
+use super::log;
+use super::outcome::{Rules, aborted, arguments_error, unknown_delay};
+use super::settings::{HookFuture, JobEnd, JobEndKind};
+use super::supervise::{Ending, Supervised, Timed, message_of};
+use crate::broker::{ClaimedJob, Finish, GiveBack, JobId, KeptResult, Outcome};
+use crate::clock::Timestamp;
+use crate::codec::{Codec, Envelope, JobRef, ResultRecord};
+use crate::context::{Context, JobRun};
+use crate::error::{TaskError, Verdict};
+use crate::job::{Failure, FailureKind};
+use crate::middleware::Next;
+use crate::retry::RetryPolicy;
+use crate::task::{Keep, RunFuture, RunResult, TaskDef};
+
+/// The longest that an end hook may take: a slot is held meanwhile.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// See [`Engine::hold`]. Mirrors: arq's in-progress key, which outlives a schedule's job by a minute.
+const HOLD_MARGIN: Duration = Duration::from_secs(60);
+
+/// A claimed job on its way into execution.
+pub(super) struct Taken {
+    pub(super) key: u64,
+    pub(super) queue: usize,
+    pub(super) job: ClaimedJob,
+    pub(super) control: Arc<Control>,
+}
+
+/// A job whose attempt is over.
+pub(super) struct Ended {
+    pub(super) key: u64,
+    pub(super) queue: usize,
+    /// What to tell the broker; `None` when the lease was lost.
+    pub(super) finish: Option<Finish>,
+    /// For `after_job_end`, once the broker has taken the finish.
+    pub(super) after: Option<(Context, Arc<JobEnd>)>,
+}
+
+/// Why a claimed job is not run.
+enum NotRun {
+    /// It ends here: expired, unreadable, aborted, out of tries.
+    Failed(Failure, Option<Seen>),
+    /// It may be another worker's.
+    Unknown(Duration, String),
+}
+
+/// What could be read of a job that is not run.
+struct Seen {
+    task: String,
+    codec: Codec,
+    enqueued_at: Timestamp,
+    arguments: crate::codec::Arguments,
+    def: Option<&'static TaskDef>,
+    tick: Option<Timestamp>,
+}
+
+/// Takes one claimed job to an outcome, whatever users' code does.
+///
+/// Task, hooks and middleware are guarded one by one inside, so that each failure is told as what
+/// it is. This is for what is left: an error's `Display` that panics, a drop.
+pub(super) async fn execute_guarded(engine: Arc<Engine>, taken: Taken) -> Ended {
+    let (key, queue, lease, attempt) = (taken.key, taken.queue, taken.job.lease.clone(), taken.job.attempt);
+    let clock = engine.clock().clone();
+    let panic = match AssertUnwindSafe(execute(engine, taken)).catch_unwind().await {
+        Ok(ended) => return ended,
+        Err(panic) => panic,
+    };
+    let problem = format!("panicked outside of its run: {}", message_of(&*panic));
+    tracing::error!("job {} failed, {problem}", lease.id);
+    let dead = Some(Failure::new(FailureKind::Panic, problem, attempt, clock.now()));
+    let outcome = Outcome::End { result: None, dead, hold_id: Duration::ZERO };
+    Ended { key, queue, finish: Some(Finish { lease, outcome }), after: None }
+}
+
+async fn execute(engine: Arc<Engine>, taken: Taken) -> Ended {
+    let Taken { key, queue, job, control } = taken;
+    let lease = job.lease.clone();
+    match engine.prepare(queue, job, &control) {
+        Ok((ctx, task)) => {
+            let span = tracing::info_span!("job", job_id = %lease.id, task = ctx.task(), queue = %ctx.queue(), job_try = ctx.attempt());
+            let (outcome, after) = engine.attempt(&ctx, task).instrument(span).await;
+            Ended { key, queue, finish: outcome.map(|outcome| Finish { lease, outcome }), after }
+        }
+        Err(not_run) => {
+            let outcome = engine.without_run(queue, &lease.id, not_run);
+            Ended { key, queue, finish: Some(Finish { lease, outcome }), after: None }
+        }
+    }
+}
+
+impl Engine {
+    /// Decode, look up, bind: all that comes before the task's own code.
+    fn prepare(&self, queue: usize, job: ClaimedJob, control: &Arc<Control>) -> Result<(Context, RunFuture), NotRun> {
+        let now = self.clock().now();
+        let fail = |kind, message: String| Failure::new(kind, message, job.attempt, now);
+        let Some(payload) = &job.payload else {
+            return Err(NotRun::Failed(fail(FailureKind::Expired, "job expired".to_owned()), None));
+        };
+        let (codec, envelope) = Codec::decode_job(payload).map_err(|error| {
+            let problem = crate::error::Chain(&error).to_string();
+            NotRun::Failed(fail(FailureKind::Payload, problem), None)
+        })?;
+        let seen = |def| Some(Seen::of(&envelope, codec, def));
+        if job.abort_requested {
+            return Err(NotRun::Failed(aborted(job.attempt, now), seen(None)));
+        }
+        let Some(def) = self.tasks.get(&*envelope.task).copied() else {
+            return Err(match unknown_delay(job.unknown_since, now, self.settings.unknown_task_grace) {
+                Some(delay) => NotRun::Unknown(delay, envelope.task.clone().into_owned()),
+                None => NotRun::Failed(not_found(&envelope.task, job.attempt, now), seen(None)),
+            });
+        };
+        // arq: a producer's `_job_try` is where counting starts.
+        let attempt = job.attempt.max(envelope.job_try.unwrap_or(0));
+        let max_tries = envelope.extra.max_tries.or(def.max_tries).unwrap_or(self.settings.max_tries);
+        if attempt > max_tries {
+            let problem = format!("max {max_tries} retries exceeded");
+            return Err(NotRun::Failed(fail(FailureKind::MaxTries, problem), seen(Some(def))));
+        }
+        let unfit = |error: TaskError| NotRun::Failed(Failure::of(&error, attempt, now), seen(Some(def)));
+        let run = JobRun {
+            def,
+            lease: job.lease.clone(),
+            queue,
+            attempt,
+            max_tries,
+            delivery: job.delivery,
+            due_at: job.due_at,
+            enqueued_at: envelope.enqueued_at,
+            extra: envelope.extra.clone(),
+            codec,
+            arguments: envelope.arguments.clone(),
+            control: Arc::clone(control),
+            worker: self.context.clone(),
+        };
+        let _ = control.task.set(def); // set once: this is the only attempt of this control
+        let ctx = Context(Arc::new(run));
+        let bound = catch_unwind(AssertUnwindSafe(|| (def.run)(ctx.clone())));
+        match bound {
+            Ok(Ok(task)) => Ok((ctx, task)),
+            Ok(Err(error)) => Err(unfit(arguments_error(def.name, &error))),
+            Err(panic) => {
+                let problem = format!("task `{}`: reading its arguments panicked: {}", def.name, message_of(&*panic));
+                Err(unfit(TaskError::because(Verdict::Arguments, problem)))
+            }
+        }
+    }
+
+    /// Runs one attempt and says what becomes of the job.
+    async fn attempt(&self, ctx: &Context, task: RunFuture) -> (Option<Outcome>, Option<(Context, Arc<JobEnd>)>) {
+        let run = &*ctx.0;
+        let (started, started_at) = (Instant::now(), self.clock().now());
+        log::start(run, started_at);
+        let ending = self.supervise(ctx, task).await;
+        if matches!(ending, Ending::Cancelled(Cancel::Stop)) {
+            // Given back while its thread goes on, it would run twice at once. If the thread does not
+            // return in time, the stop goes on without it and the lease runs out by itself.
+            run.control.off_pool().await;
+        }
+        let finished_at = self.clock().now();
+        self.note_stray(run);
+        let rules = self.rules(run);
+        let Some((kind, failure)) = rules.decide(&ending, finished_at, rand::random()) else {
+            self.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!("⊘ {}:{} lost its lease and was cancelled; another worker may have it", run.lease.id, run.def.name);
+            return (None, None);
+        };
+        let end = JobEnd::new(kind, failure, started.elapsed());
+        log::end(&run.lease.id, run.def.name, &end);
+        self.tally(kind);
+        let end = Arc::new(end);
+        if let Some(hook) = self.settings.on_job_end {
+            let (ctx, end) = (ctx.clone(), Arc::clone(&end));
+            // A worker that is out of time stores the outcome without the hook.
+            let _ = self.cut.run_until_cancelled(guard_hook("on_job_end", || hook(ctx, end))).await;
+        }
+        let value = match &ending {
+            Ending::Returned(Ok(value)) => Some(value),
+            _ => None,
+        };
+        let job = JobRef { task: run.def.name, enqueued_at: run.enqueued_at, arguments: &run.arguments };
+        let record = |value| ResultRecord {
+            job: Some(job),
+            attempt: run.attempt,
+            value,
+            started_at,
+            finished_at,
+            queue: ctx.queue().as_str(),
+            id: run.lease.id.as_str(),
+        };
+        let after = self.settings.after_job_end.map(|_| (ctx.clone(), Arc::clone(&end)));
+        let terms = Terms { codec: run.codec, keep: self.keep(Some(run.def), run.extra.tick), hold_id: self.hold(run.extra.tick), dead_letter: run.def.dead_letter };
+        let outcome = match (&end.failure, value) {
+            (Some(failure), _) => terms.outcome(end.kind, record(Err(failure)), Some(failure)),
+            (None, Some(value)) => terms.outcome(end.kind, record(Ok(value)), None),
+            (None, None) => Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Stop },
+        };
+        (Some(outcome), after)
+    }
+
+    async fn supervise(&self, ctx: &Context, task: RunFuture) -> Ending {
+        let control = &*ctx.0.control;
+        let timeout = ctx.0.def.timeout.unwrap_or(self.settings.job_timeout);
+        let timed = Timed::new(task, Arc::clone(&ctx.0.control), timeout);
+        if self.settings.on_job_start.is_none() && self.layers.is_empty() {
+            return Supervised::new(timed, control, &self.running).await;
+        }
+        let layered: Pin<Box<dyn Future<Output = RunResult> + Send + '_>> = Box::pin(async move {
+            if let Some(hook) = self.settings.on_job_start {
+                let started = tokio::time::timeout(HOOK_TIMEOUT, hook(ctx.clone())).await;
+                started.unwrap_or_else(|_| Err(too_long("on_job_start", HOOK_TIMEOUT)))?;
+            }
+            let limit = timeout.saturating_add(HOOK_TIMEOUT);
+            let run = Next::new(&self.layers, Box::pin(timed)).run(ctx);
+            tokio::time::timeout(limit, run).await.unwrap_or_else(|_| Err(too_long("the middleware", limit)))
+        });
+        Supervised::new(layered, control, &self.running).await
+    }
+
+    fn rules(&self, run: &JobRun) -> Rules {
+        let repeats = run.def.max_tries.is_some() || run.extra.max_tries.is_some();
+        let policy = run.def.backoff.or(repeats.then_some(RetryPolicy::DEFAULT));
+        Rules { policy, attempt: run.attempt, max_tries: run.max_tries }
+    }
+
+    /// A call on the blocking pool that its job did not wait for is watched until it returns.
+    fn note_stray(&self, run: &JobRun) {
+        if run.def.blocking && run.control.is_on_pool() {
+            self.running.add_stray(run.def.name, run.lease.id.clone(), Arc::clone(&run.control));
+        }
+    }
+
+    fn keep(&self, def: Option<&TaskDef>, tick: Option<Timestamp>) -> Keep {
+        let own = def.and_then(|def| def.keep_result);
+        // arq: results of a schedule's jobs are not kept unless asked for.
+        own.unwrap_or(if tick.is_some() { Keep::For(Duration::ZERO) } else { self.settings.keep_result })
+    }
+
+    /// For as long as a starting scheduler makes up for missed ticks, an ended one must not look
+    /// missed: twice that and a minute, for the way of its request and for clocks that differ.
+    fn hold(&self, tick: Option<Timestamp>) -> Duration {
+        tick.map_or(Duration::ZERO, |_| self.settings.misfire_window.saturating_mul(2).saturating_add(HOLD_MARGIN))
+    }
+
+    fn tally(&self, kind: JobEndKind) {
+        let tally = &self.running.tally;
+        let count: &AtomicU64 = match kind {
+            JobEndKind::Done => &tally.done,
+            JobEndKind::Failed => &tally.failed,
+            JobEndKind::Retried(_) => &tally.retried,
+            JobEndKind::GivenBack(_) => &tally.given_back,
+            JobEndKind::Aborted => &tally.aborted,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn without_run(&self, queue: usize, id: &JobId, not_run: NotRun) -> Outcome {
+        let (failure, seen) = match not_run {
+            NotRun::Unknown(delay, task) => {
+                tracing::warn!("job {id}: task `{}` is not known here; left for other workers, looked at again in {delay:?}", log::Shown(&task));
+                self.tally(JobEndKind::GivenBack(delay));
+                return Outcome::GiveBack { delay, why: GiveBack::UnknownTask };
+            }
+            NotRun::Failed(failure, seen) => (failure, seen),
+        };
+        let kind = if failure.kind == FailureKind::Aborted { JobEndKind::Aborted } else { JobEndKind::Failed };
+        let task = seen.as_ref().map_or("<unknown>", |seen| &*seen.task);
+        log::end(id, task, &JobEnd::new(kind, Some(failure.clone()), Duration::ZERO));
+        self.tally(kind);
+        let record = ResultRecord {
+            job: seen.as_ref().map(|seen| JobRef { task: &seen.task, enqueued_at: seen.enqueued_at, arguments: &seen.arguments }),
+            attempt: failure.attempt,
+            value: Err(&failure),
+            started_at: failure.at,
+            finished_at: failure.at,
+            queue: self.context.0.queues[queue].as_str(),
+            id: id.as_str(),
+        };
+        let def = seen.as_ref().and_then(|seen| seen.def);
+        let tick = seen.as_ref().and_then(|seen| seen.tick);
+        let terms = Terms {
+            codec: seen.as_ref().map_or_else(Codec::default, |seen| seen.codec),
+            keep: self.keep(def, tick),
+            hold_id: self.hold(tick),
+            // An expired job has no payload left that could be run again.
+            dead_letter: def.is_none_or(|def| def.dead_letter) && failure.kind != FailureKind::Expired,
+        };
+        terms.outcome(kind, record, Some(&failure))
+    }
+}
+
+impl Seen {
+    fn of(envelope: &Envelope<'_>, codec: Codec, def: Option<&'static TaskDef>) -> Self {
+        Self {
+            task: envelope.task.clone().into_owned(),
+            codec,
+            enqueued_at: envelope.enqueued_at,
+            arguments: envelope.arguments.clone(),
+            def,
+            tick: envelope.extra.tick,
+        }
+    }
+}
+
+/// What task and worker say about an ended job.
+struct Terms {
+    codec: Codec,
+    keep: Keep,
+    hold_id: Duration,
+    dead_letter: bool,
+}
+
+impl Terms {
+    fn outcome(&self, kind: JobEndKind, record: ResultRecord<'_>, failure: Option<&Failure>) -> Outcome {
+        let dead = match kind {
+            JobEndKind::Failed if self.dead_letter => failure.cloned(),
+            JobEndKind::Retried(delay) => {
+                let failure = failure.cloned().unwrap_or_else(|| Failure::new(FailureKind::Error, "failed", record.attempt, record.finished_at));
+                return Outcome::Retry { delay, failure };
+            }
+            JobEndKind::GivenBack(delay) => {
+                let why = if failure.is_some() { GiveBack::Snooze } else { GiveBack::Stop };
+                return Outcome::GiveBack { delay, why };
+            }
+            _ => None,
+        };
+        Outcome::End { result: self.kept(&record), dead, hold_id: self.hold_id }
+    }
+
+    fn kept(&self, record: &ResultRecord<'_>) -> Option<KeptResult> {
+        let keep = match self.keep {
+            Keep::For(Duration::ZERO) => return None,
+            Keep::For(span) => Some(span),
+            Keep::Forever => None,
+        };
+        match self.codec.encode_result(record) {
+            Ok(record) => Some(KeptResult { record, keep }),
+            Err(error) => {
+                tracing::error!("the result of job {} can't be stored: {}", record.id, crate::error::Chain(&error));
+                None
+            }
+        }
+    }
+}
+
+/// arq's own words, and what to do in the causes.
+fn not_found(task: &str, attempt: u32, now: Timestamp) -> Failure {
+    let mut failure = Failure::new(FailureKind::UnknownTask, format!("function '{}' not found", log::Shown(task)), attempt, now);
+    let advice = "no worker of this queue knew it; a worker knows the tasks of the crates that its code names: `use that_crate as _;`";
+    failure.causes.push(advice.to_owned());
+    failure
+}
+
+fn too_long(what: &str, limit: Duration) -> TaskError {
+    TaskError::because(Verdict::Timeout, format!("{what} ran longer than {limit:?}"))
+}
+
+/// Awaits a hook: whatever it does, the job's outcome stands.
+pub(super) async fn guard_hook(name: &'static str, hook: impl FnOnce() -> HookFuture) {
+    // Called inside, so that a hook which panics before it returns its future is caught as well.
+    let guarded = AssertUnwindSafe(async { hook().await }).catch_unwind();
+    match tokio::time::timeout(HOOK_TIMEOUT, guarded).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(error))) => tracing::error!("hook {name} failed: {error}"),
+        Ok(Err(panic)) => tracing::error!("hook {name} panicked: {}", message_of(&*panic)),
+        Err(_) => tracing::error!("hook {name} was dropped: it ran longer than {HOOK_TIMEOUT:?}"),
+    }
+}

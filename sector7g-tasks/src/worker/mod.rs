@@ -1,0 +1,22 @@
+//! The engine: one loop a worker, which claims, runs and finishes jobs.
+
+pub(crate) mod control;
+mod execute;
+mod fetch;
+mod log;
+mod outcome;
+mod pulse;
+mod running;
+mod settings;
+mod supervise;
+#[cfg(feature = "cron")]
+mod ticker;
+
+pub use self::fetch::WorkerReport;
+pub use self::settings::{
+    CronEntry, EndHook, HookFuture, JobEnd, JobEndKind, JobHook, Order, QueueShare, StartHook, Worker, WorkerSettings,
+};
+
+pub(crate) use self::fetch::{Engine, Stop, WorkerError};
+pub(crate) use self::pulse::Pulse;
+pub(crate) use self::supervise::run_blocking;

@@ -1,0 +1,148 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::control::{Cancel, Control};
+use crate::broker::{JobId, Lease};
+use crate::clock::Timestamp;
+
+/// What a worker holds leases for: written by its loop, read by its heartbeat and the watchdog.
+///
+/// The loop takes the lock once for a batch of claims and once for a batch of finishes.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    jobs: Mutex<Jobs>,
+    busy: Notify,
+    /// Calls on the blocking pool that outlived their job.
+    strays: Mutex<Vec<Stray>>,
+    /// Counts the watchdog's rounds; a poll notes it when it begins.
+    pub(crate) tick: AtomicU32,
+    pub(crate) tally: Tally,
+}
+
+#[derive(Debug, Default)]
+struct Jobs {
+    held: HashMap<u64, Held>,
+    /// The abort requests that stood when last asked: one may be for a job that was claimed before
+    /// the request and is added after it.
+    aborts: Vec<JobId>,
+}
+
+/// A claimed job.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) queue: usize,
+    pub(crate) lease: Lease,
+    pub(crate) control: Arc<Control>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Stray {
+    pub(crate) task: &'static str,
+    pub(crate) id: JobId,
+    pub(crate) control: Arc<Control>,
+    pub(crate) since: u32,
+}
+
+/// A worker's counters since its start.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) done: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) retried: AtomicU64,
+    pub(crate) given_back: AtomicU64,
+    pub(crate) aborted: AtomicU64,
+    pub(crate) lease_lost: AtomicU64,
+    /// When the broker last answered a claim or a wait, ms since the epoch.
+    pub(crate) alive_at: AtomicU64,
+}
+
+impl Tally {
+    pub(crate) fn mark_alive(&self, now: Timestamp) {
+        self.alive_at.store(u64::try_from(now.as_millis()).unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
+impl Running {
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        // No code panics while it holds the lock, and the map stays whole if one ever does.
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add(&self, batch: impl IntoIterator<Item = (u64, Held)>) {
+        let mut jobs = self.jobs();
+        let was_idle = jobs.held.is_empty();
+        for (key, held) in batch {
+            if jobs.aborts.contains(&held.lease.id) {
+                held.control.cancel(Cancel::Abort);
+            }
+            jobs.held.insert(key, held);
+        }
+        if was_idle && !jobs.held.is_empty() {
+            self.busy.notify_one();
+        }
+    }
+
+    /// Waits until something runs.
+    pub(crate) async fn busy(&self) {
+        while self.len() == 0 {
+            self.busy.notified().await; // a permit is kept for who comes late
+        }
+    }
+
+    pub(crate) fn remove(&self, batch: impl IntoIterator<Item = u64>) {
+        let mut jobs = self.jobs();
+        for key in batch {
+            if let Some(held) = jobs.held.remove(&key)
+                && !jobs.aborts.is_empty()
+            {
+                // The request was for this job, not for a later one of the same id.
+                jobs.aborts.retain(|id| *id != held.lease.id);
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.jobs().held.len()
+    }
+
+    pub(crate) fn leases(&self, queue: usize) -> Vec<Lease> {
+        self.jobs().held.values().filter(|held| held.queue == queue).map(|held| held.lease.clone()).collect()
+    }
+
+    /// Cancels the jobs of these leases.
+    pub(crate) fn cancel(&self, leases: &[Lease], why: Cancel) {
+        if !leases.is_empty() {
+            self.for_each(|held| if leases.contains(&held.lease) { held.control.cancel(why) });
+        }
+    }
+
+    /// Cancels the jobs that someone wants aborted, also those that are added later.
+    pub(crate) fn abort(&self, ids: Vec<JobId>) {
+        let mut jobs = self.jobs();
+        jobs.held.values().filter(|held| ids.contains(&held.lease.id)).for_each(|held| held.control.cancel(Cancel::Abort));
+        jobs.aborts = ids;
+    }
+
+    pub(crate) fn cancel_all(&self, why: Cancel) {
+        self.for_each(|held| held.control.cancel(why));
+    }
+
+    pub(crate) fn for_each(&self, visit: impl FnMut(&Held)) {
+        self.jobs().held.values().for_each(visit);
+    }
+
+    pub(crate) fn add_stray(&self, task: &'static str, id: JobId, control: Arc<Control>) {
+        let since = self.tick.load(Ordering::Relaxed);
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner).push(Stray { task, id, control, since });
+    }
+
+    /// Visits the calls that are still at work and forgets those that are not.
+    pub(crate) fn strays(&self, mut visit: impl FnMut(&Stray)) {
+        let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
+        strays.retain(|stray| stray.control.is_on_pool());
+        strays.iter().for_each(&mut visit);
+    }
+}

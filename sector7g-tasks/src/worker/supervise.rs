@@ -1,0 +1,192 @@
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context as Cx, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::control::{Cancel, Control};
+use super::running::Running;
+use crate::context::Context;
+use crate::error::{TaskError, Verdict};
+use crate::task::{RunFuture, RunResult};
+
+/// How a supervised run came to its end.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    Returned(RunResult),
+    Cancelled(Cancel),
+}
+
+/// Runs the task's own future: panics and the timeout become errors of the task.
+///
+/// The timer is made only when the task does not finish at its first poll, which most short ones do.
+pub(crate) struct Timed {
+    task: Option<RunFuture>,
+    control: Arc<Control>,
+    timeout: Duration,
+    deadline: Option<Pin<Box<Sleep>>>,
+    started: Option<Instant>,
+}
+
+impl Timed {
+    pub(crate) fn new(task: RunFuture, control: Arc<Control>, timeout: Duration) -> Self {
+        Self { task: Some(task), control, timeout, deadline: None, started: None }
+    }
+
+    fn poll_task(&mut self, cx: &mut Cx<'_>) -> Poll<RunResult> {
+        let Some(task) = &mut self.task else { return Poll::Pending };
+        match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(result)) => Poll::Ready(result),
+            Err(panic) => Poll::Ready(Err(panicked(&*panic))),
+        }
+    }
+}
+
+impl Future for Timed {
+    type Output = RunResult;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<RunResult> {
+        let this = &mut *self;
+        let started = *this.started.get_or_insert_with(Instant::now);
+        if let Poll::Ready(result) = this.poll_task(cx) {
+            drop_quietly(this.task.take());
+            return Poll::Ready(result);
+        }
+        let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep_until(started + this.timeout)));
+        // A task that has used up its budget (tokio's coop) would keep the timer from ever being
+        // ready, so the clock is asked first.
+        if Instant::now() < deadline.deadline() && deadline.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if this.control.awaits_thread.load(Ordering::Acquire) {
+            // Its time counts from when it has a thread; how long that takes is the pool's affair.
+            deadline.as_mut().reset(Instant::now() + this.timeout);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        this.control.cancel(Cancel::Timeout);
+        drop_quietly(this.task.take());
+        let problem = format!("ran longer than its timeout of {:?}", this.timeout);
+        Poll::Ready(Err(TaskError::because(Verdict::Timeout, problem)))
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        drop_quietly(self.task.take());
+    }
+}
+
+/// Drops a task; a panic in the drop of its locals is not to reach the engine.
+fn drop_quietly<F>(task: Option<F>) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
+        tracing::error!(panic = message_of(&*panic), "a task panicked while it was dropped");
+    }
+}
+
+/// Runs all of an attempt (hooks, middleware, task) until it ends or is cancelled.
+pub(crate) struct Supervised<'a, F> {
+    inner: Option<F>,
+    control: &'a Control,
+    running: &'a Running,
+}
+
+impl<'a, F: Future<Output = RunResult> + Unpin> Supervised<'a, F> {
+    pub(crate) fn new(inner: F, control: &'a Control, running: &'a Running) -> Self {
+        Self { inner: Some(inner), control, running }
+    }
+}
+
+impl<F: Future<Output = RunResult> + Unpin> Future for Supervised<'_, F> {
+    type Output = Ending;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Ending> {
+        let this = &mut *self;
+        // Registered before the flag is read, so a cancellation in between is not missed.
+        this.control.register(cx.waker());
+        match this.control.why() {
+            None | Some(Cancel::Timeout) => {} // the timeout is the task's own end, on its way out
+            Some(why) => return Poll::Ready(Ending::Cancelled(why)),
+        }
+        this.control.poll_begins(this.running.tick.load(Ordering::Relaxed).max(1));
+        let Some(inner) = &mut this.inner else { return Poll::Pending };
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll(cx)));
+        this.control.poll_ends();
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(result)) => Poll::Ready(Ending::Returned(result)),
+            Err(panic) => Poll::Ready(Ending::Returned(Err(panicked(&*panic)))),
+        }
+    }
+}
+
+impl<F> Drop for Supervised<'_, F> {
+    fn drop(&mut self) {
+        drop_quietly(self.inner.take());
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> TaskError {
+    TaskError::because(Verdict::Panic, format!("panicked: {}", message_of(panic)))
+}
+
+pub(super) fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(a panic without a text)")
+}
+
+/// Tells when a call has left the blocking pool, also by a panic.
+struct OnPool(Context);
+
+impl Drop for OnPool {
+    fn drop(&mut self) {
+        self.0.0.control.leave_pool();
+    }
+}
+
+/// Runs a plain function on the blocking pool. Dropped before the call began, it never runs;
+/// dropped later, the thread goes on (the watchdog names it) and its result is lost.
+pub(crate) fn run_blocking(ctx: Context, call: impl FnOnce(&Context) -> RunResult + Send + 'static) -> RunFuture {
+    Box::pin(async move {
+        let span = tracing::Span::current();
+        ctx.0.control.awaits_thread.store(true, Ordering::Release);
+        let thread = tokio::task::spawn_blocking(move || {
+            if ctx.is_cancelled() {
+                return Err(TaskError::because(Verdict::Policy, "was cancelled before a thread was free"));
+            }
+            ctx.0.control.enter_pool();
+            let on_pool = OnPool(ctx);
+            span.in_scope(|| call(&on_pool.0))
+        });
+        match AbortOnDrop(thread).await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => Err(panicked(&*panic)),
+                Err(error) => Err(TaskError::because(Verdict::Policy, error)), // the runtime is shutting down
+            },
+        }
+    })
+}
+
+/// Takes a call that has not begun out of the pool's line.
+struct AbortOnDrop(tokio::task::JoinHandle<RunResult>);
+
+impl Future for AbortOnDrop {
+    type Output = Result<RunResult, tokio::task::JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

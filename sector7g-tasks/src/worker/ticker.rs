@@ -1,0 +1,107 @@
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::fetch::Engine;
+use crate::broker::{Due, JobId, MAX_BATCH, NewJob, QueueName};
+use crate::clock::Timestamp;
+use crate::codec::{Codec, Extra};
+use crate::error::{BoxError, Chain};
+use crate::schedule::Schedule;
+use crate::task::{CronRule, TaskDef};
+
+/// How long before its time a tick is enqueued, so that the broker's exact wake-up starts it.
+const LEAD: Duration = Duration::from_secs(1);
+
+/// The longest that the schedules sleep: a clock that was set forward is noticed by then.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// A schedule, and how far its ticks are enqueued.
+struct Entry {
+    task: &'static TaskDef,
+    schedule: Schedule,
+    until: Timestamp,
+}
+
+impl Engine {
+    /// Enqueues the ticks of this worker's schedules, each a second ahead of its time.
+    ///
+    /// Every process that runs this worker does so; the id, made of task and tick, lets one of
+    /// them through. Ticks of the last `misfire_window` that nobody enqueued are made up for,
+    /// where the broker outlives this process.
+    pub(super) async fn schedules(&self) {
+        let mut entries = self.entries();
+        if entries.is_empty() {
+            return;
+        }
+        loop {
+            for entry in &mut entries {
+                self.enqueue_ticks(entry).await;
+            }
+            let next = entries.iter().filter_map(|entry| entry.schedule.next_after(entry.until)).min();
+            let pause = next.map_or(LOOK, |next| (next - LEAD).since(self.clock().now()));
+            sleep(pause.clamp(Duration::from_millis(1), LOOK)).await;
+        }
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let own = self.tasks.values().copied().filter(|def| self.serves(def.queue));
+        let own = own.filter_map(|def| def.cron.map(|rule| (def, rule)));
+        let given = self.settings.cron.iter().map(|entry| (entry.task, entry.rule));
+        let now = self.clock().now();
+        let until = if self.broker.is_shared() { now - self.settings.misfire_window } else { now };
+        own.chain(given).filter_map(|(task, rule)| self.entry(task, rule, until)).collect()
+    }
+
+    fn serves(&self, queue: &str) -> bool {
+        self.context.0.queues.iter().any(|own| own.as_str() == queue)
+    }
+
+    fn entry(&self, task: &'static TaskDef, rule: CronRule, until: Timestamp) -> Option<Entry> {
+        match Schedule::parse_with_default(rule.expression, rule.timezone, self.settings.timezone) {
+            Ok(schedule) => Some(Entry { task, schedule, until }),
+            Err(error) => {
+                // The inventory's check refuses these before a worker starts.
+                tracing::error!("the schedule of task `{}` is left out: {}", task.name, Chain(&error));
+                None
+            }
+        }
+    }
+
+    async fn enqueue_ticks(&self, entry: &mut Entry) {
+        let now = self.clock().now();
+        let from = entry.until.max(now - self.settings.misfire_window);
+        let ticks = entry.schedule.ticks_between(from, now + LEAD, MAX_BATCH);
+        let Some(last) = ticks.last().copied() else {
+            entry.until = entry.until.max(from);
+            return;
+        };
+        match self.enqueue_batch(entry.task, &ticks).await {
+            Ok(()) => entry.until = last,
+            Err(error) => {
+                tracing::error!("{} ticks of task `{}` were not enqueued, trying again: {}", ticks.len(), entry.task.name, Chain(&*error));
+                sleep(Duration::from_millis(500)).await;
+            }
+        }
+    }
+
+    async fn enqueue_batch(&self, task: &'static TaskDef, ticks: &[Timestamp]) -> Result<(), BoxError> {
+        let jobs: Vec<NewJob> = ticks.iter().map(|tick| self.tick_job(task, *tick)).collect::<Result<_, _>>()?;
+        self.broker.enqueue(&jobs).await?;
+        Ok(())
+    }
+
+    fn tick_job(&self, task: &'static TaskDef, tick: Timestamp) -> Result<NewJob, BoxError> {
+        let extra = Extra { max_tries: None, tick: Some(tick) };
+        let queue = QueueName::new(task.queue)?;
+        let tag = queue.hash_tag().map(|tag| format!("{tag}:")).unwrap_or_default();
+        Ok(NewJob {
+            id: JobId::new(format!("{tag}cron:{}:{}", task.name, tick.as_millis()))?,
+            queue,
+            payload: Codec::default().encode_job(task.name, self.clock().now(), &extra, &())?,
+            due: Due::At(tick),
+            expires_in: None,
+            replace_finished: false,
+        })
+    }
+}
