@@ -1,7 +1,7 @@
 use super::jobs::Job;
 use super::line::Place;
 use super::state::State;
-use crate::broker::{JobFilter, JobId, JobRecord, Page, PageMark, QueueName, QueueStats, WorkerBeat};
+use crate::broker::{JobFilter, JobId, JobRecord, Page, PageMark, QueueName, QueueStats, WorkerHealth};
 use crate::clock::Timestamp;
 
 /// Reading: what changes here is only what had become too old anyway.
@@ -26,12 +26,11 @@ impl State {
         &mut self,
         name: &QueueName,
         filter: JobFilter,
-        after: Option<&PageMark>,
+        after: Option<Place>,
         limit: usize,
         now: Timestamp,
     ) -> Page {
         let Some(slot) = self.with_fresh_dead(name, now) else { return Page::default() };
-        let after = after.map(|mark| Place { due: mark.at, seq: mark.tie });
         let queue = &self.queues[slot];
         match filter {
             JobFilter::Live => {
@@ -62,11 +61,11 @@ impl State {
         }
     }
 
-    /// The workers of a queue whose beat is fresh, by name.
-    fn workers(&self, name: &QueueName, now: Timestamp) -> Vec<WorkerBeat> {
-        let serves = |beat: &WorkerBeat| beat.queues.iter().any(|queue| queue == name.as_str());
-        let fresh = self.beats.values().filter(|beat| beat.until > now && serves(&beat.beat));
-        let mut workers: Vec<_> = fresh.map(|beat| beat.beat.clone()).collect();
+    /// The workers of a queue whose health entry is fresh, by name.
+    fn workers(&self, name: &QueueName, now: Timestamp) -> Vec<WorkerHealth> {
+        let serves = |health: &WorkerHealth| health.queues.iter().any(|queue| queue == name.as_str());
+        let fresh = self.health.values().filter(|entry| entry.until > now && serves(&entry.health));
+        let mut workers: Vec<_> = fresh.map(|entry| entry.health.clone()).collect();
         workers.sort_by(|a, b| (&a.name, &a.instance).cmp(&(&b.name, &b.instance)));
         workers
     }
@@ -92,7 +91,18 @@ fn page<T>(found: impl Iterator<Item = (Place, T)>, limit: usize, record: impl F
         && let Some((place, value)) = found.next()
     {
         page.jobs.push(record(place, value));
-        page.next = found.peek().map(|_| PageMark { at: place.due, tie: place.seq });
+        page.next = found.peek().map(|_| write_mark(place));
     }
     page
+}
+
+/// A place as a mark: `<ms>-<sequence>`.
+fn write_mark(place: Place) -> PageMark {
+    PageMark(format!("{}-{}", place.due.as_millis(), place.seq))
+}
+
+/// `None` for what is no mark of ours.
+pub(super) fn read_mark(mark: &PageMark) -> Option<Place> {
+    let (due, seq) = mark.0.rsplit_once('-')?;
+    Some(Place { due: Timestamp::from_millis(due.parse().ok()?), seq: seq.parse().ok()? })
 }

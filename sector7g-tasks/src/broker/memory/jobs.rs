@@ -80,8 +80,9 @@ impl Job {
         self.expires_at = None;
     }
 
-    /// Ends an attempt that counts.
+    /// Ends an attempt that counts; the failure may know of a higher count than ours.
     pub(super) fn fail(&mut self, failure: Failure) {
+        self.attempt = self.attempt.max(failure.attempt);
         self.add_failure(failure);
         self.unknown_since = None;
         self.expires_at = None;
@@ -185,7 +186,7 @@ impl Jobs {
         self.slab.get(slot)
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "testing"))]
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Job)> {
         self.slab.iter()
     }

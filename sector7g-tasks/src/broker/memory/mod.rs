@@ -9,9 +9,7 @@ mod slab;
 mod state;
 mod waits;
 
-#[cfg(test)]
-mod model;
-#[cfg(test)]
+#[cfg(all(test, feature = "testing"))]
 mod tests;
 
 use std::fmt;
@@ -23,11 +21,13 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use self::inspect::read_mark;
+use self::line::Place;
 use self::state::{Full, Limits, Lookup, State};
 use self::waits::{Bells, Next, WaitId};
 use super::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
-    MAX_BATCH, NewJob, Page, PageMark, QueueName, QueueStats, ResultState, WorkerBeat,
+    MAX_BATCH, NewJob, Page, PageMark, QueueName, QueueStats, ResultState, WorkerHealth,
 };
 use crate::clock::{Clock, Timestamp};
 
@@ -217,6 +217,11 @@ fn check_lease(lease: Duration) -> Result<(), BrokerError> {
     Err(BrokerError::Refused(format!("a lease of {lease:?}, it must be a millisecond or longer")))
 }
 
+fn check_mark(mark: &PageMark) -> Result<Place, BrokerError> {
+    read_mark(mark)
+        .ok_or_else(|| BrokerError::Refused(format!("{:?} is no mark of a page: begin with the first one", mark.0)))
+}
+
 #[async_trait]
 impl Broker for MemoryBroker {
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, BrokerError> {
@@ -237,7 +242,7 @@ impl Broker for MemoryBroker {
         Ok(self.shared.step(|state, now, bells| state.extend(queue, leases, lease, now, bells)))
     }
 
-    async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<(), BrokerError> {
+    async fn wait(&self, queues: &[QueueName], _poll_delay: Duration, timeout: Duration) -> Result<(), BrokerError> {
         let deadline = Instant::now().checked_add(timeout);
         if let Some((id, bell)) = self.shared.step(|state, now, _| state.begin_wait(queues, now)) {
             Wait { shared: &self.shared, id, bell }.run(deadline).await;
@@ -249,7 +254,13 @@ impl Broker for MemoryBroker {
         Ok(self.shared.step(|state, now, bells| state.abort(queue, id, now, bells)))
     }
 
-    async fn aborts(&self, queues: &[QueueName], since: AbortMark, timeout: Duration) -> Result<Aborts, BrokerError> {
+    async fn aborts(
+        &self,
+        queues: &[QueueName],
+        since: AbortMark,
+        _poll_delay: Duration,
+        timeout: Duration,
+    ) -> Result<Aborts, BrokerError> {
         let deadline = Instant::now().checked_add(timeout);
         loop {
             // In one step, so that no request falls between the look and the wait.
@@ -288,7 +299,8 @@ impl Broker for MemoryBroker {
         limit: usize,
     ) -> Result<Page, BrokerError> {
         check_batch("jobs on a page", limit)?;
-        Ok(self.shared.step(|state, now, _| state.page(queue, filter, after.as_ref(), limit, now)))
+        let after = after.as_ref().map(check_mark).transpose()?;
+        Ok(self.shared.step(|state, now, _| state.page(queue, filter, after, limit, now)))
     }
 
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BrokerError> {
@@ -309,8 +321,8 @@ impl Broker for MemoryBroker {
         Ok(self.shared.step(|state, now, _| state.discard_dead(queue, ids, now)))
     }
 
-    async fn beat(&self, worker: &str, beat: Option<&WorkerBeat>, ttl: Duration) -> Result<(), BrokerError> {
-        self.shared.step(|state, now, _| state.beat(worker, beat, ttl, now));
+    async fn set_health(&self, worker: &str, health: Option<&WorkerHealth>, ttl: Duration) -> Result<(), BrokerError> {
+        self.shared.step(|state, now, _| state.set_health(worker, health, ttl, now));
         Ok(())
     }
 

@@ -84,9 +84,9 @@ impl Queue {
     }
 
     /// The jobs that a call leased, if it was its worker's last one to lease any.
-    pub(super) fn leased_by(&self, token: LeaseToken) -> Option<&[Slot]> {
+    pub(super) fn leased_by(&self, token: LeaseToken) -> Option<Vec<Slot>> {
         let call = self.calls.get(&token.worker)?;
-        (call.number == token.call).then_some(call.slots.as_slice())
+        (call.number == token.call).then(|| call.slots.clone())
     }
 
     /// Forgets what is too old to be repeated.

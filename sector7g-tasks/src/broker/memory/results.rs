@@ -121,7 +121,7 @@ impl Results {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "testing"))]
     pub(super) fn lens(&self) -> (usize, usize, usize) {
         (self.by_id.len(), self.by_end.len(), self.by_expiry.len())
     }
@@ -168,7 +168,7 @@ impl Holds {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "testing"))]
     pub(super) fn lens(&self) -> (usize, usize) {
         (self.by_id.len(), self.by_end.len())
     }

@@ -14,8 +14,8 @@ use super::results::{Ending, Holds, Results};
 use super::slab::{Slab, Slot};
 use super::waits::{Bells, Waits};
 use crate::broker::{
-    Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, JobId, KeptResult, Lease, NewJob, Outcome,
-    QueueName, ResultState, WorkerBeat,
+    Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, JobId, KeptResult, Lease, LeaseToken,
+    NewJob, Outcome, QueueName, ResultState, WorkerHealth,
 };
 use crate::clock::Timestamp;
 use crate::job::Failure;
@@ -46,7 +46,7 @@ pub(super) struct State {
     slots: HashMap<QueueName, Slot>,
     pub(super) results: Results,
     pub(super) holds: Holds,
-    pub(super) beats: HashMap<String, Beat>,
+    pub(super) health: HashMap<String, Entry>,
     pub(super) waits: Waits,
     /// Rung when an abort is asked for.
     pub(super) abort_bell: Arc<Notify>,
@@ -60,10 +60,10 @@ pub(super) struct State {
     pub(super) limits: Limits,
 }
 
-/// A worker's last beat.
+/// What a worker said of itself last.
 #[derive(Debug)]
-pub(super) struct Beat {
-    pub(super) beat: WorkerBeat,
+pub(super) struct Entry {
+    pub(super) health: WorkerHealth,
     pub(super) until: Timestamp,
 }
 
@@ -90,7 +90,7 @@ impl State {
             slots: HashMap::new(),
             results: Results::default(),
             holds: Holds::default(),
-            beats: HashMap::new(),
+            health: HashMap::new(),
             waits: Waits::default(),
             abort_bell: Arc::default(),
             abort_mark: 0,
@@ -133,7 +133,7 @@ impl State {
         self.next_sweep = now + SWEEP_EVERY;
         self.results.drop_expired(now, SWEEP_MOST);
         self.holds.drop_expired(now, SWEEP_MOST);
-        self.beats.retain(|_, beat| beat.until > now);
+        self.health.retain(|_, entry| entry.until > now);
         let dead_until = now - self.limits.dead_letter_age;
         let slots: Vec<Slot> = self.slots.values().copied().collect();
         for slot in slots {
@@ -229,14 +229,10 @@ impl State {
     fn lease(&mut self, queue: Slot, request: &Claim<'_>, now: Timestamp) -> Vec<ClaimedJob> {
         let token = request.token;
         let queue = &mut self.queues[queue];
-        if let Some(slots) = queue.leased_by(token) {
-            let jobs = slots.iter().filter_map(|slot| self.jobs.get(*slot));
-            return jobs
-                .filter(|job| job.token == Some(token) && job.place.due > now)
-                .map(|job| job.claimed(token))
-                .collect();
-        }
         let until = now + request.lease;
+        if let Some(slots) = queue.leased_by(token) {
+            return self.lease_again(&slots, token, until);
+        }
         let (mut claimed, mut slots) = (Vec::new(), Vec::new());
         while claimed.len() < request.max
             && let Some(slot) = queue.line.pop_due(now)
@@ -250,6 +246,18 @@ impl State {
         }
         if !slots.is_empty() {
             queue.note_call(token, slots, until);
+        }
+        claimed
+    }
+
+    /// Renews what an earlier call of the same token leased; its answer was lost.
+    fn lease_again(&mut self, slots: &[Slot], token: LeaseToken, until: Timestamp) -> Vec<ClaimedJob> {
+        let mut claimed = Vec::new();
+        for slot in slots {
+            if self.jobs.get(*slot).is_some_and(|job| job.token == Some(token)) {
+                self.move_to(*slot, until);
+                claimed.push(self.jobs[*slot].claimed(token));
+            }
         }
         claimed
     }
@@ -420,14 +428,14 @@ impl State {
         dropped
     }
 
-    pub(super) fn beat(&mut self, worker: &str, beat: Option<&WorkerBeat>, ttl: Duration, now: Timestamp) {
+    pub(super) fn set_health(&mut self, worker: &str, health: Option<&WorkerHealth>, ttl: Duration, now: Timestamp) {
         self.sweep(now, 1);
-        match beat {
-            Some(beat) => {
-                let beat = Beat { beat: beat.clone(), until: now + ttl };
-                self.beats.insert(worker.to_owned(), beat);
+        match health {
+            Some(health) => {
+                let entry = Entry { health: health.clone(), until: now + ttl };
+                self.health.insert(worker.to_owned(), entry);
             }
-            None => drop(self.beats.remove(worker)),
+            None => drop(self.health.remove(worker)),
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) enum Next {
 }
 
 impl Waits {
-    #[cfg(test)]
+    #[cfg(all(test, feature = "testing"))]
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }

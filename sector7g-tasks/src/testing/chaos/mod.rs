@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::broker::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
-    NewJob, Page, PageMark, QueueName, QueueStats, ResultState, WorkerBeat,
+    NewJob, Page, PageMark, QueueName, QueueStats, ResultState, WorkerHealth,
 };
 use crate::clock::Clock;
 
@@ -62,7 +62,7 @@ pub enum Call {
     Queues,
     RetryDead,
     DiscardDead,
-    Beat,
+    SetHealth,
 }
 
 impl fmt::Display for Call {
@@ -82,7 +82,7 @@ impl fmt::Display for Call {
             Self::Queues => "queues",
             Self::RetryDead => "retry_dead",
             Self::DiscardDead => "discard_dead",
-            Self::Beat => "beat",
+            Self::SetHealth => "set_health",
         })
     }
 }
@@ -257,16 +257,22 @@ impl Broker for ChaosBroker {
         self.pass(Call::Extend, self.inner.extend(queue, leases, lease)).await
     }
 
-    async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<(), BrokerError> {
-        self.pass(Call::Wait, self.inner.wait(queues, timeout)).await
+    async fn wait(&self, queues: &[QueueName], poll_delay: Duration, timeout: Duration) -> Result<(), BrokerError> {
+        self.pass(Call::Wait, self.inner.wait(queues, poll_delay, timeout)).await
     }
 
     async fn abort(&self, queue: &QueueName, id: &JobId) -> Result<bool, BrokerError> {
         self.pass(Call::Abort, self.inner.abort(queue, id)).await
     }
 
-    async fn aborts(&self, queues: &[QueueName], since: AbortMark, timeout: Duration) -> Result<Aborts, BrokerError> {
-        self.pass(Call::Aborts, self.inner.aborts(queues, since, timeout)).await
+    async fn aborts(
+        &self,
+        queues: &[QueueName],
+        since: AbortMark,
+        poll_delay: Duration,
+        timeout: Duration,
+    ) -> Result<Aborts, BrokerError> {
+        self.pass(Call::Aborts, self.inner.aborts(queues, since, poll_delay, timeout)).await
     }
 
     async fn result(&self, queue: &QueueName, id: &JobId, timeout: Duration) -> Result<ResultState, BrokerError> {
@@ -307,8 +313,8 @@ impl Broker for ChaosBroker {
         self.pass(Call::DiscardDead, self.inner.discard_dead(queue, ids)).await
     }
 
-    async fn beat(&self, worker: &str, beat: Option<&WorkerBeat>, ttl: Duration) -> Result<(), BrokerError> {
-        self.pass(Call::Beat, self.inner.beat(worker, beat, ttl)).await
+    async fn set_health(&self, worker: &str, health: Option<&WorkerHealth>, ttl: Duration) -> Result<(), BrokerError> {
+        self.pass(Call::SetHealth, self.inner.set_health(worker, health, ttl)).await
     }
 
     fn clock(&self) -> &Clock {

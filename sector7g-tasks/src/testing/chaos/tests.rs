@@ -123,14 +123,17 @@ async fn a_broker_that_is_down_comes_back() {
     let broker = chaos(0);
     broker.set_down(true);
     broker.fail_next(Call::Wait, 1, Fault::After);
-    assert!(broker.wait(&[lenny()], Duration::ZERO).await.is_err());
+    assert!(broker.wait(&[lenny()], Duration::ZERO, Duration::ZERO).await.is_err());
     assert!(broker.queues().await.is_err());
     broker.set_down(false);
     assert!(broker.queues().await.is_ok());
-    assert!(broker.wait(&[lenny()], Duration::ZERO).await.is_err(), "the fault that was asked for is still to come");
+    assert!(
+        broker.wait(&[lenny()], Duration::ZERO, Duration::ZERO).await.is_err(),
+        "the fault that was asked for is still to come"
+    );
     broker.fail_next(Call::Wait, 1, Fault::After);
     broker.calm();
-    assert!(broker.wait(&[lenny()], Duration::ZERO).await.is_ok());
+    assert!(broker.wait(&[lenny()], Duration::ZERO, Duration::ZERO).await.is_ok());
 }
 
 #[test]

@@ -12,7 +12,7 @@ async fn abort<F: Fixture>(ground: &Ground<'_, F>, id: &JobId) -> bool {
 
 async fn aborts<F: Fixture>(ground: &Ground<'_, F>, since: AbortMark, timeout: Duration) -> Aborts {
     let queues = [ground.queue.clone()];
-    ground.broker.aborts(&queues, since, timeout).await.expect("aborts")
+    ground.broker.aborts(&queues, since, MOMENT, timeout).await.expect("aborts")
 }
 
 /// An abort of a job that neither waits nor runs is answered with false and leaves no trace.
@@ -73,7 +73,7 @@ pub async fn abort_ends_its_watch(fixture: &impl Fixture) {
     let mark = aborts(&ground, AbortMark::default(), LONG).await.mark;
     let (broker, queues) = (Arc::clone(&ground.broker), [ground.queue.clone()]);
     let mut watch = JoinSet::new();
-    watch.spawn(async move { broker.aborts(&queues, mark, LONG).await.expect("aborts") });
+    watch.spawn(async move { broker.aborts(&queues, mark, MOMENT, LONG).await.expect("aborts") });
     ground.pass(SHORT).await;
     assert!(watch.try_join_next().is_none(), "the first request is known already");
     assert!(abort(&ground, &second).await);
@@ -130,6 +130,6 @@ pub async fn aborts_are_of_the_queues_asked_for(fixture: &impl Fixture) {
     assert!(ground.broker.abort(&other, &there.id).await.expect("abort"));
     assert_eq!(aborts(&ground, AbortMark::default(), LONG).await.ids, [here.clone()]);
     let both = [ground.queue.clone(), other];
-    let found = ground.broker.aborts(&both, AbortMark::default(), LONG).await.expect("aborts");
+    let found = ground.broker.aborts(&both, AbortMark::default(), MOMENT, LONG).await.expect("aborts");
     assert_eq!(sorted(found.ids), sorted(vec![here, there.id]));
 }

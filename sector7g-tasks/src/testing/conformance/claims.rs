@@ -154,6 +154,22 @@ pub async fn repeated_claim_returns_the_same_jobs(fixture: &impl Fixture) {
     assert_eq!(ground.claim(10, LEASE).await.len(), 1, "another token gets what is left");
 }
 
+/// The leases of a claim that comes again run anew; a job that another has claimed by then is not in its answer.
+pub async fn repeated_claim_renews_its_leases(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "repeated_claim_renews_its_leases").await;
+    let (taken, kept) = (ground.add_one().await, ground.add_one().await);
+    let token = ground.token();
+    assert_eq!(ground.call(&[], 2, 2 * SHORT, token).await.jobs.len(), 2);
+    ground.pass(SHORT).await;
+    assert_eq!(ground.call(&[], 2, 2 * SHORT, token).await.jobs.len(), 2);
+    ground.pass(SHORT + MOMENT).await;
+    ground.assert_nothing_due("the first leases would have run out, the second have not").await;
+    ground.pass(SHORT).await;
+    assert_eq!(ids(&ground.claim(1, LEASE).await), [taken], "the second leases have run out");
+    assert_eq!(ids(&ground.call(&[], 2, LEASE, token).await.jobs), [kept], "one is another's now, one nobody's");
+    ground.assert_nothing_due("both are leased").await;
+}
+
 /// A finish that comes again because its answer was lost is answered as before, and done once.
 pub async fn repeated_finish_is_applied_once(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "repeated_finish_is_applied_once").await;

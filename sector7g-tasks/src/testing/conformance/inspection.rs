@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::{Fixture, Ground, LEASE, MOMENT, SHORT, dead, done, done_with, failure, give_back, retry, unique};
 use crate::broker::{
     AbortMark, Claim, Due, Extended, Finish, Finished, GiveBack, JobFilter, JobId, JobState, Lease, NewJob, PageMark,
-    ResultState, WorkerBeat,
+    ResultState, WorkerHealth,
 };
 
 /// A job's record says where the job stands, through all its states.
@@ -91,33 +91,33 @@ pub async fn stats_count_each_state(fixture: &impl Fixture) {
     assert_eq!(sizes().await, ([0, 1, 3, 2], None));
 }
 
-/// A worker is listed with its queues until its beat runs out or it says goodbye.
-pub async fn beats_run_out(fixture: &impl Fixture) {
-    let ground = Ground::new(fixture, "beats_run_out").await;
-    let beat = |name: &str, done| WorkerBeat {
+/// A worker is listed with its queues, as it last said of itself, until its entry runs out or it says goodbye.
+pub async fn health_runs_out(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "health_runs_out").await;
+    let health = |name: &str, done| WorkerHealth {
         name: name.to_owned(),
         queues: vec![ground.queue.to_string(), "another".to_owned()],
         done,
-        ..WorkerBeat::default()
+        ..WorkerHealth::default()
     };
-    let send = async |name: &str, beat: Option<&WorkerBeat>, ttl| {
+    let send = async |name: &str, health: Option<&WorkerHealth>, ttl| {
         let key = format!("{name}-{}", ground.queue);
-        ground.broker.beat(&key, beat, ttl).await.expect("beat");
+        ground.broker.set_health(&key, health, ttl).await.expect("set_health");
     };
     let workers = async || {
         let workers = ground.broker.stats(&ground.queue).await.expect("stats").workers;
-        let mut workers: Vec<_> = workers.into_iter().map(|beat| (beat.name, beat.done)).collect();
+        let mut workers: Vec<_> = workers.into_iter().map(|health| (health.name, health.done)).collect();
         workers.sort_unstable();
         workers
     };
-    send("homer", Some(&beat("homer", 1)), LEASE).await;
-    send("lenny", Some(&beat("lenny", 2)), SHORT).await;
-    send("carl", Some(&beat("carl", 3)), LEASE).await;
-    let elsewhere = WorkerBeat { queues: vec![unique("elsewhere").to_string()], ..beat("grimey", 4) };
+    send("homer", Some(&health("homer", 1)), LEASE).await;
+    send("lenny", Some(&health("lenny", 2)), SHORT).await;
+    send("carl", Some(&health("carl", 3)), LEASE).await;
+    let elsewhere = WorkerHealth { queues: vec![unique("elsewhere").to_string()], ..health("grimey", 4) };
     send("grimey", Some(&elsewhere), LEASE).await;
-    send("homer", Some(&beat("homer", 5)), LEASE).await;
+    send("homer", Some(&health("homer", 5)), LEASE).await;
     let named = |name: &str, done| (name.to_owned(), done);
-    assert_eq!(workers().await, [named("carl", 3), named("homer", 5), named("lenny", 2)], "each worker's last beat");
+    assert_eq!(workers().await, [named("carl", 3), named("homer", 5), named("lenny", 2)], "each worker's last word");
     ground.pass(SHORT + MOMENT).await;
     assert_eq!(workers().await, [named("carl", 3), named("homer", 5)], "lenny's has run out");
     send("homer", None, LEASE).await;
@@ -157,7 +157,7 @@ pub async fn unknown_names_are_no_error(fixture: &impl Fixture) {
     assert!(!broker.set_progress(queue, &lease, "half".into()).await.expect("set_progress"));
     assert!(!broker.abort(queue, &id).await.expect("abort"));
     let queues = [queue.clone()];
-    assert_eq!(broker.aborts(&queues, AbortMark::default(), Duration::ZERO).await.expect("aborts").ids, []);
+    assert_eq!(broker.aborts(&queues, AbortMark::default(), MOMENT, Duration::ZERO).await.expect("aborts").ids, []);
     assert_eq!(broker.result(queue, &id, Duration::ZERO).await.expect("result"), ResultState::NotFound);
     assert!(broker.job(queue, &id).await.expect("job").is_none());
     for filter in [JobFilter::Live, JobFilter::Dead] {
@@ -167,6 +167,6 @@ pub async fn unknown_names_are_no_error(fixture: &impl Fixture) {
     assert_eq!(broker.retry_dead(queue, std::slice::from_ref(&id)).await.expect("retry_dead"), [false]);
     assert_eq!(broker.discard_dead(queue, &[id]).await.expect("discard_dead"), [false]);
     assert_eq!(broker.stats(queue).await.expect("stats").live(), 0);
-    broker.beat("nobody", None, LEASE).await.expect("beat");
+    broker.set_health("nobody", None, LEASE).await.expect("set_health");
     assert!(!broker.queues().await.expect("queues").contains(queue), "asking makes no queue");
 }

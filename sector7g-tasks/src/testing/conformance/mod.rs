@@ -107,6 +107,7 @@ macro_rules! broker_conformance {
             attempt_is_counted_before_the_start
             every_claim_is_a_delivery
             repeated_claim_returns_the_same_jobs
+            repeated_claim_renews_its_leases
             repeated_finish_is_applied_once
             // leases
             a_lease_has_a_least_length
@@ -121,6 +122,7 @@ macro_rules! broker_conformance {
             // outcomes
             an_ended_job_is_gone
             retry_waits_for_its_delay
+            a_retry_can_raise_the_count
             give_back_is_not_counted
             give_back_is_due_at_once
             unknown_since_is_unbroken
@@ -166,7 +168,7 @@ macro_rules! broker_conformance {
             a_job_tells_its_state
             a_page_follows_its_mark
             stats_count_each_state
-            beats_run_out
+            health_runs_out
             queues_are_listed
             unknown_names_are_no_error
         }
@@ -295,7 +297,7 @@ impl<'a, F: Fixture> Ground<'a, F> {
     async fn wait_on(&self, queues: &[&QueueName], waits: &mut JoinSet<()>) {
         let broker = Arc::clone(&self.broker);
         let queues: Vec<_> = queues.iter().map(|queue| (*queue).clone()).collect();
-        waits.spawn(async move { broker.wait(&queues, LONG).await.expect("wait") });
+        waits.spawn(async move { broker.wait(&queues, MOMENT, LONG).await.expect("wait") });
         self.pass(MOMENT).await;
     }
 }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::{Fixture, Ground, LEASE, MOMENT, SHORT, done, failure, give_back, ids, retry};
 use crate::broker::{Enqueued, Finished, GiveBack, JobState, MAX_FAILURES, NewJob, Outcome};
+use crate::job::Failure;
 
 /// A job that ended and left nothing is unknown, and its id is free.
 pub async fn an_ended_job_is_gone(fixture: &impl Fixture) {
@@ -30,6 +31,20 @@ pub async fn retry_waits_for_its_delay(fixture: &impl Fixture) {
     let again = ground.claim_one(LEASE).await;
     assert_eq!((again.lease.id, again.attempt), (id, 2));
     assert!(again.due_at > job.due_at, "it says when it was due this time");
+}
+
+/// A retry whose failure was a higher attempt than the broker has counted raises the count to it.
+pub async fn a_retry_can_raise_the_count(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "a_retry_can_raise_the_count").await;
+    ground.add_one().await;
+    for (failed, next) in [(7, 8), (3, 9)] {
+        let failure = Failure { attempt: failed, ..failure("not this time") };
+        let job = ground.claim_one(LEASE).await;
+        ground.finish(&job.lease, Outcome::Retry { delay: Duration::ZERO, failure }).await;
+        let job = ground.claim_one(LEASE).await;
+        assert_eq!(job.attempt, next, "after attempt {failed} failed");
+        ground.finish(&job.lease, give_back(GiveBack::Stop)).await;
+    }
 }
 
 /// An attempt that is given back does not count; the next one has its number.
