@@ -111,7 +111,7 @@ impl MemoryBrokerBuilder {
 /// Far above what memory holds, and below the number of a slab's slots.
 const MOST_JOBS: usize = u32::MAX as usize / 2;
 
-const DAY: Duration = Duration::from_secs(86_400);
+const WEEK: Duration = Duration::from_hours(7 * 24);
 
 /// How long a wait sleeps at most before it reads the system's clock again, which may have been
 /// set forward meanwhile (a suspended laptop). A virtual clock moves with the timers.
@@ -132,7 +132,7 @@ impl MemoryBroker {
 
     /// For other bounds than the default ones.
     pub fn builder() -> MemoryBrokerBuilder {
-        let limits = Limits { jobs: 1_000_000, results: 100_000, dead_letters: 10_000, dead_letter_age: 7 * DAY };
+        let limits = Limits { jobs: 1_000_000, results: 100_000, dead_letters: 10_000, dead_letter_age: WEEK };
         MemoryBrokerBuilder { limits, clock: None }
     }
 

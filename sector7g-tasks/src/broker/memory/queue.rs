@@ -9,7 +9,7 @@ use crate::broker::{Lease, LeaseToken, QueueName};
 use crate::clock::Timestamp;
 
 /// For how long an applied finish is known when it is reported again.
-const APPLIED_FOR: Duration = Duration::from_secs(60);
+const APPLIED_FOR: Duration = Duration::from_mins(1);
 
 /// How many applied finishes a queue knows at most.
 const MAX_APPLIED: usize = 4_096;

@@ -52,7 +52,7 @@ pub(super) struct Ending<'a> {
 /// Stored results by id, bounded by their times and by count.
 #[derive(Debug, Default)]
 pub(super) struct Results {
-    by_id: HashMap<JobId, Stored>,
+    stored: HashMap<JobId, Stored>,
     /// In the order of the ends: what goes first when there are too many.
     by_end: BTreeMap<u64, JobId>,
     /// In the order of the expiries, the end breaking ties.
@@ -72,10 +72,10 @@ impl Results {
             self.by_expiry.insert((at, end), id.clone());
         }
         let stored = Stored { queue: queue.clone(), record: result.record.clone(), attempt, due_at, end, expires_at };
-        if let Some(earlier) = self.by_id.insert(id, stored) {
+        if let Some(earlier) = self.stored.insert(id, stored) {
             self.unlist(&earlier); // expired, and not swept away yet
         }
-        while self.by_id.len() > max {
+        while self.stored.len() > max {
             self.drop_first_ended();
         }
     }
@@ -87,7 +87,7 @@ impl Results {
     }
 
     pub(super) fn remove(&mut self, id: &JobId) {
-        if let Some(stored) = self.by_id.remove(id) {
+        if let Some(stored) = self.stored.remove(id) {
             self.unlist(&stored);
         }
     }
@@ -100,7 +100,7 @@ impl Results {
     }
 
     pub(super) fn get(&self, id: &JobId, now: Timestamp) -> Option<&Stored> {
-        self.by_id.get(id).filter(|stored| !stored.has_expired(now))
+        self.stored.get(id).filter(|stored| !stored.has_expired(now))
     }
 
     /// The result of a job of `queue`.
@@ -123,36 +123,36 @@ impl Results {
 
     #[cfg(all(test, feature = "testing"))]
     pub(super) fn lens(&self) -> (usize, usize, usize) {
-        (self.by_id.len(), self.by_end.len(), self.by_expiry.len())
+        (self.stored.len(), self.by_end.len(), self.by_expiry.len())
     }
 }
 
 /// Ids that stay taken for a while after their job's end.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
-    by_id: HashMap<JobId, Timestamp>,
+    until: HashMap<JobId, Timestamp>,
     by_end: BTreeSet<(Timestamp, JobId)>,
 }
 
 impl Holds {
     /// Holds `id` until `until`, or longer if it is held for longer already.
     pub(super) fn insert(&mut self, id: &JobId, until: Timestamp) {
-        if self.by_id.get(id).is_some_and(|held| *held >= until) {
+        if self.until.get(id).is_some_and(|held| *held >= until) {
             return;
         }
         self.remove(id);
-        self.by_id.insert(id.clone(), until);
+        self.until.insert(id.clone(), until);
         self.by_end.insert((until, id.clone()));
     }
 
     pub(super) fn remove(&mut self, id: &JobId) {
-        if let Some(until) = self.by_id.remove(id) {
+        if let Some(until) = self.until.remove(id) {
             self.by_end.remove(&(until, id.clone()));
         }
     }
 
     pub(super) fn contains(&self, id: &JobId, now: Timestamp) -> bool {
-        self.by_id.get(id).is_some_and(|until| *until > now)
+        self.until.get(id).is_some_and(|until| *until > now)
     }
 
     /// Drops up to `most` whose time is over.
@@ -163,13 +163,13 @@ impl Holds {
                 _ => break,
             }
             if let Some((_, id)) = self.by_end.pop_first() {
-                self.by_id.remove(&id);
+                self.until.remove(&id);
             }
         }
     }
 
     #[cfg(all(test, feature = "testing"))]
     pub(super) fn lens(&self) -> (usize, usize) {
-        (self.by_id.len(), self.by_end.len())
+        (self.until.len(), self.by_end.len())
     }
 }

@@ -269,7 +269,7 @@ impl State {
         self.queues[queue].note_applied(&finish.lease, now);
         match &finish.outcome {
             Outcome::End { result, dead, hold_id } => {
-                self.end(slot, result.as_ref(), dead.as_ref(), *hold_id, now, bells)
+                self.end(slot, result.as_ref(), dead.as_ref(), *hold_id, now, bells);
             }
             Outcome::Retry { delay, failure } => {
                 self.jobs[slot].fail(failure.clone());

@@ -121,7 +121,7 @@ struct Plan {
     odds: HashMap<Call, Odds>,
     chance: StdRng,
     /// Calls and faults so far.
-    seen: HashMap<Call, (u64, u64)>,
+    met: HashMap<Call, (u64, u64)>,
 }
 
 impl ChaosBroker {
@@ -134,8 +134,8 @@ impl ChaosBroker {
     /// the same order meet the same faults.
     pub fn seeded(inner: Arc<dyn Broker>, seed: u64) -> Self {
         let chance = StdRng::seed_from_u64(seed);
-        let (next, odds, seen) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { inner, plan: Mutex::new(Plan { is_down: false, next, odds, chance, seen }) }
+        let (next, odds, met) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { inner, plan: Mutex::new(Plan { is_down: false, next, odds, chance, met }) }
     }
 
     /// Has the next `calls` of one kind meet `fault`, after those that were asked for before.
@@ -169,12 +169,12 @@ impl ChaosBroker {
 
     /// How many calls of one kind came so far.
     pub fn calls(&self, call: Call) -> u64 {
-        self.plan().seen.get(&call).map_or(0, |(calls, _)| *calls)
+        self.plan().met.get(&call).map_or(0, |(calls, _)| *calls)
     }
 
     /// How many calls of one kind met a fault so far.
     pub fn faults(&self, call: Call) -> u64 {
-        self.plan().seen.get(&call).map_or(0, |(_, faults)| *faults)
+        self.plan().met.get(&call).map_or(0, |(_, faults)| *faults)
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
@@ -214,7 +214,7 @@ impl ChaosBroker {
 impl Plan {
     fn draw(&mut self, call: Call) -> Option<Fault> {
         let fault = self.fault_of(call);
-        let (calls, faults) = self.seen.entry(call).or_default();
+        let (calls, faults) = self.met.entry(call).or_default();
         *calls += 1;
         *faults += u64::from(fault.is_some());
         fault

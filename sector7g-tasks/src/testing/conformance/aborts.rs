@@ -1,3 +1,4 @@
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,8 +57,8 @@ pub async fn abort_names_a_running_job(fixture: &impl Fixture) {
     assert!(abort(&ground, &id).await);
     assert!(abort(&ground, &id).await, "asking again is no mistake");
     let found = aborts(&ground, before.mark, LONG).await;
-    assert_eq!(found.ids, [id.clone()]);
-    assert_eq!(aborts(&ground, AbortMark::default(), LONG).await.ids, [id.clone()], "also to those who come later");
+    assert_eq!(found.ids, from_ref(&id));
+    assert_eq!(aborts(&ground, AbortMark::default(), LONG).await.ids, from_ref(&id), "also to those who come later");
     assert!(ground.record(&id).await.expect("it runs").abort_requested);
     ground.finish(&job.lease, done()).await;
     assert_eq!(aborts(&ground, AbortMark::default(), Duration::ZERO).await.ids, []);
@@ -128,7 +129,7 @@ pub async fn aborts_are_of_the_queues_asked_for(fixture: &impl Fixture) {
     let here = ground.add_one().await;
     assert!(abort(&ground, &here).await);
     assert!(ground.broker.abort(&other, &there.id).await.expect("abort"));
-    assert_eq!(aborts(&ground, AbortMark::default(), LONG).await.ids, [here.clone()]);
+    assert_eq!(aborts(&ground, AbortMark::default(), LONG).await.ids, from_ref(&here));
     let both = [ground.queue.clone(), other];
     let found = ground.broker.aborts(&both, AbortMark::default(), MOMENT, LONG).await.expect("aborts");
     assert_eq!(sorted(found.ids), sorted(vec![here, there.id]));

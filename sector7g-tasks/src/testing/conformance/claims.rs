@@ -157,7 +157,7 @@ pub async fn repeated_claim_returns_the_same_jobs(fixture: &impl Fixture) {
 /// The leases of a claim that comes again run anew; a job that another has claimed by then is not in its answer.
 pub async fn repeated_claim_renews_its_leases(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "repeated_claim_renews_its_leases").await;
-    let (taken, kept) = (ground.add_one().await, ground.add_one().await);
+    let (lost, kept) = (ground.add_one().await, ground.add_one().await);
     let token = ground.token();
     assert_eq!(ground.call(&[], 2, 2 * SHORT, token).await.jobs.len(), 2);
     ground.pass(SHORT).await;
@@ -165,7 +165,7 @@ pub async fn repeated_claim_renews_its_leases(fixture: &impl Fixture) {
     ground.pass(SHORT + MOMENT).await;
     ground.assert_nothing_due("the first leases would have run out, the second have not").await;
     ground.pass(SHORT).await;
-    assert_eq!(ids(&ground.claim(1, LEASE).await), [taken], "the second leases have run out");
+    assert_eq!(ids(&ground.claim(1, LEASE).await), [lost], "the second leases have run out");
     assert_eq!(ids(&ground.call(&[], 2, LEASE, token).await.jobs), [kept], "one is another's now, one nobody's");
     ground.assert_nothing_due("both are leased").await;
 }

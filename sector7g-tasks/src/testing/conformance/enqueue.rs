@@ -93,7 +93,7 @@ pub async fn a_past_moment_is_now(fixture: &impl Fixture) {
     let first = ground.add_one().await;
     ground.pass(MOMENT).await;
     let now = ground.broker.clock().now();
-    let past = NewJob { due: Due::At(now - Duration::from_secs(3600)), ..ground.job() };
+    let past = NewJob { due: Due::At(now - Duration::from_hours(1)), ..ground.job() };
     let expected = [first, past.id.clone()];
     ground.add(past).await;
     let claimed = ground.claim(10, LEASE).await;

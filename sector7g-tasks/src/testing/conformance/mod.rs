@@ -27,6 +27,8 @@
 //! Where a promise needs time to pass it takes some hundred milliseconds, so that the suite runs
 //! in real time as well as on a paused clock.
 
+#![expect(clippy::missing_panics_doc, reason = "each panics where a broker breaks the promise, as is said above")]
+
 mod aborts;
 mod claims;
 mod dead;

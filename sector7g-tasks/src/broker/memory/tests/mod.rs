@@ -108,12 +108,7 @@ fn failure(message: &str) -> Failure {
 }
 
 fn state() -> State {
-    State::new(Limits {
-        jobs: 1_000,
-        results: 1_000,
-        dead_letters: 1_000,
-        dead_letter_age: Duration::from_secs(86_400),
-    })
+    State::new(Limits { jobs: 1_000, results: 1_000, dead_letters: 1_000, dead_letter_age: Duration::from_hours(24) })
 }
 
 fn done() -> Outcome {

@@ -122,16 +122,17 @@ struct Held {
 struct Model {
     now: u64,
     live: Vec<Live>,
-    /// Id, queue, and when it is dropped.
-    results: Vec<(u8, u8, Option<u64>)>,
+    /// Id, queue, when it is dropped, and which end it was.
+    results: Vec<(u8, u8, Option<u64>, usize)>,
     holds: Vec<(u8, u64)>,
-    /// Id, queue, attempts, failures.
-    dead: Vec<(u8, u8, u32, usize)>,
+    /// Id, queue, attempts, failures, and which end it was.
+    dead: Vec<(u8, u8, u32, usize, usize)>,
     /// All that took effect.
     applied: Vec<Held>,
     /// The last call of each worker on each queue that leased something.
     calls: Vec<(u64, u8, LeaseToken)>,
     orders: usize,
+    ends: usize,
 }
 
 /// A claimed job: id, attempt, delivery, whether it has a payload, whether it is to be aborted, since when unknown.
@@ -140,7 +141,7 @@ type Claimed = (u8, u32, u32, bool, bool, Option<u64>);
 impl Model {
     fn has_ended(&mut self, id: u8) -> bool {
         let now = self.now;
-        self.results.retain(|(_, _, until)| until.is_none_or(|until| until > now));
+        self.results.retain(|(_, _, until, _)| until.is_none_or(|until| until > now));
         self.holds.retain(|(_, until)| *until > now);
         self.results.iter().any(|(of, ..)| *of == id) || self.holds.iter().any(|(of, _)| *of == id)
     }
@@ -167,7 +168,9 @@ impl Model {
             let holds = |job: &&mut Live| job.lease.as_ref().is_some_and(|lease| lease.token == token);
             let mut again: Vec<_> = self.live.iter_mut().filter(holds).collect();
             again.sort_by_key(|job| job.nth);
-            again.iter_mut().for_each(|job| job.at = now + lease);
+            for job in &mut again {
+                job.at = now + lease;
+            }
             return again.into_iter().map(|job| job.claimed()).collect();
         }
         let mut due: Vec<_> = self.live.iter_mut().filter(|job| job.queue == queue && job.at <= now).collect();
@@ -204,16 +207,17 @@ impl Model {
 
     fn end(&mut self, at: usize, keep: Option<u64>, dead: bool, hold: u64) {
         let Live { id, queue, attempt, failures, .. } = self.live.remove(at);
+        self.ends += 1;
         if keep != Some(0) {
             self.results.retain(|(of, ..)| *of != id);
-            self.results.push((id, queue, keep.map(|keep| self.now + keep)));
+            self.results.push((id, queue, keep.map(|keep| self.now + keep), self.ends));
         }
         if hold > 0 {
             self.holds.push((id, self.now + hold));
         }
         if dead {
             self.dead.retain(|(of, from, ..)| (*of, *from) != (id, queue));
-            self.dead.push((id, queue, attempt, failures + 1));
+            self.dead.push((id, queue, attempt, failures + 1, self.ends));
         }
     }
 
@@ -315,7 +319,7 @@ impl Both {
     fn step(&mut self, step: &Step) {
         match step {
             Step::Enqueue { id, queue, delay, expires, replace } => {
-                self.enqueue(*id, *queue, *delay, *expires, *replace)
+                self.enqueue(*id, *queue, *delay, *expires, *replace);
             }
             Step::Claim { worker, queue, max, lease } => {
                 self.calls += 1;
@@ -328,8 +332,8 @@ impl Both {
                     self.claim(queue, 3, 30, token);
                 }
             }
-            Step::Finish { lease, ending } => self.finish(lease, ending),
-            Step::Extend { lease, span } => self.extend(lease, *span),
+            Step::Finish { lease, ending } => self.finish(*lease, ending),
+            Step::Extend { lease, span } => self.extend(*lease, *span),
             Step::Abort { id, queue } => {
                 let (name, of) = names(*id, *queue);
                 let found = self.state.abort(&of, &name, self.now(), &mut Bells::default());
@@ -383,7 +387,7 @@ impl Both {
         assert_eq!(claimed.more_due, more, "more due");
     }
 
-    fn finish(&mut self, lease: &prop::sample::Index, ending: &Ending) {
+    fn finish(&mut self, lease: prop::sample::Index, ending: &Ending) {
         if self.leases.is_empty() {
             return;
         }
@@ -406,7 +410,7 @@ impl Both {
         assert_eq!(answer.finished, [self.model.finish(&held, ending)], "{held:?}");
     }
 
-    fn extend(&mut self, lease: &prop::sample::Index, span: u64) {
+    fn extend(&mut self, lease: prop::sample::Index, span: u64) {
         if self.leases.is_empty() {
             return;
         }
@@ -429,9 +433,9 @@ impl Both {
             for id in 0..5 {
                 self.compare_job(id, of);
             }
-            let states: Vec<_> =
+            let found: Vec<_> =
                 self.model.live.iter().filter(|job| job.queue == of).map(|job| job.state(self.model.now)).collect();
-            let count = |wanted| states.iter().filter(|state| **state == wanted).count() as u64;
+            let count = |wanted| found.iter().filter(|state| **state == wanted).count() as u64;
             let stats = self.state.stats(&names(0, of).1, now);
             assert_eq!(
                 [stats.queued, stats.deferred, stats.running],
@@ -447,17 +451,17 @@ impl Both {
         let record = self.state.job(&queue, &name, now).map(|job| (job.state, job.attempt, job.failures.len()));
         let live = self.model.live.iter().find(|job| (job.id, job.queue) == (id, of));
         let dead = self.model.dead.iter().find(|(dead, from, ..)| (*dead, *from) == (id, of));
-        let result = self.model.results.iter().find(|(ended, from, _)| (*ended, *from) == (id, of));
-        match (live, dead, result) {
-            (Some(job), ..) => assert_eq!(record, Some((job.state(self.model.now), job.attempt, job.failures.min(20)))),
-            (None, None, None) => assert_eq!(record, None),
-            (None, None, Some(_)) => assert_eq!(record.map(|record| record.0), Some(JobState::Complete)),
-            (None, Some(dead), None) => assert_eq!(record, Some((JobState::Dead, dead.2, dead.3.min(20)))),
-            // Whichever ended later is shown; the model does not say which did.
-            (None, Some(_), Some(_)) => {
-                assert!(record.is_some_and(|record| matches!(record.0, JobState::Dead | JobState::Complete)))
+        let result = self.model.results.iter().find(|(ended, from, ..)| (*ended, *from) == (id, of));
+        let expected = match (live, dead, result) {
+            (Some(job), ..) => Some((job.state(self.model.now), job.attempt, job.failures.min(20))),
+            (None, Some(dead), result) if result.is_none_or(|result| result.3 <= dead.4) => {
+                Some((JobState::Dead, dead.2, dead.3.min(20)))
             }
-        }
+            // The newer end is shown; of a result the model knows no attempts.
+            (None, _, Some(_)) => Some((JobState::Complete, record.map_or(0, |record| record.1), 0)),
+            (None, _, None) => None,
+        };
+        assert_eq!(record, expected);
         let found = match self.state.result(&queue, &name, false, now) {
             Lookup::Known(found) => found,
             Lookup::Pending(_) => panic!("nobody asked to wait"),
