@@ -42,6 +42,10 @@ pub trait ArgList: JobArgs + Sized {
 
     #[doc(hidden)]
     fn bind(arguments: &Arguments, params: &[Param], defaults: Self::Defaults) -> Result<Self, BindError>;
+
+    /// No defaults at all.
+    #[doc(hidden)]
+    fn no_defaults() -> Self::Defaults;
 }
 
 /// A parameter that travels.
@@ -248,6 +252,11 @@ macro_rules! arg_lists {
 
         impl<$($T: Serialize + DeserializeOwned + Send + Sync + 'static),*> ArgList for ($($T,)*) {
             type Defaults = ($(Option<fn() -> $T>,)*);
+
+            #[allow(clippy::unused_unit, reason = "the empty list has none")]
+            fn no_defaults() -> Self::Defaults {
+                ($(None::<fn() -> $T>,)*)
+            }
 
             #[allow(unused_variables, unused_mut, clippy::unused_unit, reason = "the empty list uses nothing")]
             fn bind(arguments: &Arguments, params: &[Param], defaults: Self::Defaults) -> Result<Self, BindError> {

@@ -145,7 +145,11 @@ impl Context {
         &self.0.arguments
     }
 
-    pub(crate) fn encode<T: Serialize>(&self, value: &T) -> RunResult {
+    /// Writes a result in the job's codec, for a middleware that answers in the task's place.
+    ///
+    /// # Errors
+    /// A [`TaskError`] when it can't be encoded or is larger than the worker's `max_result_size`.
+    pub fn encode<T: Serialize + ?Sized>(&self, value: &T) -> RunResult {
         let encoded = self.0.codec.encode(value).map_err(|error| TaskError::because(Verdict::Unserialisable, error))?;
         let limit = self.0.worker.0.max_result_size;
         if encoded.len() > limit {

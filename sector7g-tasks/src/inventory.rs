@@ -119,10 +119,22 @@ impl Inventory {
         let mut problems = Vec::new();
         problems.extend(duplicates(&self.tasks, |def| def.name).map(|(a, b)| Problem::TwoTasks(a, b)));
         problems.extend(duplicates(&self.workers, |worker| worker.name).map(|(a, b)| Problem::TwoWorkers(a, b)));
-        problems.extend(self.tasks.iter().flat_map(|def| check_task(def, states)));
+        problems.extend(self.tasks.iter().flat_map(|def| check_task(def, states, self.timezone_of(def))));
         problems.extend(self.workers.iter().flat_map(|worker| check_worker(worker)));
         problems.extend(self.shared_queues());
+        let plan = self.plan(); // sorted by name
+        let same = plan.windows(2).filter(|pair| pair[0].name == pair[1].name && pair[0].settings.source.is_none() != pair[1].settings.source.is_none());
+        problems.extend(same.map(|pair| {
+            let problem = format!("a queue of that name, which the worker does not serve, has tasks and gets a worker `{}` of its own; serve it, or rename one", pair[0].name);
+            Problem::BadName(format!("worker `{}`", pair[0].name), problem)
+        }));
         if problems.is_empty() { Ok(()) } else { Err(InventoryError { problems }) }
+    }
+
+    /// The time zone that the worker of the task's queue sets.
+    fn timezone_of(&self, def: &TaskDef) -> Option<&'static str> {
+        let serves = |worker: &&&WorkerSettings| worker.queues.iter().any(|queue| queue.name == def.queue);
+        self.workers.iter().find(serves).and_then(|worker| worker.timezone)
     }
 
     fn shared_queues(&self) -> Vec<Problem> {
@@ -155,7 +167,7 @@ fn duplicates<T>(sorted: &[&'static T], name: fn(&T) -> &str) -> impl Iterator<I
     sorted.windows(2).filter(move |pair| name(pair[0]) == name(pair[1])).map(|pair| (pair[0], pair[1]))
 }
 
-fn check_task(def: &'static TaskDef, states: Option<&States>) -> Vec<Problem> {
+fn check_task(def: &'static TaskDef, states: Option<&States>, timezone: Option<&str>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let missing = def.states.iter().filter(|state| states.is_some_and(|states| !states.has((state.id)())));
     problems.extend(missing.map(|state| Problem::NoState(def, (state.name)())));
@@ -166,7 +178,7 @@ fn check_task(def: &'static TaskDef, states: Option<&States>) -> Vec<Problem> {
         problems.push(Problem::BadName(format!("task `{}` ({})", def.name, def.source), error.to_string()));
     }
     if let Some(rule) = def.cron {
-        problems.extend(check_cron(format!("task `{}` ({})", def.name, def.source), def, rule));
+        problems.extend(check_cron(format!("task `{}` ({})", def.name, def.source), def, rule, timezone));
     }
     problems
 }
@@ -177,14 +189,12 @@ fn check_worker(worker: &'static WorkerSettings) -> Vec<Problem> {
     if worker.queues.is_empty() {
         problems.push(Problem::BadName(place.clone(), "it serves no queue".to_owned()));
     }
-    if worker.max_jobs == 0 {
-        problems.push(Problem::BadName(place.clone(), "max_jobs is 0: it would never run a job".to_owned()));
-    }
+    problems.extend(worker.mistakes().into_iter().map(|mistake| Problem::BadName(place.clone(), mistake)));
     let names = worker.queues.iter().filter_map(|queue| QueueName::new(queue.name).err());
     problems.extend(names.map(|error| Problem::BadName(place.clone(), error.to_string())));
     problems.extend(worker.cron.iter().flat_map(|entry| {
-        let rule = CronRule { timezone: entry.rule.timezone.or(worker.timezone), ..entry.rule };
-        check_cron(format!("{place}, cron of task `{}`", entry.task.name), entry.task, rule)
+        let place = format!("{place}, cron of task `{}`", entry.task.name);
+        check_cron(place, entry.task, entry.rule, worker.timezone)
     }));
     problems
 }
@@ -196,15 +206,26 @@ fn place_of(worker: &WorkerSettings) -> String {
     }
 }
 
-fn check_cron(place: String, def: &'static TaskDef, rule: CronRule) -> Vec<Problem> {
+fn check_cron(place: String, def: &'static TaskDef, rule: CronRule, timezone: Option<&str>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if let Err(error) = crate::schedule::check(rule) {
+    if let Err(error) = parses(rule, timezone) {
         problems.push(Problem::BadCron(place.clone(), error));
     }
     if let Err(error) = (def.check)(&Arguments::none()) {
         problems.push(Problem::CronNeedsArguments(place, error));
     }
     problems
+}
+
+#[cfg(feature = "cron")]
+fn parses(rule: CronRule, timezone: Option<&str>) -> Result<(), String> {
+    let parsed = crate::schedule::Schedule::parse_with_default(rule.expression, rule.timezone, timezone);
+    parsed.map(drop).map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "cron"))]
+fn parses(_: CronRule, _: Option<&str>) -> Result<(), String> {
+    Err("schedules need the feature `cron` of sector7g-tasks, which is off".to_owned())
 }
 
 /// Why a runner does not start: every mistake found, each with its culprits.

@@ -14,6 +14,7 @@ pub mod job;
 pub mod middleware;
 pub mod retry;
 pub mod runner;
+#[cfg(feature = "cron")]
 pub mod schedule;
 pub mod task;
 pub mod worker;

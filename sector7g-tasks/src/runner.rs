@@ -240,10 +240,12 @@ impl Runner {
 
     fn engines(&self, plan: Vec<PlannedWorker>) -> Result<Vec<Arc<Engine>>, RunnerError> {
         let tasks: Arc<HashMap<&'static str, &'static TaskDef>> = Arc::new(self.inventory.by_name().into_iter().collect());
-        plan.into_iter().map(|worker| self.engine(worker, &tasks)).collect()
+        let queues = plan.iter().flat_map(|worker| &worker.queues).map(|queue| QueueName::new(queue.name));
+        let queues = queues.collect::<Result<Arc<[_]>, _>>().map_err(|error| RunnerError::System(error.into()))?;
+        plan.into_iter().map(|worker| self.engine(worker, &tasks, &queues)).collect()
     }
 
-    fn engine(&self, worker: PlannedWorker, tasks: &Arc<HashMap<&'static str, &'static TaskDef>>) -> Result<Arc<Engine>, RunnerError> {
+    fn engine(&self, worker: PlannedWorker, tasks: &Arc<HashMap<&'static str, &'static TaskDef>>, all: &Arc<[QueueName]>) -> Result<Arc<Engine>, RunnerError> {
         let queues = worker.queues.iter().map(|queue| QueueName::new(queue.name));
         let queues = queues.collect::<Result<Vec<_>, _>>().map_err(|error| RunnerError::System(error.into()))?;
         let shared = WorkerShared {
@@ -264,7 +266,8 @@ impl Runner {
             layers: self.layers.clone().into(),
             running: Default::default(),
             instance: rand::random(),
-            burst: self.burst,
+            burst: self.burst.then(|| Arc::clone(all)),
+            cut: CancellationToken::new(),
         }))
     }
 

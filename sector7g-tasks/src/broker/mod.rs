@@ -20,6 +20,10 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::BoxError;
 use crate::job::Failure;
 
+/// The most bytes that the payloads or results of one call should have together: 4 MiB. One that
+/// is larger by itself goes alone.
+pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
 /// The most jobs that one call may carry; callers split what is longer.
 ///
 /// It keeps one call short for everybody else on the broker (and a Redis script far below the
@@ -29,8 +33,10 @@ pub const MAX_BATCH: usize = 1_000;
 /// Keeps jobs, and hands each to one worker at a time.
 ///
 /// All times are the broker's own clock; a caller's clock decides nothing. A write whose answer
-/// is lost may be repeated unchanged: ids (for [`enqueue`](Broker::enqueue)) and lease tokens
-/// (for [`claim`](Broker::claim)) make the repetition harmless.
+/// is lost may be repeated unchanged: lease tokens make a repeated [`claim`](Broker::claim)
+/// harmless, and a job's id a repeated [`enqueue`](Broker::enqueue) while the job lives or its
+/// result is kept. Every call answers or errs within the broker's own time limit; those that wait
+/// (`wait`, `aborts`, `result`) soon after their `timeout`.
 #[async_trait]
 pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Adds up to [`MAX_BATCH`] jobs and says of each, in order, whether it is new.
@@ -55,8 +61,9 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// only reports. A finish with a stale token changes nothing and is answered with
     /// [`Finished::LeaseLost`].
     ///
-    /// Repeated with the same token (because the answer was lost), it returns the jobs that are
-    /// still leased under that token, and reports again what it had reported.
+    /// The very same request may be repeated because its answer was lost: it then returns the jobs
+    /// that are still leased under its token, whose leases run anew and whose attempts are not
+    /// counted again, and answers [`Finished::Applied`] to finishes that it had taken.
     ///
     /// # Errors
     /// `Unavailable`: jobs leased all the same are due again when their lease ends.
@@ -92,7 +99,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable` when waiting is not possible; the caller should back off.
     ///
     /// # Cancel safety
-    /// Cancel safe: it changes nothing.
+    /// Cancel safe: a wake that comes while nobody waits ends the next wait, here or in another worker.
     async fn wait(&self, queues: &[QueueName], poll_delay: Duration, timeout: Duration) -> Result<(), BrokerError>;
 
     /// Asks that a job be aborted; false when no such job is waiting or running.
@@ -110,14 +117,15 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
 
     /// Waits until abort requests were added after `since`, or `timeout` has passed, and returns
     /// all that stand for live jobs of `queues` (at most [`MAX_BATCH`]), with the mark to pass
-    /// next time. [`AbortMark::default`] is before all.
+    /// next time. [`AbortMark::default`] is before all. A broker that nobody tells of requests (arq's
+    /// clients) looks every `poll_delay`; workers ask only while they run jobs.
     ///
     /// # Errors
     /// `Unavailable`; nothing is lost, ask again with the same mark.
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
-    async fn aborts(&self, queues: &[QueueName], since: AbortMark, timeout: Duration) -> Result<Aborts, BrokerError>;
+    async fn aborts(&self, queues: &[QueueName], since: AbortMark, poll_delay: Duration, timeout: Duration) -> Result<Aborts, BrokerError>;
 
     /// The stored result of a job, waiting up to `timeout` while the job lives and has none.
     ///
@@ -141,6 +149,9 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `Unavailable`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
     async fn job(&self, queue: &QueueName, id: &JobId) -> Result<Option<JobRecord>, BrokerError>;
 
     /// A page of a queue's jobs, up to `limit` (at most [`MAX_BATCH`]), after the job `after`.
@@ -150,18 +161,27 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `Unavailable`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
     async fn jobs(&self, queue: &QueueName, filter: JobFilter, after: Option<PageMark>, limit: usize) -> Result<Page, BrokerError>;
 
-    /// The sizes of a queue, and the workers whose beat is fresh.
+    /// The sizes of a queue, and the workers whose health entry is fresh.
     ///
     /// # Errors
     /// `Unavailable`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BrokerError>;
 
     /// The queues that hold jobs or dead letters, by name.
     ///
     /// # Errors
     /// `Unavailable`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
     async fn queues(&self) -> Result<Vec<QueueName>, BrokerError>;
 
     /// Puts dead letters back as waiting jobs: same id, same payload, attempts from 1, due now.
@@ -170,19 +190,30 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `Unavailable`: some may have been put back.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped, some may have been changed.
     async fn retry_dead(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<bool>, BrokerError>;
 
     /// Deletes dead letters for good; says of each, in order, whether it was there.
     ///
     /// # Errors
     /// `Unavailable`: some may have been deleted.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped, some may have been changed.
     async fn discard_dead(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<bool>, BrokerError>;
 
-    /// Stores that a worker lives, for `ttl`. `None` for `beat` removes its entry (a clean end).
+    /// Stores that a worker lives, for `ttl`. `None` removes its entry (a clean end).
+    ///
+    /// `worker` is its name and instance; see [`WorkerHealth::instance`].
     ///
     /// # Errors
     /// `Unavailable`.
-    async fn beat(&self, worker: &str, beat: Option<&WorkerBeat>, ttl: Duration) -> Result<(), BrokerError>;
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the entry is stored or not.
+    async fn set_health(&self, worker: &str, health: Option<&WorkerHealth>, ttl: Duration) -> Result<(), BrokerError>;
 
     /// The clock that decides what is due, as near as this process knows it.
     fn clock(&self) -> &Clock;
@@ -325,7 +356,8 @@ pub enum Outcome {
         /// Keeps the id taken for so long after the end, result or not (a schedule's tick).
         hold_id: Duration,
     },
-    /// It runs again after `delay`; the attempt counts.
+    /// It runs again after `delay`; the attempt counts, and the job's count becomes
+    /// [`Failure::attempt`] where that is larger (a producer may start it above 1).
     Retry {
         /// From now on the broker's clock.
         delay: Duration,
@@ -466,14 +498,10 @@ pub enum JobFilter {
     Dead,
 }
 
-/// Where a page of jobs ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageMark {
-    /// The last job's place in the order, ms since the epoch.
-    pub at: Timestamp,
-    /// A tie-break among jobs of one place.
-    pub tie: u64,
-}
+/// Where a page of jobs ended; what it says is the broker's own affair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PageMark(pub String);
 
 /// A page of jobs.
 #[derive(Clone, Debug, Default)]
@@ -497,8 +525,8 @@ pub struct QueueStats {
     pub dead: u64,
     /// How long the oldest due job has waited.
     pub oldest_due: Option<Duration>,
-    /// Workers whose beat has not run out.
-    pub workers: Vec<WorkerBeat>,
+    /// Workers whose health entry has not run out.
+    pub workers: Vec<WorkerHealth>,
 }
 
 impl QueueStats {
@@ -508,9 +536,9 @@ impl QueueStats {
     }
 }
 
-/// What a worker says of itself at each beat.
+/// What a worker says of itself now and then.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct WorkerBeat {
+pub struct WorkerHealth {
     /// Its name, e.g. `homer`.
     pub name: String,
     /// Random for each start, so that two workers of one name are two.

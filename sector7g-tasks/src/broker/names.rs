@@ -95,8 +95,29 @@ impl JobId {
     /// A new id of 32 hex digits, like arq's, but time-ordered (`UUIDv7`): ids of one process
     /// sort in the order in which they were made, so jobs of one millisecond stay first in, first out.
     pub fn generate() -> Self {
-        let mut buffer = [0; uuid::fmt::Simple::LENGTH];
-        let text = uuid::Uuid::now_v7().simple().encode_lower(&mut buffer);
-        Self((&*text).into())
+        Self((&*uuid_text(&mut [0; uuid::fmt::Simple::LENGTH])).into())
     }
+
+    /// A new id for a job of `queue`: like [`generate`](Self::generate), after the queue's hash
+    /// tag where its name has one, as in `{lenny}`. So all keys of a queue and its jobs fall into
+    /// one slot of a Redis Cluster.
+    pub fn generate_in(queue: &QueueName) -> Self {
+        match queue.hash_tag() {
+            Some(tag) => Self(format!("{tag}:{}", uuid_text(&mut [0; uuid::fmt::Simple::LENGTH])).into()),
+            None => Self::generate(),
+        }
+    }
+}
+
+impl QueueName {
+    /// The part from the first `{` to the next `}`, both included, when there is something between.
+    pub(crate) fn hash_tag(&self) -> Option<&str> {
+        let start = self.0.find('{')?;
+        let length = self.0[start..].find('}')?;
+        (length > 1).then(|| &self.0[start..=start + length])
+    }
+}
+
+fn uuid_text(buffer: &mut [u8; uuid::fmt::Simple::LENGTH]) -> &str {
+    uuid::Uuid::now_v7().simple().encode_lower(buffer)
 }

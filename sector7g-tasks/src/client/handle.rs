@@ -130,7 +130,19 @@ impl<K: JobKind> JobHandle<K> {
         match self.ask(timeout).await? {
             ResultState::Ready(record) => self.read(&record),
             ResultState::Pending => Err(ResultError::Timeout { id: self.id.clone(), waited: started.elapsed() }),
-            ResultState::NotFound => Err(ResultError::NotFound { id: self.id.clone() }),
+            ResultState::NotFound => Err(self.without_result().await),
+        }
+    }
+
+    /// A job whose result was not kept may still be there as a dead letter.
+    async fn without_result(&self) -> ResultError {
+        let id = self.id.clone();
+        match self.record().await {
+            Ok(record) => match record.and_then(|mut record| record.failures.pop()) {
+                Some(failure) => ResultError::Failed { id, failure },
+                None => ResultError::NotFound { id },
+            },
+            Err(cause) => ResultError::Broker { id, cause },
         }
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::broker::{Broker, BrokerError, Enqueued, InvalidName, JobFilter, JobId, MAX_BATCH, NewJob, Page, PageMark, QueueName, QueueStats};
+use crate::broker::{Broker, BrokerError, Enqueued, InvalidName, JobFilter, JobId, MAX_BATCH, MAX_BATCH_BYTES, NewJob, Page, PageMark, QueueName, QueueStats};
 use crate::codec::{Codec, CodecError, Extra};
 use crate::job::{Job, JobKind};
 
@@ -122,7 +122,8 @@ impl Client {
         Ok(self.handle_of(new, enqueued.first().copied()))
     }
 
-    /// Adds many jobs of one task, in their order: one round trip for each [`MAX_BATCH`] of them.
+    /// Adds many jobs of one task, in their order: one round trip for each [`MAX_BATCH`] of them
+    /// (or [`MAX_BATCH_BYTES`]).
     ///
     /// Nothing is sent before all are encoded.
     ///
@@ -134,7 +135,7 @@ impl Client {
     pub async fn enqueue_all<K: JobKind>(&self, jobs: impl IntoIterator<Item = Job<K>>) -> Result<Vec<JobHandle<K>>, EnqueueError> {
         let new: Vec<NewJob> = jobs.into_iter().map(|job| self.encode(&job)).collect::<Result<_, _>>()?;
         let mut enqueued = Vec::with_capacity(new.len());
-        for batch in new.chunks(MAX_BATCH) {
+        for batch in batches(&new, |job| job.payload.len()) {
             enqueued.extend(self.broker.enqueue(batch).await?);
         }
         let mut enqueued = enqueued.into_iter();
@@ -154,9 +155,10 @@ impl Client {
         if payload.len() > self.max_payload {
             return Err(EnqueueError::TooLarge { task: task(), size: payload.len(), limit: self.max_payload });
         }
+        let queue = QueueName::new(&options.queue).map_err(name)?;
         Ok(NewJob {
-            queue: QueueName::new(&options.queue).map_err(name)?,
-            id: options.id.as_ref().map_or_else(|| Ok(JobId::generate()), JobId::new).map_err(name)?,
+            id: options.id.as_ref().map_or_else(|| Ok(JobId::generate_in(&queue)), JobId::new).map_err(name)?,
+            queue,
             payload,
             due: options.due,
             expires_in: options.expires_in,
@@ -276,7 +278,7 @@ impl Client {
         let mut pages = Vec::new();
         let mut after = None;
         loop {
-            let page = self.broker.jobs(queue, JobFilter::Dead, after, MAX_BATCH).await?;
+            let page = self.broker.jobs(queue, JobFilter::Dead, after, DEAD_PAGE).await?;
             pages.push(page.jobs.into_iter().map(|job| job.id).collect());
             after = page.next;
             if after.is_none() {
@@ -304,6 +306,24 @@ impl fmt::Display for Listing {
         self.jobs.iter().try_for_each(|job| writeln!(f, "{job}"))
     }
 }
+
+/// Cuts `items` into what one call may carry, by number and by bytes.
+pub(crate) fn batches<T>(items: &[T], size: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
+    let mut rest = items;
+    std::iter::from_fn(move || {
+        let mut bytes = 0_usize;
+        let fitting = rest.iter().take(MAX_BATCH).take_while(|item| {
+            bytes = bytes.saturating_add(size(item));
+            bytes <= MAX_BATCH_BYTES
+        });
+        let (batch, after) = rest.split_at_checked(fitting.count().max(1))?;
+        rest = after;
+        Some(batch)
+    })
+}
+
+/// How many dead letters are read at a time to learn their ids: they come with their payloads.
+const DEAD_PAGE: usize = 100;
 
 /// The longest that one question to the broker waits before it is asked again.
 const RESULT_WAIT: Duration = Duration::from_secs(30);

@@ -32,8 +32,11 @@ pub(crate) struct Control {
     waiters: Notify,
     /// The watchdog's tick at which the present poll of the task began; 0 between polls.
     polled_since: AtomicU32,
+    /// Whether a plain function still waits for a thread of the blocking pool.
+    pub(crate) awaits_thread: AtomicBool,
     /// Whether the task's code sits on a thread of the blocking pool.
-    pub(crate) on_blocking_pool: AtomicBool,
+    on_blocking_pool: AtomicBool,
+    left_pool: Notify,
     /// What the job turned out to be, for the watchdog.
     pub(crate) task: OnceLock<&'static TaskDef>,
     /// Whether the watchdog has named it.
@@ -41,9 +44,11 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Ends the job; the first reason stands.
+    /// Ends the job. The first reason stands, but for a timeout: that is the task's alone, and
+    /// the code around it can still be told to end.
     pub(crate) fn cancel(&self, why: Cancel) {
-        if self.cancel.compare_exchange(0, why as u8, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        let replace = |now: u8| (now == 0 || (now == Cancel::Timeout as u8 && why != Cancel::Timeout)).then_some(why as u8);
+        if self.cancel.fetch_update(Ordering::AcqRel, Ordering::Acquire, replace).is_ok() {
             self.runner.wake();
             self.waiters.notify_waiters();
         }
@@ -70,6 +75,30 @@ impl Control {
         notified.as_mut().enable();
         if !self.is_cancelled() {
             notified.await;
+        }
+    }
+
+    pub(crate) fn enter_pool(&self) {
+        self.awaits_thread.store(false, Ordering::Release);
+        self.on_blocking_pool.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn leave_pool(&self) {
+        self.on_blocking_pool.store(false, Ordering::Release);
+        self.left_pool.notify_waiters();
+    }
+
+    pub(crate) fn is_on_pool(&self) -> bool {
+        self.on_blocking_pool.load(Ordering::Acquire)
+    }
+
+    /// Waits until no thread runs the task's code.
+    pub(crate) async fn off_pool(&self) {
+        let left = self.left_pool.notified();
+        tokio::pin!(left);
+        left.as_mut().enable();
+        if self.is_on_pool() {
+            left.await;
         }
     }
 

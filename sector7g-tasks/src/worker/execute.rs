@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -10,7 +9,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::control::Control;
+use super::control::{Cancel, Control};
 use super::fetch::Engine;
 use super::log;
 use super::outcome::{Rules, aborted, arguments_error, unknown_delay};
@@ -20,7 +19,7 @@ use crate::broker::{ClaimedJob, Finish, GiveBack, JobId, KeptResult, Outcome};
 use crate::clock::Timestamp;
 use crate::codec::{Codec, Envelope, JobRef, ResultRecord};
 use crate::context::{Context, JobRun};
-use crate::error::TaskError;
+use crate::error::{TaskError, Verdict};
 use crate::job::{Failure, FailureKind};
 use crate::middleware::Next;
 use crate::retry::RetryPolicy;
@@ -28,6 +27,9 @@ use crate::task::{Keep, RunFuture, RunResult, TaskDef};
 
 /// The longest that an end hook may take: a slot is held meanwhile.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// See [`Engine::hold`]. Mirrors: arq's in-progress key, which outlives a schedule's job by a minute.
+const HOLD_MARGIN: Duration = Duration::from_secs(60);
 
 /// A claimed job on its way into execution.
 pub(super) struct Taken {
@@ -65,9 +67,25 @@ struct Seen {
     tick: Option<Timestamp>,
 }
 
-/// Takes one claimed job to an outcome. Everything of the user's that it runs (task, hooks,
-/// middleware, the types' own deserialising) may panic or hang without harm to the worker.
-pub(super) async fn execute(engine: Arc<Engine>, taken: Taken) -> Ended {
+/// Takes one claimed job to an outcome, whatever users' code does.
+///
+/// Task, hooks and middleware are guarded one by one inside, so that each failure is told as what
+/// it is. This is for what is left: an error's `Display` that panics, a drop.
+pub(super) async fn execute_guarded(engine: Arc<Engine>, taken: Taken) -> Ended {
+    let (key, queue, lease, attempt) = (taken.key, taken.queue, taken.job.lease.clone(), taken.job.attempt);
+    let clock = engine.clock().clone();
+    let panic = match AssertUnwindSafe(execute(engine, taken)).catch_unwind().await {
+        Ok(ended) => return ended,
+        Err(panic) => panic,
+    };
+    let problem = format!("panicked outside of its run: {}", message_of(&*panic));
+    tracing::error!("job {} failed, {problem}", lease.id);
+    let dead = Some(Failure::new(FailureKind::Panic, problem, attempt, clock.now()));
+    let outcome = Outcome::End { result: None, dead, hold_id: Duration::ZERO };
+    Ended { key, queue, finish: Some(Finish { lease, outcome }), after: None }
+}
+
+async fn execute(engine: Arc<Engine>, taken: Taken) -> Ended {
     let Taken { key, queue, job, control } = taken;
     let lease = job.lease.clone();
     match engine.prepare(queue, job, &control) {
@@ -102,11 +120,11 @@ impl Engine {
         let Some(def) = self.tasks.get(&*envelope.task).copied() else {
             return Err(match unknown_delay(job.unknown_since, now, self.settings.unknown_task_grace) {
                 Some(delay) => NotRun::Unknown(delay, envelope.task.clone().into_owned()),
-                None => NotRun::Failed(fail(FailureKind::UnknownTask, not_found(&envelope.task)), seen(None)),
+                None => NotRun::Failed(not_found(&envelope.task, job.attempt, now), seen(None)),
             });
         };
         // arq: a producer's `_job_try` is where counting starts.
-        let attempt = job.attempt.saturating_add(envelope.job_try.unwrap_or(1).saturating_sub(1));
+        let attempt = job.attempt.max(envelope.job_try.unwrap_or(0));
         let max_tries = envelope.extra.max_tries.or(def.max_tries).unwrap_or(self.settings.max_tries);
         if attempt > max_tries {
             let problem = format!("max {max_tries} retries exceeded");
@@ -133,10 +151,10 @@ impl Engine {
         let bound = catch_unwind(AssertUnwindSafe(|| (def.run)(ctx.clone())));
         match bound {
             Ok(Ok(task)) => Ok((ctx, task)),
-            Ok(Err(error)) => Err(unfit(arguments_error(error))),
+            Ok(Err(error)) => Err(unfit(arguments_error(def.name, &error))),
             Err(panic) => {
-                let problem = format!("reading the arguments panicked: {}", message_of(&*panic));
-                Err(unfit(TaskError::because(crate::error::Verdict::Arguments, problem)))
+                let problem = format!("task `{}`: reading its arguments panicked: {}", def.name, message_of(&*panic));
+                Err(unfit(TaskError::because(Verdict::Arguments, problem)))
             }
         }
     }
@@ -147,6 +165,11 @@ impl Engine {
         let (started, started_at) = (Instant::now(), self.clock().now());
         log::start(run, started_at);
         let ending = self.supervise(ctx, task).await;
+        if matches!(ending, Ending::Cancelled(Cancel::Stop)) {
+            // Given back while its thread goes on, it would run twice at once. If the thread does not
+            // return in time, the stop goes on without it and the lease runs out by itself.
+            run.control.off_pool().await;
+        }
         let finished_at = self.clock().now();
         self.note_stray(run);
         let rules = self.rules(run);
@@ -160,7 +183,9 @@ impl Engine {
         self.tally(kind);
         let end = Arc::new(end);
         if let Some(hook) = self.settings.on_job_end {
-            guard_hook("on_job_end", hook(ctx.clone(), Arc::clone(&end))).await;
+            let (ctx, end) = (ctx.clone(), Arc::clone(&end));
+            // A worker that is out of time stores the outcome without the hook.
+            let _ = self.cut.run_until_cancelled(guard_hook("on_job_end", || hook(ctx, end))).await;
         }
         let value = match &ending {
             Ending::Returned(Ok(value)) => Some(value),
@@ -195,9 +220,12 @@ impl Engine {
         }
         let layered: Pin<Box<dyn Future<Output = RunResult> + Send + '_>> = Box::pin(async move {
             if let Some(hook) = self.settings.on_job_start {
-                hook(ctx.clone()).await?;
+                let started = tokio::time::timeout(HOOK_TIMEOUT, hook(ctx.clone())).await;
+                started.unwrap_or_else(|_| Err(too_long("on_job_start", HOOK_TIMEOUT)))?;
             }
-            Next::new(&self.layers, Box::pin(timed)).run(ctx).await
+            let limit = timeout.saturating_add(HOOK_TIMEOUT);
+            let run = Next::new(&self.layers, Box::pin(timed)).run(ctx);
+            tokio::time::timeout(limit, run).await.unwrap_or_else(|_| Err(too_long("the middleware", limit)))
         });
         Supervised::new(layered, control, &self.running).await
     }
@@ -210,7 +238,7 @@ impl Engine {
 
     /// A call on the blocking pool that its job did not wait for is watched until it returns.
     fn note_stray(&self, run: &JobRun) {
-        if run.def.blocking && run.control.on_blocking_pool.load(Ordering::Acquire) {
+        if run.def.blocking && run.control.is_on_pool() {
             self.running.add_stray(run.def.name, run.lease.id.clone(), Arc::clone(&run.control));
         }
     }
@@ -221,9 +249,10 @@ impl Engine {
         own.unwrap_or(if tick.is_some() { Keep::For(Duration::ZERO) } else { self.settings.keep_result })
     }
 
-    /// For as long as a starting scheduler makes up for missed ticks, an ended one must not look missed.
+    /// For as long as a starting scheduler makes up for missed ticks, an ended one must not look
+    /// missed: twice that and a minute, for the way of its request and for clocks that differ.
     fn hold(&self, tick: Option<Timestamp>) -> Duration {
-        tick.map_or(Duration::ZERO, |_| self.settings.misfire_window)
+        tick.map_or(Duration::ZERO, |_| self.settings.misfire_window.saturating_mul(2).saturating_add(HOLD_MARGIN))
     }
 
     fn tally(&self, kind: JobEndKind) {
@@ -241,7 +270,7 @@ impl Engine {
     fn without_run(&self, queue: usize, id: &JobId, not_run: NotRun) -> Outcome {
         let (failure, seen) = match not_run {
             NotRun::Unknown(delay, task) => {
-                tracing::warn!("job {id}: task `{task}` is not known here; left for other workers, looked at again in {delay:?}");
+                tracing::warn!("job {id}: task `{}` is not known here; left for other workers, looked at again in {delay:?}", log::Shown(&task));
                 self.tally(JobEndKind::GivenBack(delay));
                 return Outcome::GiveBack { delay, why: GiveBack::UnknownTask };
             }
@@ -327,17 +356,22 @@ impl Terms {
     }
 }
 
-fn not_found(task: &str) -> String {
-    let shown: Cow<'_, str> = if task.len() > 80 { task.chars().take(80).collect::<String>().into() } else { task.into() };
-    format!(
-        "function '{shown}' not found; no worker of this queue knew it: is the crate with the task linked into the \
-         worker (`use that_crate as _;`)?"
-    )
+/// arq's own words, and what to do in the causes.
+fn not_found(task: &str, attempt: u32, now: Timestamp) -> Failure {
+    let mut failure = Failure::new(FailureKind::UnknownTask, format!("function '{}' not found", log::Shown(task)), attempt, now);
+    let advice = "no worker of this queue knew it; a worker knows the tasks of the crates that its code names: `use that_crate as _;`";
+    failure.causes.push(advice.to_owned());
+    failure
+}
+
+fn too_long(what: &str, limit: Duration) -> TaskError {
+    TaskError::because(Verdict::Timeout, format!("{what} ran longer than {limit:?}"))
 }
 
 /// Awaits a hook: whatever it does, the job's outcome stands.
-pub(super) async fn guard_hook(name: &'static str, hook: HookFuture) {
-    let guarded = AssertUnwindSafe(hook).catch_unwind();
+pub(super) async fn guard_hook(name: &'static str, hook: impl FnOnce() -> HookFuture) {
+    // Called inside, so that a hook which panics before it returns its future is caught as well.
+    let guarded = AssertUnwindSafe(async { hook().await }).catch_unwind();
     match tokio::time::timeout(HOOK_TIMEOUT, guarded).await {
         Ok(Ok(Ok(()))) => {}
         Ok(Ok(Err(error))) => tracing::error!("hook {name} failed: {error}"),

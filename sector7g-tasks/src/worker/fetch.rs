@@ -1,18 +1,25 @@
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use rand::RngExt;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::control::{Cancel, Control};
-use super::execute::{Ended, Taken, execute, guard_hook};
+use super::execute::{Ended, Taken, execute_guarded, guard_hook};
 use super::running::{Held, Running};
 use super::settings::{Order, QueueShare, WorkerSettings};
-use crate::broker::{AbortMark, Broker, BrokerError, Claim, Claimed, ClaimedJob, Finish, Finished, LeaseToken, MAX_BATCH, WorkerBeat};
+use super::supervise::message_of;
+use crate::broker::{
+    AbortMark, Broker, BrokerError, Claim, Claimed, ClaimedJob, Extended, Finish, Finished, GiveBack, Lease, LeaseToken, MAX_BATCH,
+    Outcome, QueueName, WorkerHealth,
+};
+use crate::client::batches;
 use crate::clock::{Clock, Timestamp};
 use crate::context::WorkerContext;
 use crate::error::{Chain, TaskError};
@@ -29,6 +36,12 @@ const RECONNECT: RetryPolicy = RetryPolicy::exponential(Duration::from_millis(10
 /// How long a stopping worker goes on trying to report what has ended.
 const LAST_REPORT: Duration = Duration::from_secs(5);
 
+/// How long a stopping worker waits for the hooks of its last jobs.
+const LAST_HOOKS: Duration = Duration::from_secs(2);
+
+/// How often a worker in burst mode looks whether the others' queues are empty, too.
+const BURST_LOOK: Duration = Duration::from_millis(50);
+
 /// How long a cancelled job may take to leave the thread that it blocks, before a stop goes on without it.
 const LAST_POLL: Duration = Duration::from_secs(2);
 
@@ -44,7 +57,10 @@ pub(crate) struct Engine {
     pub(crate) running: Running,
     /// Random for each start: two workers of one name are two.
     pub(crate) instance: u64,
-    pub(crate) burst: bool,
+    /// All queues of the runner, in burst mode: a job of another worker may still enqueue for this one.
+    pub(crate) burst: Option<Arc<[QueueName]>>,
+    /// Cancelled when a stop's grace is over: what is optional is left out then.
+    pub(crate) cut: CancellationToken,
 }
 
 /// Two ways to stop: let running jobs end, or not.
@@ -92,7 +108,10 @@ impl Engine {
 
     /// Works until it is told to stop, or in burst mode until its queues are empty.
     pub(crate) async fn work(self: Arc<Self>, stop: Stop) -> Result<WorkerReport, WorkerError> {
-        self.start_up().await?;
+        match stop.graceful.run_until_cancelled(self.start_up()).await {
+            Some(started) => started?,
+            None => return Ok(self.report()), // told to stop before it began
+        }
         let mut beside = self.beside(&stop);
         let mut fetch = Fetch::new(Arc::clone(&self), stop);
         fetch.until_stopped().await;
@@ -105,39 +124,50 @@ impl Engine {
 
     async fn start_up(&self) -> Result<(), WorkerError> {
         let Some(hook) = self.settings.on_startup else { return Ok(()) };
-        let started = hook(self.context.clone()).await;
-        started.map_err(|error| WorkerError::Startup { worker: self.name().to_owned(), error })
+        let started = AssertUnwindSafe(async { hook(self.context.clone()).await }).catch_unwind().await;
+        let error = match started {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(panic) => TaskError::permanent(format!("it panicked: {}", message_of(&*panic))),
+        };
+        Err(WorkerError::Startup { worker: self.name().to_owned(), error })
     }
 
     async fn shut_down(&self) {
         if let Some(hook) = self.settings.on_shutdown {
-            guard_hook("on_shutdown", hook(self.context.clone())).await;
+            guard_hook("on_shutdown", || hook(self.context.clone())).await;
         }
-        if let Err(error) = self.broker.beat(&self.instance_name(), None, Duration::ZERO).await {
-            tracing::debug!(worker = self.name(), "the last beat was not removed, it runs out by itself: {}", Chain(&error));
+        if let Err(error) = self.broker.set_health(&self.instance_name(), None, Duration::ZERO).await {
+            tracing::debug!(worker = self.name(), "the health entry was not removed, it runs out by itself: {}", Chain(&error));
         }
     }
 
-    /// What goes on beside the loop: the watch for aborts, the beat and the schedules.
+    /// What goes on beside the loop: the watch for aborts, the health entry and the schedules.
     fn beside(self: &Arc<Self>, stop: &Stop) -> JoinSet<()> {
         let mut beside = JoinSet::new();
-        beside.spawn(Arc::clone(self).watch_aborts());
-        let beating = Arc::clone(self);
-        beside.spawn(async move { beating.beats().await });
-        #[cfg(feature = "cron")]
-        {
-            let (ticking, stop) = (Arc::clone(self), stop.graceful.clone());
-            beside.spawn(async move { stop.run_until_cancelled(ticking.schedules()).await.unwrap_or_default() });
-        }
-        let _ = stop; // without schedules nothing here stops before the last job has ended
+        let engine = Arc::clone(self);
+        beside.spawn(async move { keep_going("the watch for aborts", || engine.watch_aborts()).await });
+        let engine = Arc::clone(self);
+        beside.spawn(async move { keep_going("the health entry", || engine.tell_health()).await });
+        let (engine, stop) = (Arc::clone(self), stop.graceful.clone());
+        beside.spawn(async move {
+            let schedules = keep_going("the schedules", || engine.schedules());
+            stop.run_until_cancelled(schedules).await.unwrap_or_default();
+        });
         beside
     }
 
-    async fn watch_aborts(self: Arc<Self>) {
+    #[cfg(not(feature = "cron"))]
+    async fn schedules(&self) {
+        std::future::pending().await
+    }
+
+    async fn watch_aborts(&self) {
         let mut mark = AbortMark::default();
         let mut failures = 0;
         loop {
-            match self.broker.aborts(&self.context.0.queues, mark, WAIT).await {
+            self.running.busy().await; // an idle worker asks nothing
+            match self.broker.aborts(&self.context.0.queues, mark, self.settings.poll_delay, WAIT).await {
                 Ok(aborts) => {
                     (mark, failures) = (aborts.mark, 0);
                     self.running.abort(aborts.ids);
@@ -151,15 +181,15 @@ impl Engine {
         }
     }
 
-    async fn beats(&self) {
+    async fn tell_health(&self) {
         let interval = self.settings.health_check_interval;
         let started_at = self.clock().now();
         loop {
-            let beat = self.beat(started_at);
-            // Two beats and a second: one may come late without the worker looking dead.
-            let ttl = interval * 2 + Duration::from_secs(1);
-            if let Err(error) = self.broker.beat(&self.instance_name(), Some(&beat), ttl).await {
-                tracing::debug!(worker = self.name(), "the beat was not stored: {}", Chain(&error));
+            let health = self.health(started_at);
+            // Two intervals and a second: one may come late without the worker looking dead.
+            let ttl = interval.saturating_mul(2).saturating_add(Duration::from_secs(1));
+            if let Err(error) = self.broker.set_health(&self.instance_name(), Some(&health), ttl).await {
+                tracing::debug!(worker = self.name(), "the health entry was not stored: {}", Chain(&error));
             }
             sleep(interval).await;
         }
@@ -169,10 +199,10 @@ impl Engine {
         format!("{}-{:016x}", self.name(), self.instance)
     }
 
-    fn beat(&self, started_at: Timestamp) -> WorkerBeat {
+    fn health(&self, started_at: Timestamp) -> WorkerHealth {
         let tally = &self.running.tally;
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        WorkerBeat {
+        WorkerHealth {
             name: self.name().to_owned(),
             instance: format!("{:016x}", self.instance),
             queues: self.context.0.queues.iter().map(ToString::to_string).collect(),
@@ -201,6 +231,17 @@ impl Engine {
     }
 }
 
+/// Runs a loop that must not end: should it panic, it says so and starts again.
+pub(super) async fn keep_going<F: Future<Output = ()>>(what: &str, start: impl Fn() -> F) {
+    loop {
+        match AssertUnwindSafe(start()).catch_unwind().await {
+            Ok(()) => return,
+            Err(panic) => tracing::error!("{what} panicked and is started again: {}", message_of(&*panic)),
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
 fn host() -> String {
     let kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     std::env::var("HOSTNAME").ok().or_else(kernel).map_or_else(|| "localhost".to_owned(), |name| name.trim().to_owned())
@@ -224,6 +265,8 @@ struct Fetch {
     calls: u64,
     next_key: u64,
     outage: Outage,
+    /// Of `wait` alone, which may fail where claims succeed.
+    deaf: Outage,
     idle_rounds: u32,
 }
 
@@ -232,7 +275,16 @@ struct Fetch {
 struct Unreported {
     finishes: Vec<Finish>,
     ends: Vec<Box<Ended>>,
-    repeat: Option<LeaseToken>,
+    /// A call whose answer was lost, to be repeated as it was before anything else is asked.
+    lost: Option<Lost>,
+}
+
+/// A call whose answer was lost: the broker may have leased up to `max` jobs under the token.
+#[derive(Clone, Copy)]
+struct Lost {
+    token: LeaseToken,
+    max: usize,
+    batch: usize,
 }
 
 /// What a round of calls achieved.
@@ -258,6 +310,7 @@ impl Fetch {
             calls: 0,
             next_key: 0,
             outage: Outage::default(),
+            deaf: Outage::default(),
             idle_rounds: 0,
         }
     }
@@ -265,30 +318,39 @@ impl Fetch {
     async fn until_stopped(&mut self) {
         while !self.stop.graceful.is_cancelled() {
             self.collect();
-            let free = self.free();
-            match self.round(free).await {
-                Ok(round) => {
-                    self.outage.over(&self.engine);
-                    if self.engine.burst && self.is_drained(&round).await {
-                        return;
-                    }
-                    if !(round.more_due && self.free() > 0) {
-                        self.rest(round.claimed > 0).await;
-                    }
-                }
-                Err(error) => {
-                    let pause = self.outage.pause(&self.engine, &error);
-                    self.rest_at_most(pause).await;
-                }
+            let (round, error) = self.round().await;
+            if let Some(error) = error {
+                let pause = self.outage.pause(&self.engine, &error);
+                self.rest_at_most(pause).await;
+                continue;
+            }
+            self.outage.over(&self.engine);
+            if self.engine.burst.is_some() && self.is_drained(&round).await {
+                return;
+            }
+            // Straight on only while that leads somewhere: what is due may not be ours to claim.
+            let more = round.claimed > 0 && round.more_due && self.free(None) > 0;
+            if !more && !self.has_unsent() {
+                self.rest(round.claimed > 0).await;
             }
         }
     }
 
-    /// Slots that neither a job nor an unreported ending holds: when the broker is away, endings
-    /// fill the slots and nothing piles up.
-    fn free(&self) -> usize {
-        let unreported: usize = self.unreported.iter().map(|queue| queue.finishes.len()).sum();
-        self.engine.settings.max_jobs.saturating_sub(self.jobs.len() + unreported)
+    /// Slots that neither a job, nor an unreported ending, nor a lost call may hold: when the broker
+    /// is away, endings fill the slots and nothing piles up. The endings that go with the call to
+    /// `queue` count as gone: if it fails, it has started nothing.
+    fn free(&self, queue: Option<usize>) -> usize {
+        let held = |(index, unreported): (usize, &Unreported)| {
+            let goes_along = if Some(index) == queue { unreported.batch() } else { 0 };
+            unreported.finishes.len() - goes_along + unreported.lost.map_or(0, |lost| lost.max)
+        };
+        let held: usize = self.unreported.iter().enumerate().map(held).sum();
+        self.engine.settings.max_jobs.saturating_sub(self.jobs.len() + held)
+    }
+
+    /// Whether endings did not fit into the last round's calls.
+    fn has_unsent(&self) -> bool {
+        self.unreported.iter().any(|queue| !queue.finishes.is_empty())
     }
 
     /// Takes what has ended, without waiting.
@@ -304,12 +366,10 @@ impl Fetch {
                 self.keys.remove(&id);
                 self.push(ended);
             }
-            Ok((id, Event::Hooked)) => {
-                self.keys.remove(&id);
-            }
+            Ok((_, Event::Hooked)) => {}
             Err(error) => {
-                // Users' code can't do this: it is caught inside. The lease runs out, the job is due again.
-                tracing::error!("a job's execution ended abnormally: {error}");
+                // Only a stop that goes on without a job aborts it: its lease runs out, the job is due again.
+                tracing::error!("a job's execution was cut off: {error}");
                 let key = self.keys.remove(&error.id());
                 self.engine.running.remove(key);
             }
@@ -328,18 +388,28 @@ impl Fetch {
     }
 
     /// One call for each queue that has endings to report or may give jobs, in the worker's order.
-    async fn round(&mut self, free: usize) -> Result<Round, BrokerError> {
+    /// A queue whose call fails does not keep the others waiting; the first error is returned.
+    async fn round(&mut self) -> (Round, Option<BrokerError>) {
         let mut round = Round { claimed: 0, more_due: false };
+        let mut failure = None;
         for queue in self.order() {
-            let max = (free - round.claimed).min(MAX_BATCH);
-            if max > 0 || !self.unreported[queue].finishes.is_empty() {
-                let claimed = self.call(queue, max).await?;
-                round.claimed += claimed.jobs.len();
-                round.more_due |= claimed.more_due;
-                self.start(queue, claimed.jobs);
+            if self.stop.graceful.is_cancelled() {
+                break;
+            }
+            let max = self.free(Some(queue)).min(MAX_BATCH);
+            if max == 0 && self.unreported[queue].finishes.is_empty() && self.unreported[queue].lost.is_none() {
+                continue;
+            }
+            match self.call(queue, max).await {
+                Ok(claimed) => {
+                    round.claimed += claimed.jobs.len();
+                    round.more_due |= claimed.more_due;
+                    self.start(queue, claimed.jobs);
+                }
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
-        Ok(round)
+        (round, failure)
     }
 
     /// The queues in the order in which they are asked this time.
@@ -351,10 +421,10 @@ impl Fetch {
         }
         let mut order = Vec::with_capacity(left.len());
         while !left.is_empty() {
-            let total: u32 = left.iter().map(|queue| shares[*queue].weight).sum();
+            let total: u64 = left.iter().map(|queue| u64::from(shares[*queue].weight)).sum();
             let mut draw = rand::rng().random_range(0..total);
             let chosen = left.iter().position(|queue| {
-                let weight = shares[*queue].weight;
+                let weight = u64::from(shares[*queue].weight);
                 let hit = draw < weight;
                 draw = draw.saturating_sub(weight);
                 hit
@@ -364,30 +434,75 @@ impl Fetch {
         order
     }
 
-    /// One finish-and-claim. Endings stay unreported until the broker has answered.
+    /// One finish-and-claim, or the repetition of one whose answer was lost. Endings stay
+    /// unreported until the broker has answered.
     async fn call(&mut self, queue: usize, max: usize) -> Result<Claimed, BrokerError> {
-        let token = self.unreported[queue].repeat.take().unwrap_or_else(|| {
+        let this = self.unreported[queue].lost.unwrap_or_else(|| {
             self.calls += 1;
-            LeaseToken { worker: self.engine.instance, call: self.calls }
+            let token = LeaseToken { worker: self.engine.instance, call: self.calls };
+            Lost { token, max, batch: self.unreported[queue].batch() }
         });
-        let batch = self.unreported[queue].finishes.len().min(MAX_BATCH);
+        let engine = Arc::clone(&self.engine);
         let request = Claim {
-            queue: &self.engine.context.0.queues[queue],
-            finished: &self.unreported[queue].finishes[..batch],
-            max,
-            lease: self.engine.settings.lease,
-            token,
+            queue: &engine.context.0.queues[queue],
+            finished: &self.unreported[queue].finishes[..this.batch],
+            max: this.max,
+            lease: engine.settings.lease,
+            token: this.token,
         };
-        match self.engine.broker.claim(&request).await {
-            Ok(claimed) => {
-                self.engine.running.tally.mark_alive(claimed.now);
-                self.reported(queue, batch, &claimed.finished);
+        let asked = Instant::now();
+        match engine.broker.claim(&request).await {
+            Ok(mut claimed) => {
+                engine.running.tally.mark_alive(claimed.now);
+                self.unreported[queue].lost = None;
+                self.reported(queue, this.batch, &claimed.finished);
+                if asked.elapsed() > engine.settings.lease / 2 {
+                    claimed.jobs = self.still_ours(queue, claimed.jobs).await;
+                }
                 Ok(claimed)
             }
-            Err(error) => {
-                self.unreported[queue].repeat = error.is_transient().then_some(token);
+            Err(error) if error.is_transient() => {
+                self.unreported[queue].lost = Some(this);
                 Err(error)
             }
+            Err(error) => {
+                self.unreported[queue].lost = None;
+                self.refused(queue, this.batch, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// After an answer that was long under way: only jobs whose lease could be renewed may start.
+    async fn still_ours(&self, queue: usize, jobs: Vec<ClaimedJob>) -> Vec<ClaimedJob> {
+        let leases: Vec<Lease> = jobs.iter().map(|job| job.lease.clone()).collect();
+        let queue = &self.engine.context.0.queues[queue];
+        let answers = match self.engine.broker.extend(queue, &leases, self.engine.settings.lease).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                tracing::warn!("{} claimed jobs are not started, they run elsewhere: {}", jobs.len(), Chain(&error));
+                return Vec::new();
+            }
+        };
+        let renewed = jobs.into_iter().zip(answers).filter(|(_, answer)| *answer == Extended::Renewed);
+        renewed.map(|(job, _)| job).collect()
+    }
+
+    /// A finish that the broker refuses for good must not hold up those behind it: results go
+    /// first, then the finish itself, whose job is due again when its lease ends.
+    fn refused(&mut self, queue: usize, batch: usize, error: &BrokerError) {
+        let queue = &mut self.unreported[queue];
+        let mut stripped = 0;
+        for finish in &mut queue.finishes[..batch] {
+            if let Outcome::End { result, .. } = &mut finish.outcome {
+                stripped += usize::from(result.take().is_some());
+            }
+        }
+        tracing::error!("the outcomes of {batch} jobs were refused: {}", Chain(error));
+        if stripped == 0 {
+            queue.finishes.drain(..batch);
+            let keys = queue.ends.drain(..batch).map(|ended| ended.key);
+            self.engine.running.remove(keys);
         }
     }
 
@@ -400,10 +515,11 @@ impl Fetch {
             if *answer == Finished::LeaseLost {
                 self.engine.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!("the outcome of job {} came too late and was not stored: its lease was lost", finish.lease.id);
+                continue;
             }
             if let (Some(hook), Some((ctx, end))) = (self.engine.settings.after_job_end, ended.after) {
                 self.jobs.spawn(async move {
-                    guard_hook("after_job_end", hook(ctx, end)).await;
+                    guard_hook("after_job_end", || hook(ctx, end)).await;
                     Event::Hooked
                 });
             }
@@ -421,7 +537,7 @@ impl Fetch {
         self.engine.running.add(taken.iter().map(|taken| (taken.key, held(taken))));
         for taken in taken {
             let (key, engine) = (taken.key, Arc::clone(&self.engine));
-            let task = self.jobs.spawn(async move { Event::Ended(Box::new(execute(engine, taken).await)) });
+            let task = self.jobs.spawn(async move { Event::Ended(Box::new(execute_guarded(engine, taken).await)) });
             self.keys.insert(task.id(), key);
         }
     }
@@ -430,7 +546,8 @@ impl Fetch {
     async fn rest(&mut self, was_busy: bool) {
         // A broker that says «work» and gives none, time after time, must not spin this loop.
         self.idle_rounds = if was_busy { 0 } else { self.idle_rounds + 1 };
-        let free = self.free() > 0;
+        let free = self.free(None) > 0;
+        let longest = if self.engine.burst.is_some() { BURST_LOOK } else { WAIT };
         let began = Instant::now();
         tokio::select! {
             biased; // the stop first, then endings, which free slots, then new work
@@ -439,11 +556,14 @@ impl Fetch {
                 self.take(ended);
                 self.idle_rounds = 0;
             }
-            waited = self.engine.broker.wait(&self.engine.context.0.queues, self.engine.settings.poll_delay, WAIT), if free => { // cancel safe: only waits
+            waited = self.engine.broker.wait(&self.engine.context.0.queues, self.engine.settings.poll_delay, longest), if free => { // cancel safe: only waits
                 match waited {
-                    Ok(()) => self.engine.running.tally.mark_alive(self.engine.clock().now()),
+                    Ok(()) => {
+                        self.engine.running.tally.mark_alive(self.engine.clock().now());
+                        self.deaf.over(&self.engine);
+                    }
                     Err(error) => {
-                        let pause = self.outage.pause(&self.engine, &error);
+                        let pause = self.deaf.pause(&self.engine, &error);
                         self.rest_at_most(pause).await;
                     }
                 }
@@ -469,12 +589,13 @@ impl Fetch {
         }
     }
 
-    /// Whether a burst is over: nothing runs here and the queues are empty, deferred jobs included, as in arq.
+    /// Whether a burst is over: nothing runs here and all the runner's queues are empty, deferred
+    /// jobs included, as in arq.
     async fn is_drained(&self, round: &Round) -> bool {
-        if round.claimed > 0 || !self.jobs.is_empty() || self.unreported.iter().any(|queue| !queue.finishes.is_empty()) {
+        if round.claimed > 0 || !self.jobs.is_empty() || self.has_unsent() {
             return false;
         }
-        for queue in &self.engine.context.0.queues {
+        for queue in self.engine.burst.iter().flat_map(|queues| queues.iter()) {
             match self.engine.broker.stats(queue).await {
                 Ok(stats) if stats.live() == 0 => {}
                 _ => return false,
@@ -503,16 +624,19 @@ impl Fetch {
 
     /// Cancels what is left; each comes back as given back, due at once, its attempt uncounted.
     async fn cut_short(&mut self) {
+        self.engine.cut.cancel();
         self.engine.running.cancel_all(Cancel::Stop);
         let until = Instant::now() + LAST_POLL;
-        while let Ok(Some(ended)) = tokio::time::timeout_at(until, self.jobs.join_next_with_id()).await {
+        while let Ok(Some(ended)) = timeout_at(until, self.jobs.join_next_with_id()).await {
             self.take(ended);
+            self.collect();
+            let _ = timeout_at(until, self.report_now()).await; // what is left then, `report_all` takes
         }
         if !self.jobs.is_empty() {
             // Given back now, they would run twice at once; their leases run out when this process has ended.
             self.engine.running.for_each(|held| {
                 let task = held.control.task.get().map_or("?", |def| def.name);
-                tracing::error!("task `{task}` (job {}) ignores its cancellation: it blocks a thread of the runtime", held.lease.id);
+                tracing::error!("task `{task}` (job {}) ignores its cancellation; it starts again elsewhere when its lease ends", held.lease.id);
             });
             self.jobs.abort_all();
         }
@@ -520,12 +644,25 @@ impl Fetch {
 
     async fn report_now(&mut self) {
         for queue in 0..self.unreported.len() {
-            while !self.unreported[queue].finishes.is_empty() {
+            while !self.unreported[queue].finishes.is_empty() || self.unreported[queue].lost.is_some() {
                 match self.call(queue, 0).await {
-                    Ok(_) => self.outage.over(&self.engine),
+                    Ok(claimed) => {
+                        self.outage.over(&self.engine);
+                        self.give_back(queue, claimed.jobs);
+                    }
                     Err(_) => return, // tried again at the next ending, and at the end
                 }
             }
+        }
+    }
+
+    /// Jobs that a lost call turns out to have leased after the stop.
+    fn give_back(&mut self, queue: usize, jobs: Vec<ClaimedJob>) {
+        for job in jobs {
+            let outcome = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Stop };
+            let finish = Finish { lease: job.lease, outcome };
+            self.next_key += 1;
+            self.push(Box::new(Ended { key: self.next_key, queue, finish: Some(finish), after: None }));
         }
     }
 
@@ -533,13 +670,11 @@ impl Fetch {
         let reporting = async {
             loop {
                 self.report_now().await;
-                let left: usize = self.unreported.iter().map(|queue| queue.finishes.len()).sum();
-                if left == 0 {
+                if !self.has_unsent() {
                     return;
                 }
-                let pause = RECONNECT.delay(self.outage.failures.max(1), rand::random());
                 self.outage.failures += 1;
-                sleep(pause).await;
+                sleep(RECONNECT.delay(self.outage.failures, rand::random())).await;
             }
         };
         if timeout(LAST_REPORT, reporting).await.is_err() {
@@ -548,7 +683,18 @@ impl Fetch {
         }
         // The hooks of the last jobs.
         let hooks = async { while self.jobs.join_next().await.is_some() {} };
-        let _ = timeout(LAST_REPORT, hooks).await; // guard_hook has said so if one hangs
+        let _ = timeout(LAST_HOOKS, hooks).await; // guard_hook says so if one hangs
+    }
+}
+
+impl Unreported {
+    /// How many endings go with the next call.
+    fn batch(&self) -> usize {
+        let size = |finish: &Finish| match &finish.outcome {
+            Outcome::End { result: Some(result), .. } => result.record.len(),
+            _ => 0,
+        };
+        self.lost.map_or_else(|| batches(&self.finishes, size).next().map_or(0, <[Finish]>::len), |lost| lost.batch)
     }
 }
 

@@ -27,7 +27,21 @@ struct Named<'a>(&'a JobId, &'a str);
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.0, self.1)
+        write!(f, "{}:{}", self.0, Shown(self.1))
+    }
+}
+
+/// A name from outside: escaped and cut.
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST: usize = 80;
+        self.0.chars().take(LONGEST).try_for_each(|letter| match letter {
+            '\'' | '"' => write!(f, "{letter}"),
+            other => write!(f, "{}", other.escape_debug()),
+        })?;
+        f.write_str(if self.0.chars().nth(LONGEST).is_some() { "…" } else { "" })
     }
 }
 

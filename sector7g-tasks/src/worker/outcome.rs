@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::control::Cancel;
 use super::settings::JobEndKind;
 use super::supervise::Ending;
+use crate::args::BindError;
 use crate::clock::Timestamp;
 use crate::error::{TaskError, Verdict};
 use crate::job::{Failure, FailureKind};
@@ -60,7 +61,7 @@ pub(crate) fn unknown_delay(unknown_since: Option<Timestamp>, now: Timestamp, gr
     Some(elapsed.clamp(SHORTEST, LONGEST).min(left))
 }
 
-/// An error of the engine's own, for a middleware to see.
-pub(crate) fn arguments_error(error: crate::args::BindError) -> TaskError {
-    TaskError::because(Verdict::Arguments, error)
+/// Names the task as well: the message is read apart from the job.
+pub(crate) fn arguments_error(task: &str, error: &BindError) -> TaskError {
+    TaskError::because(Verdict::Arguments, format!("task `{task}`: {error}"))
 }

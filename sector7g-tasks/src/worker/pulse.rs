@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::control::{Cancel, Control};
-use super::fetch::Engine;
+use super::fetch::{Engine, keep_going};
 use crate::broker::{Extended, Lease, MAX_BATCH, QueueName};
 use crate::error::{BoxError, Chain};
 
@@ -43,7 +43,7 @@ impl Pulse {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let beating = async move {
-            let both = async { tokio::join!(heartbeats(&engines), watch(&engines)) };
+            let both = async { tokio::join!(heartbeats(&engines), keep_going("the watchdog", || watch(&engines))) };
             stop.run_until_cancelled(both).await;
         };
         let thread = std::thread::Builder::new().name("s7g-pulse".to_owned());
@@ -72,7 +72,7 @@ impl Drop for Pulse {
 }
 
 async fn heartbeats(engines: &[Arc<Engine>]) {
-    join_all(engines.iter().map(|engine| heartbeat(engine))).await;
+    join_all(engines.iter().map(|engine| keep_going("the heartbeat", || heartbeat(engine)))).await;
 }
 
 /// Renews all leases of a worker, each third of a lease.
@@ -80,13 +80,10 @@ async fn heartbeat(engine: &Engine) {
     let mut failing = false;
     loop {
         sleep(engine.settings.lease / 3).await;
-        let mut failure = None;
-        for (index, queue) in engine.context.0.queues.iter().enumerate() {
-            for leases in engine.running.leases(index).chunks(MAX_BATCH) {
-                failure = renew(engine, queue, leases).await.err().or(failure);
-            }
-        }
-        match failure {
+        // Side by side, so that one queue's slow answer does not cost another's leases.
+        let queues = engine.context.0.queues.iter().enumerate();
+        let answers = join_all(queues.map(|(index, queue)| renew_all(engine, index, queue))).await;
+        match answers.into_iter().find_map(Result::err) {
             Some(error) if !failing => {
                 tracing::error!(worker = engine.name(), "leases could not be renewed, trying again: {}", Chain(&*error));
                 failing = true;
@@ -97,8 +94,16 @@ async fn heartbeat(engine: &Engine) {
     }
 }
 
+async fn renew_all(engine: &Engine, index: usize, queue: &QueueName) -> Result<(), BoxError> {
+    for leases in engine.running.leases(index).chunks(MAX_BATCH) {
+        renew(engine, queue, leases).await?;
+    }
+    Ok(())
+}
+
 async fn renew(engine: &Engine, queue: &QueueName, leases: &[Lease]) -> Result<(), BoxError> {
     let answers = engine.broker.extend(queue, leases, engine.settings.lease).await?;
+    engine.running.tally.mark_alive(engine.clock().now());
     let lost = leases.iter().zip(answers).filter(|(_, answer)| *answer == Extended::Lost);
     let lost: Vec<Lease> = lost.map(|(lease, _)| lease.clone()).collect();
     // A job that ended while this call was under way is lost, too, but no longer held.

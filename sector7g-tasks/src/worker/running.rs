@@ -2,6 +2,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 use super::control::{Cancel, Control};
 use crate::broker::{JobId, Lease};
 use crate::clock::Timestamp;
@@ -12,6 +14,7 @@ use crate::clock::Timestamp;
 #[derive(Debug, Default)]
 pub(crate) struct Running {
     jobs: Mutex<Jobs>,
+    busy: Notify,
     /// Calls on the blocking pool that outlived their job.
     strays: Mutex<Vec<Stray>>,
     /// Counts the watchdog's rounds; a poll notes it when it begins.
@@ -70,18 +73,34 @@ impl Running {
 
     pub(crate) fn add(&self, batch: impl IntoIterator<Item = (u64, Held)>) {
         let mut jobs = self.jobs();
+        let was_idle = jobs.held.is_empty();
         for (key, held) in batch {
             if jobs.aborts.contains(&held.lease.id) {
                 held.control.cancel(Cancel::Abort);
             }
             jobs.held.insert(key, held);
         }
+        if was_idle && !jobs.held.is_empty() {
+            self.busy.notify_one();
+        }
+    }
+
+    /// Waits until something runs.
+    pub(crate) async fn busy(&self) {
+        while self.len() == 0 {
+            self.busy.notified().await; // a permit is kept for who comes late
+        }
     }
 
     pub(crate) fn remove(&self, batch: impl IntoIterator<Item = u64>) {
         let mut jobs = self.jobs();
         for key in batch {
-            jobs.held.remove(&key);
+            if let Some(held) = jobs.held.remove(&key)
+                && !jobs.aborts.is_empty()
+            {
+                // The request was for this job, not for a later one of the same id.
+                jobs.aborts.retain(|id| *id != held.lease.id);
+            }
         }
     }
 
@@ -123,7 +142,7 @@ impl Running {
     /// Visits the calls that are still at work and forgets those that are not.
     pub(crate) fn strays(&self, mut visit: impl FnMut(&Stray)) {
         let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
-        strays.retain(|stray| stray.control.on_blocking_pool.load(Ordering::Acquire));
+        strays.retain(|stray| stray.control.is_on_pool());
         strays.iter().for_each(&mut visit);
     }
 }

@@ -159,7 +159,7 @@ impl WorkerSettings {
             keep_result: Keep::For(Duration::from_secs(3_600)),
             poll_delay: Duration::from_millis(500),
             health_check_interval: Duration::from_secs(10),
-            job_completion_wait: Duration::from_secs(8),
+            job_completion_wait: Duration::from_secs(5),
             lease: Duration::from_secs(10),
             unknown_task_grace: Duration::from_secs(60),
             misfire_window: Duration::from_secs(60),
@@ -192,8 +192,9 @@ impl WorkerSettings {
         /// How often the worker says that it lives. Default: 10 s (arq: 3,600 s, which leaves a
         /// dead worker healthy for an hour); its entry lasts a second more than two of them.
         health_check_interval: Duration;
-        /// How long running jobs get when the worker stops. Default: 8 s (arq: 0), which is
-        /// within the 10 s that container engines give.
+        /// How long running jobs get when the worker stops, before they are cancelled and given
+        /// back. Default: 5 s (arq: 0), so that all is reported within the 10 s that container
+        /// engines give.
         job_completion_wait: Duration;
         /// How long a claimed job stays the worker's without a heartbeat; heartbeats come each
         /// third of it. A killed worker's jobs start again elsewhere after so long. Default: 10 s.
@@ -219,6 +220,34 @@ impl WorkerSettings {
         on_job_end: EndHook => Some;
         /// Runs after each attempt, once its outcome is stored.
         after_job_end: EndHook => Some;
+    }
+}
+
+/// The longest span that a setting may have: sums of such spans can't overflow.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+impl WorkerSettings {
+    /// What can't work.
+    pub(crate) fn mistakes(&self) -> Vec<String> {
+        let spans = [
+            ("job_timeout", self.job_timeout, Duration::from_millis(1)),
+            ("poll_delay", self.poll_delay, Duration::from_millis(1)),
+            ("health_check_interval", self.health_check_interval, Duration::from_millis(100)),
+            ("job_completion_wait", self.job_completion_wait, Duration::ZERO),
+            ("lease", self.lease, Duration::from_millis(100)),
+            ("unknown_task_grace", self.unknown_task_grace, Duration::ZERO),
+            ("misfire_window", self.misfire_window, Duration::ZERO),
+        ];
+        let wrong = spans.iter().filter(|(_, span, least)| span < least || *span > LONGEST);
+        let mut mistakes: Vec<String> =
+            wrong.map(|(name, span, least)| format!("{name} is {span:?}; it must be from {least:?} to 100 years")).collect();
+        if self.max_jobs == 0 {
+            mistakes.push("max_jobs is 0: it would never run a job".to_owned());
+        }
+        if self.max_tries == 0 {
+            mistakes.push("max_tries is 0: every job would fail before it runs".to_owned());
+        }
+        mistakes
     }
 }
 

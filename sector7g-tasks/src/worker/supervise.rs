@@ -59,7 +59,15 @@ impl Future for Timed {
             return Poll::Ready(result);
         }
         let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep_until(started + this.timeout)));
-        if deadline.as_mut().poll(cx).is_pending() {
+        // A task that has used up its budget (tokio's coop) would keep the timer from ever being
+        // ready, so the clock is asked first.
+        if Instant::now() < deadline.deadline() && deadline.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if this.control.awaits_thread.load(Ordering::Acquire) {
+            // Its time counts from when it has a thread; how long that takes is the pool's affair.
+            deadline.as_mut().reset(Instant::now() + this.timeout);
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         this.control.cancel(Cancel::Timeout);
@@ -76,7 +84,7 @@ impl Drop for Timed {
 }
 
 /// Drops a task; a panic in the drop of its locals is not to reach the engine.
-fn drop_quietly(task: Option<RunFuture>) {
+fn drop_quietly<F>(task: Option<F>) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
         tracing::error!(panic = message_of(&*panic), "a task panicked while it was dropped");
     }
@@ -84,14 +92,14 @@ fn drop_quietly(task: Option<RunFuture>) {
 
 /// Runs all of an attempt (hooks, middleware, task) until it ends or is cancelled.
 pub(crate) struct Supervised<'a, F> {
-    inner: F,
+    inner: Option<F>,
     control: &'a Control,
     running: &'a Running,
 }
 
 impl<'a, F: Future<Output = RunResult> + Unpin> Supervised<'a, F> {
     pub(crate) fn new(inner: F, control: &'a Control, running: &'a Running) -> Self {
-        Self { inner, control, running }
+        Self { inner: Some(inner), control, running }
     }
 }
 
@@ -107,13 +115,20 @@ impl<F: Future<Output = RunResult> + Unpin> Future for Supervised<'_, F> {
             Some(why) => return Poll::Ready(Ending::Cancelled(why)),
         }
         this.control.poll_begins(this.running.tick.load(Ordering::Relaxed).max(1));
-        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut this.inner).poll(cx)));
+        let Some(inner) = &mut this.inner else { return Poll::Pending };
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll(cx)));
         this.control.poll_ends();
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(result)) => Poll::Ready(Ending::Returned(result)),
             Err(panic) => Poll::Ready(Ending::Returned(Err(panicked(&*panic)))),
         }
+    }
+}
+
+impl<F> Drop for Supervised<'_, F> {
+    fn drop(&mut self) {
+        drop_quietly(self.inner.take());
     }
 }
 
@@ -131,7 +146,7 @@ struct OnPool(Context);
 
 impl Drop for OnPool {
     fn drop(&mut self) {
-        self.0.0.control.on_blocking_pool.store(false, Ordering::Release);
+        self.0.0.control.leave_pool();
     }
 }
 
@@ -140,11 +155,12 @@ impl Drop for OnPool {
 pub(crate) fn run_blocking(ctx: Context, call: impl FnOnce(&Context) -> RunResult + Send + 'static) -> RunFuture {
     Box::pin(async move {
         let span = tracing::Span::current();
+        ctx.0.control.awaits_thread.store(true, Ordering::Release);
         let thread = tokio::task::spawn_blocking(move || {
             if ctx.is_cancelled() {
                 return Err(TaskError::because(Verdict::Policy, "was cancelled before a thread was free"));
             }
-            ctx.0.control.on_blocking_pool.store(true, Ordering::Release);
+            ctx.0.control.enter_pool();
             let on_pool = OnPool(ctx);
             span.in_scope(|| call(&on_pool.0))
         });

@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -30,15 +29,14 @@ impl Engine {
     /// Every process that runs this worker does so; the id, made of task and tick, lets one of
     /// them through. Ticks of the last `misfire_window` that nobody enqueued are made up for,
     /// where the broker outlives this process.
-    pub(super) async fn schedules(self: Arc<Self>) {
+    pub(super) async fn schedules(&self) {
         let mut entries = self.entries();
         if entries.is_empty() {
             return;
         }
         loop {
-            let now = self.clock().now();
             for entry in &mut entries {
-                self.enqueue_ticks(entry, now).await;
+                self.enqueue_ticks(entry).await;
             }
             let next = entries.iter().filter_map(|entry| entry.schedule.next_after(entry.until)).min();
             let pause = next.map_or(LOOK, |next| (next - LEAD).since(self.clock().now()));
@@ -60,8 +58,7 @@ impl Engine {
     }
 
     fn entry(&self, task: &'static TaskDef, rule: CronRule, until: Timestamp) -> Option<Entry> {
-        let timezone = rule.timezone.or(self.settings.timezone);
-        match Schedule::parse(rule.expression, timezone) {
+        match Schedule::parse_with_default(rule.expression, rule.timezone, self.settings.timezone) {
             Ok(schedule) => Some(Entry { task, schedule, until }),
             Err(error) => {
                 // The inventory's check refuses these before a worker starts.
@@ -71,7 +68,8 @@ impl Engine {
         }
     }
 
-    async fn enqueue_ticks(&self, entry: &mut Entry, now: Timestamp) {
+    async fn enqueue_ticks(&self, entry: &mut Entry) {
+        let now = self.clock().now();
         let from = entry.until.max(now - self.settings.misfire_window);
         let ticks = entry.schedule.ticks_between(from, now + LEAD, MAX_BATCH);
         let Some(last) = ticks.last().copied() else {
@@ -95,9 +93,11 @@ impl Engine {
 
     fn tick_job(&self, task: &'static TaskDef, tick: Timestamp) -> Result<NewJob, BoxError> {
         let extra = Extra { max_tries: None, tick: Some(tick) };
+        let queue = QueueName::new(task.queue)?;
+        let tag = queue.hash_tag().map(|tag| format!("{tag}:")).unwrap_or_default();
         Ok(NewJob {
-            queue: QueueName::new(task.queue)?,
-            id: JobId::new(format!("cron:{}:{}", task.name, tick.as_millis()))?,
+            id: JobId::new(format!("{tag}cron:{}:{}", task.name, tick.as_millis()))?,
+            queue,
             payload: Codec::default().encode_job(task.name, self.clock().now(), &extra, &())?,
             due: Due::At(tick),
             expires_in: None,

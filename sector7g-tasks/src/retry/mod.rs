@@ -22,22 +22,22 @@ enum Growth {
 }
 
 /// The cap of a policy that names none: a day.
-const DEFAULT_MAX: Duration = Duration::from_secs(86_400);
+const DEFAULT_MAX: Duration = Duration::from_hours(24);
 
 /// The part of a delay that chance decides, unless a policy says otherwise.
 const DEFAULT_JITTER: f64 = 0.2;
 
 impl RetryPolicy {
     /// What a task with `max_tries` but no `backoff` gets: `exponential(1s, max = 5m)`.
-    pub const DEFAULT: Self = Self::exponential(Duration::from_secs(1)).max(Duration::from_secs(300));
+    pub const DEFAULT: Self = Self::exponential(Duration::from_secs(1)).max(Duration::from_mins(5));
 
     const fn new(growth: Growth, first: Duration) -> Self {
         Self { growth, first, max: DEFAULT_MAX, jitter: DEFAULT_JITTER }
     }
 
-    /// The same delay each time.
+    /// The same delay each time; as it never grows, it has no cap unless one is set.
     pub const fn fixed(delay: Duration) -> Self {
-        Self::new(Growth::Fixed, delay)
+        Self::new(Growth::Fixed, delay).max(Duration::MAX)
     }
 
     /// `step` after the first attempt, twice that after the second, and so on.
@@ -51,6 +51,9 @@ impl RetryPolicy {
     }
 
     /// No delay is longer than `max` (a day, unless set), jitter included.
+    ///
+    /// So that the jitter still spreads delays that have reached the cap, their mean is
+    /// max / (1 + jitter).
     #[must_use]
     pub const fn max(mut self, max: Duration) -> Self {
         self.max = max;
@@ -69,24 +72,34 @@ impl RetryPolicy {
     /// The part of each delay that chance decides, from 0 (none) to 1 (all of it); 0.2 unless set.
     ///
     /// A delay d becomes one from d·(1 − jitter) to d·(1 + jitter), so the mean stays d and
-    /// retries of jobs that failed together spread out.
+    /// retries of jobs that failed together spread out. What lies outside of 0 to 1 counts as the
+    /// nearer of the two.
     #[must_use]
     pub const fn jitter(mut self, jitter: f64) -> Self {
-        self.jitter = if jitter >= 0.0 && jitter <= 1.0 { jitter } else { DEFAULT_JITTER };
+        self.jitter = if jitter.is_nan() { DEFAULT_JITTER } else { jitter.clamp(0.0, 1.0) };
         self
     }
 
     /// The delay after the failed `attempt` (from 1), with `chance` in 0..1 deciding the jitter.
     pub fn delay(&self, attempt: u32, chance: f64) -> Duration {
+        if self.first.is_zero() {
+            return Duration::ZERO; // and not zero times an infinite growth
+        }
         let attempt = f64::from(attempt.max(1));
         let first = self.first.as_secs_f64();
-        let seconds = match self.growth {
+        let grown = match self.growth {
             Growth::Fixed => first,
             Growth::Linear => first * attempt,
             Growth::Exponential { factor } => first * factor.powf(attempt - 1.0),
         };
-        let max = self.max.as_secs_f64();
-        let spread = 1.0 + self.jitter * (2.0 * chance.clamp(0.0, 1.0) - 1.0);
-        Duration::try_from_secs_f64((seconds.min(max) * spread).min(max)).unwrap_or(self.max)
+        // Capped below `max` by the jitter's size: if the jittered delay were cut at `max`, half of
+        // all capped retries would come at that one moment.
+        let mean = grown.min(self.max.as_secs_f64() / (1.0 + self.jitter));
+        let chance = if chance.is_nan() { 0.5 } else { chance.clamp(0.0, 1.0) };
+        let spread = 1.0 + self.jitter * (2.0 * chance - 1.0);
+        Duration::try_from_secs_f64(mean * spread).map_or(self.max, |delay| delay.min(self.max))
     }
 }
+
+#[cfg(test)]
+mod tests;

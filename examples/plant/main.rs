@@ -1,0 +1,79 @@
+//! The nuclear plant "sector 7-G": six workers, one queue each, in one program.
+//!
+//! ```text
+//! cargo run --example plant                 # one shift on the embedded broker: no server, some ten seconds
+//! cargo run --example plant -- homer lenny  # these workers, until they are stopped
+//! cargo run --example plant -- --help       # what else the command line knows
+//! ```
+//!
+//! A file for each worker holds its settings, its tasks and their results; nothing lists them. `sim` holds the real
+//! work, and the rest is the shift. `RUST_LOG=info` shows the workers' logs.
+
+#![expect(unreachable_pub, reason = "the plant is written like a library of tasks, and a program has no outside")]
+
+mod book;
+mod carl;
+mod charlie;
+mod grimey;
+mod histogram;
+mod homer;
+mod inanimate_rod;
+mod lenny;
+mod plant;
+mod progress;
+mod report;
+mod roster;
+mod shift;
+mod sim;
+mod timeclock;
+
+use std::env;
+use std::process::ExitCode;
+
+use sector7g_tasks::cli::Cli;
+use sector7g_tasks::prelude::*;
+use tracing_subscriber::EnvFilter;
+
+use crate::plant::Plant;
+use crate::progress::Style;
+use crate::shift::Trouble;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match work().await {
+        Ok(code) => code,
+        Err(trouble) => {
+            eprintln!("error: {}", report::with_causes(&*trouble));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Opens the plant, works in it, and leaves nothing behind.
+async fn work() -> Result<ExitCode, Trouble> {
+    let scratch = tempfile::Builder::new().prefix("sector7g-plant-").tempdir()?;
+    let plant = Plant::new(scratch.path())?;
+    let code = if env::args_os().len() > 1 {
+        Cli::new(Runner::new().state(plant)).run().await
+    } else {
+        hold_shift(&plant).await?
+    };
+    scratch.close()?;
+    Ok(code)
+}
+
+async fn hold_shift(plant: &Plant) -> Result<ExitCode, Trouble> {
+    let logging = env::var_os(EnvFilter::DEFAULT_ENV).is_some();
+    if logging {
+        tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
+    }
+    let off = shift::hold(plant, Style::fitting(logging)).await?;
+    if off.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("The shift is over, but not all went as it should:");
+    for problem in off {
+        eprintln!("  - {problem}");
+    }
+    Ok(ExitCode::FAILURE)
+}
