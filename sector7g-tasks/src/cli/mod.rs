@@ -15,14 +15,12 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use self::args::{Config, Mode};
 use self::error::CliError;
-use crate::broker::Broker;
 use crate::error::BoxError;
 use crate::inventory::PlannedWorker;
 use crate::runner::{RunReport, Runner};
@@ -31,7 +29,7 @@ use crate::runner::{RunReport, Runner};
 const LEAKED_THREADS: Duration = Duration::from_secs(1);
 
 /// What a worker's end may take beyond `job_completion_wait`: 2 s for jobs that ignore their
-/// cancellation, twice 5 s for the last reports and hooks, 30 s for `on_shutdown`, and some.
+/// cancellation, 7 s for the last reports and hooks, 30 s for `on_shutdown`, and some.
 const END_MARGIN: Duration = Duration::from_secs(45);
 
 /// Runs the workers that the command line names, or all linked ones.
@@ -121,40 +119,48 @@ impl Cli {
 
     /// Does what the program's arguments say, and returns the exit code.
     ///
-    /// It starts a runtime of its own, so don't call it from within one.
+    /// It starts a runtime of its own; a program that has one calls [`run`](Self::run).
+    ///
+    /// # Panics
+    /// When it is called from within a runtime.
     #[must_use = "the exit code tells whoever started the program how it ended"]
     pub fn main(self) -> ExitCode {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("s7g-worker").build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return CliError::System(error.into()).report(log::Format::Pretty),
+        };
+        let code = runtime.block_on(self.run());
+        // A task that blocks its thread is not to keep the program alive.
+        runtime.shutdown_timeout(LEAKED_THREADS);
+        code
+    }
+
+    /// Like [`main`](Self::main), on the runtime of the caller, who then has to deal with threads
+    /// that tasks still block at the end: [`Runtime::shutdown_timeout`](tokio::runtime::Runtime::shutdown_timeout).
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped, the workers end as if killed.
+    pub async fn run(self) -> ExitCode {
         let arguments: Vec<OsString> = std::env::args_os().collect();
         let config = match Config::from_args(&arguments) {
             Ok(config) => config,
             Err(error) => return error.report(log::Format::Pretty),
         };
         let format = config.log.format;
-        match self.start(config) {
+        match self.obey(config).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => error.report(format),
         }
     }
 
-    fn start(self, config: Config) -> Result<(), CliError> {
+    async fn obey(self, config: Config) -> Result<(), CliError> {
         if config.mode == Mode::Version {
             args::print_version(self.version);
             return Ok(());
         }
         let broker = broker::broker_for(config.redis.as_deref())?;
         log::start(&config.log);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .thread_name("s7g-worker")
-            .build()
-            .map_err(|error| CliError::System(error.into()))?;
-        let ended = runtime.block_on(self.run(config, broker));
-        // A task that blocks its thread is not to keep the program alive.
-        runtime.shutdown_timeout(LEAKED_THREADS);
-        ended
-    }
-
-    async fn run(self, config: Config, broker: Arc<dyn Broker>) -> Result<(), CliError> {
         let runner = Runner::new().broker(broker).only(&config.workers);
         match &config.mode {
             Mode::Version => Ok(()),
@@ -178,10 +184,11 @@ impl Cli {
             runner = runner.burst(burst);
         }
         if !config.workers.is_empty() && !runner.broker.is_shared() {
+            let names: Vec<&str> = workers.iter().map(|worker| &*worker.name).collect();
             tracing::warn!(
-                "{} on the embedded broker, which no other process can reach: jobs come from this program alone; \
-                 give a shared one with --redis or REDIS_URL",
-                if workers.len() == 1 { "the worker runs" } else { "the workers run" }
+                "on the embedded broker, which no other process can reach: {}; jobs come from this program alone, \
+                 unless --redis or REDIS_URL names a shared one",
+                names.join(", ")
             );
         }
         sum_up(&runner.run().await?);

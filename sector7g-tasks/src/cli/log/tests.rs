@@ -64,7 +64,10 @@ fn lines_look_like_arqs() {
         (false, Some("warn,plant=debug")),
         "12:34:56: ERROR dropped boxes=3\n12:34:56: DEBUG plant: their detail\n12:34:56: WARN not own\n",
     );
-    check((true, Some("off")), "12:34:56: own\n12:34:56: DEBUG own detail\n12:34:56: WARN not own job_id=\"7\" task=\"nap\"\n");
+    check(
+        (true, Some("off")),
+        "12:34:56: own\n12:34:56: DEBUG own detail\n12:34:56: WARN not own job_id=\"7\" task=\"nap\"\n",
+    );
 }
 
 #[test]
