@@ -1,5 +1,6 @@
 //! `--watch`: a parent process that rebuilds the program on a change and keeps one worker process running.
 
+mod build;
 mod files;
 mod program;
 mod worker;
@@ -11,6 +12,7 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
+use self::build::Build;
 use self::files::Files;
 use self::program::{Package, Program};
 use self::worker::Worker;
@@ -98,8 +100,8 @@ impl Watch {
 
     /// How cargo ended; `None` if it was killed because the program is to stop.
     async fn build(&mut self) -> Option<io::Result<ExitStatus>> {
-        let mut cargo = match self.program.build(&self.package).spawn() {
-            Ok(cargo) => cargo,
+        let mut build = match Build::start(self.program.build(&self.package)) {
+            Ok(build) => build,
             Err(error) => return Some(Err(error)),
         };
         loop {
@@ -107,12 +109,10 @@ impl Watch {
                 biased; // the stop first; the worker's end is said before what the build came to
                 () = self.stop.graceful.cancelled() => break, // cancel safe: stays cancelled
                 ended = self.worker.ended() => say_ended(ended), // cancel safe: so it says
-                status = cargo.wait() => return Some(status), // cancel safe: the status is kept
+                status = build.ended() => return Some(status), // cancel safe: so it says
             }
         }
-        if let Err(error) = cargo.kill().await {
-            tracing::warn!("cargo could not be killed: {error}");
-        }
+        build.cancel().await;
         None
     }
 
