@@ -3,6 +3,7 @@
 mod aborts;
 mod attempts;
 mod binding;
+mod cli;
 mod crashes;
 mod inventory;
 mod schedules;
