@@ -77,6 +77,12 @@ impl<K: JobKind> Job<K> {
         Self::new(def.name.into(), def.queue.into(), args)
     }
 
+    /// A job of a task that is declared here and implemented elsewhere.
+    #[doc(hidden)]
+    pub fn named(task: &'static str, queue: &'static str, args: K::Args) -> Self {
+        Self::new(task.into(), queue.into(), args)
+    }
+
     /// The task's name.
     pub fn task(&self) -> &str {
         &self.task

@@ -13,10 +13,12 @@ async fn endless(ctx: &Context) {
     std::future::pending::<()>().await;
 }
 
+static BEGAN: AtomicBool = AtomicBool::new(false);
 static SEEN: AtomicBool = AtomicBool::new(false);
 
 #[task(queue = "aborts")]
 fn on_a_thread(ctx: &Context) {
+    BEGAN.store(true, Ordering::SeqCst);
     while !ctx.is_cancelled() {
         std::thread::yield_now();
     }
@@ -61,7 +63,7 @@ async fn a_thread_sees_its_abort() {
     let harness = Harness::on(std::sync::Arc::new(MemoryBroker::new())).inventory(Inventory::empty().task::<on_a_thread>());
     let handle = harness.client().enqueue(on_a_thread::job()).await.unwrap();
     let fleet = harness.start();
-    while handle.status().await.unwrap() != Some(JobState::InProgress) {
+    while !BEGAN.load(Ordering::SeqCst) {
         tokio::task::yield_now().await;
     }
     assert!(handle.abort().await.unwrap());

@@ -54,23 +54,23 @@ async fn by_position_by_name_and_by_default() {
 
 #[tokio::test(start_paused = true)]
 async fn what_does_not_fit_is_named() {
-    assert_eq!(refused(inspect_job()).await, "argument `reactor` of type `u8` is missing");
+    assert_eq!(refused(inspect_job()).await, "task `inspect`: argument `reactor` of type `u8` is missing");
     assert_eq!(
         refused(inspect_job().arg(300)).await,
-        "argument `reactor` should be of type `u8`: invalid value: integer `300`, expected u8"
+        "task `inspect`: argument `reactor` should be of type `u8`: invalid value: integer `300`, expected u8"
     );
     assert_eq!(
         refused(inspect_job().arg(3).named_arg("by", 5)).await,
-        "argument `by` should be of type `String`: invalid type: integer `5`, expected a string"
+        "task `inspect`: argument `by` should be of type `String`: invalid type: integer `5`, expected a string"
     );
     assert_eq!(
         refused(inspect_job().arg(3).named_arg("colour", "red")).await,
-        "there is no argument `colour`, only: `reactor`, `depth`, `by`, `tags`"
+        "task `inspect`: there is no argument `colour`, only: `reactor`, `depth`, `by`, `tags`"
     );
-    assert_eq!(refused(inspect_job().arg(3).named_arg("reactor", 3)).await, "argument `reactor` was given twice, by position and by name");
+    assert_eq!(refused(inspect_job().arg(3).named_arg("reactor", 3)).await, "task `inspect`: argument `reactor` was given twice, by position and by name");
     assert_eq!(
         refused(Job::untyped("nothing", "binding").arg(1)).await,
-        "1 positional arguments were given, at most 0 are taken (none)"
+        "task `nothing`: 1 positional arguments were given, at most 0 are taken (none)"
     );
 }
 

@@ -82,7 +82,8 @@ async fn an_unknown_task_is_left_for_others_then_dead() {
     let error = unknown.result().await.unwrap_err();
     let failure = error.failure().unwrap();
     assert_eq!(failure.kind, FailureKind::UnknownTask);
-    assert!(failure.message.starts_with("function 'from_a_newer_deploy' not found"), "{failure}");
+    assert_eq!(failure.message, "function 'from_a_newer_deploy' not found");
+    assert!(failure.causes[0].contains("use that_crate as _;"), "{failure}");
     assert_eq!(harness.now().since(before), Duration::from_secs(60), "after its grace");
     assert_eq!(harness.dead_letters("crashes").await.unwrap().len(), 1);
     fleet.stop().await.unwrap();

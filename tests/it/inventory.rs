@@ -69,7 +69,7 @@ fn nothing_linked_explains_the_linker() {
 #[test]
 fn mistakes_are_named_with_their_places() {
     let empty = Inventory::empty;
-    assert_says(&problem(empty().task::<one::first>().task::<second>()), &["two tasks are named `same`", "it/inventory.rs:13", "it/inventory.rs:17"]);
+    assert_says(&problem(empty().task::<one::first>().task::<second>()), &["two tasks are named `same`", "it/inventory.rs:11", "it/inventory.rs:15"]);
     assert_says(&problem(empty().task::<wants_state>()), &["`wants_state`", "inventory.rs:", "Db>, which nobody gave", ".state(..)"]);
     assert_says(&problem(empty().task::<bad_cron>()), &["`bad_cron`", "inventory.rs:", "61 * * * *"]);
     assert_says(&problem(empty().task::<wants_argument>().worker::<Clockwork>()), &["worker `clockwork`", "`wants_argument`", "argument `_reactor` of type `u8` is missing"]);

@@ -35,7 +35,7 @@ fn harness() -> Harness {
 async fn what_ends_within_the_grace_is_finished() {
     let harness = harness();
     let client = harness.client();
-    let short = client.enqueue(seconds::job(10)).await.unwrap();
+    let short = client.enqueue(seconds::job(8)).await.unwrap();
     let tidy = client.enqueue(tidies_up::job()).await.unwrap();
     let fleet = harness.start();
     harness.advance(Duration::from_secs(5)).await;
@@ -51,14 +51,14 @@ async fn what_ends_within_the_grace_is_finished() {
 #[tokio::test(start_paused = true)]
 async fn what_is_left_goes_back_due_at_once_and_uncounted() {
     let harness = harness();
-    let handle = harness.client().enqueue(minutes::job(10)).await.unwrap();
+    let handle = harness.client().enqueue(minutes::job(4)).await.unwrap();
     for _ in 0..20 {
         let fleet = harness.start();
         harness.advance(Duration::from_secs(60)).await;
         let before = harness.now();
         let report = fleet.stop().await.unwrap();
         assert_eq!(report.workers[0].given_back, 1);
-        assert_eq!(harness.now().since(before), Duration::from_secs(8), "job_completion_wait, to the end");
+        assert_eq!(harness.now().since(before), Duration::from_secs(5), "job_completion_wait, to the end");
         let info = handle.info().await.unwrap().unwrap();
         assert_eq!((info.state, info.attempt), (JobState::Queued, 0), "due at once: no lease is waited for");
     }

@@ -20,6 +20,17 @@ impl Lines {
         (lines, guard)
     }
 
+    /// Captures what any thread of this process logs from now on. For one test of a process, as nextest runs them.
+    ///
+    /// # Panics
+    /// When the process has such a capture already.
+    #[must_use]
+    pub fn capture_everywhere() -> Self {
+        let lines = Self::default();
+        tracing::subscriber::set_global_default(Registry::default().with(lines.clone())).expect("one capture a process");
+        lines
+    }
+
     /// The lines so far.
     #[must_use]
     pub fn all(&self) -> Vec<String> {

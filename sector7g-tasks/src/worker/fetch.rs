@@ -392,24 +392,28 @@ impl Fetch {
     async fn round(&mut self) -> (Round, Option<BrokerError>) {
         let mut round = Round { claimed: 0, more_due: false };
         let mut failure = None;
-        for queue in self.order() {
-            if self.stop.graceful.is_cancelled() {
-                break;
-            }
+        let order = self.order();
+        // An ending holds its slot until it is reported. So those of the later queues go first: else
+        // the slots would stay with the queue that had them, whatever the order.
+        for queue in order.iter().skip(1).copied().filter(|queue| !self.unreported[*queue].finishes.is_empty()).collect::<Vec<_>>() {
+            failure = self.ask(queue, 0, &mut round).await.err().or(failure);
+        }
+        for queue in order {
             let max = self.free(Some(queue)).min(MAX_BATCH);
-            if max == 0 && self.unreported[queue].finishes.is_empty() && self.unreported[queue].lost.is_none() {
-                continue;
-            }
-            match self.call(queue, max).await {
-                Ok(claimed) => {
-                    round.claimed += claimed.jobs.len();
-                    round.more_due |= claimed.more_due;
-                    self.start(queue, claimed.jobs);
-                }
-                Err(error) => failure = failure.or(Some(error)),
+            let has_word = !self.unreported[queue].finishes.is_empty() || self.unreported[queue].lost.is_some();
+            if (max > 0 || has_word) && !self.stop.graceful.is_cancelled() {
+                failure = self.ask(queue, max, &mut round).await.err().or(failure);
             }
         }
         (round, failure)
+    }
+
+    async fn ask(&mut self, queue: usize, max: usize, round: &mut Round) -> Result<(), BrokerError> {
+        let claimed = self.call(queue, max).await?;
+        round.claimed += claimed.jobs.len();
+        round.more_due |= claimed.more_due;
+        self.start(queue, claimed.jobs);
+        Ok(())
     }
 
     /// The queues in the order in which they are asked this time.

@@ -1,0 +1,111 @@
+//! How to test tasks: as plain functions, on the worker's real path, in virtual time.
+//!
+//! ```text
+//! cargo test --example testing   # the tests below: days of schedules and retries, in milliseconds
+//! cargo run --example testing    # the same scenario, told
+//! ```
+
+use std::time::Duration;
+
+use sector7g_tasks::prelude::*;
+use sector7g_tasks::testing::{Harness, virtual_time};
+
+/// Orders donuts; the shop is often closed, so it tries again, ever later.
+#[task(queue = "canteen", max_tries = 6, backoff = "exponential(1m, max = 1h, jitter = 0)")]
+async fn order_donuts(ctx: &Context, State(shop): State<Shop>, boxes: u32) -> Result<u32, TaskError> {
+    if ctx.worker().now().as_millis() < shop.opens_at_ms {
+        return Err(format!("the shop is closed (attempt {})", ctx.attempt()).into());
+    }
+    ctx.client().enqueue(announce::job(format!("{boxes} boxes of donuts")).delay(Duration::from_secs(600))).await?;
+    Ok(boxes * 12)
+}
+
+/// Tells everybody.
+#[task(queue = "canteen")]
+async fn announce(what: String) -> String {
+    format!("{what} in the canteen!")
+}
+
+/// Counts what is left, every night.
+#[task(queue = "canteen", cron = "0 3 * * *", timezone = "America/Chicago")]
+async fn take_stock(ctx: &Context) -> String {
+    format!("counted at {}", ctx.worker().now())
+}
+
+#[derive(Clone, Debug)]
+struct Shop {
+    opens_at_ms: i64,
+}
+
+/// All linked tasks, with a shop that opens in half an hour of the harness's time.
+fn canteen() -> Harness {
+    let harness = Harness::new();
+    let shop = Shop { opens_at_ms: (harness.now() + Duration::from_secs(1_800)).as_millis() };
+    harness.setup(move |runner| runner.state(shop.clone()))
+}
+
+fn main() {
+    virtual_time(async {
+        let harness = canteen();
+        let before = harness.now();
+        let donuts = harness.run(order_donuts::job(3)).await;
+        let waited = harness.now().since(before).as_secs() / 60;
+        println!("ordered {donuts:?} donuts after {waited} minutes of virtual time");
+        let waiting = harness.jobs("canteen").await.unwrap_or_default();
+        waiting.iter().for_each(|job| println!("waiting: {job}, due at {}", job.due_at));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use sector7g_tasks::testing::TestContext;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_is_a_plain_function() {
+        let ctx = TestContext::new().attempt(2).build();
+        let closed = Shop { opens_at_ms: i64::MAX };
+        let error = order_donuts(&ctx, State(closed), 3).await.unwrap_err();
+        assert_eq!(error.message(), "the shop is closed (attempt 2)");
+    }
+
+    /// 1 + 2 + 4 + 8 + 16 minutes are the first sum of delays that is past half an hour.
+    #[tokio::test(start_paused = true)]
+    async fn retries_climb_their_ladder() {
+        let harness = canteen();
+        let before = harness.now();
+        assert_eq!(harness.run(order_donuts::job(3)).await.unwrap(), 36);
+        assert_eq!(harness.now().since(before), Duration::from_secs(31 * 60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_task_enqueues_can_be_asserted() {
+        let harness = canteen();
+        harness.run(order_donuts::job(3)).await.unwrap();
+        let job = harness.assert_enqueued::<announce>(("3 boxes of donuts".to_owned(),)).await;
+        assert_eq!(job.due_at.since(harness.now()), Duration::from_secs(600));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crash_costs_a_lease_and_no_job() {
+        let harness = canteen();
+        let order = harness.client().enqueue(order_donuts::job(1)).await.unwrap();
+        for _ in 0..3 {
+            let workers = harness.start();
+            harness.advance(Duration::from_secs(300)).await;
+            workers.crash().await;
+        }
+        let workers = harness.start();
+        assert_eq!(order.result().await.unwrap(), 12);
+        workers.stop().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_week_of_nights() {
+        let harness = canteen();
+        let workers = harness.start();
+        harness.advance(Duration::from_secs(7 * 86_400)).await;
+        assert_eq!(workers.stop().await.unwrap().done(), 7);
+    }
+}
