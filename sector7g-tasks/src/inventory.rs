@@ -111,8 +111,8 @@ impl Inventory {
         plan
     }
 
-    /// Looks for every mistake that would show only once jobs run.
-    pub(crate) fn check(&self, states: &States) -> Result<(), InventoryError> {
+    /// Looks for every mistake that would show only once jobs run. `None`: the states are yet to come.
+    pub(crate) fn check(&self, states: Option<&States>) -> Result<(), InventoryError> {
         if self.tasks.is_empty() {
             return Err(InventoryError { problems: vec![Problem::Empty] });
         }
@@ -167,9 +167,9 @@ fn duplicates<T>(sorted: &[&'static T], name: fn(&T) -> &str) -> impl Iterator<I
     sorted.windows(2).filter(move |pair| name(pair[0]) == name(pair[1])).map(|pair| (pair[0], pair[1]))
 }
 
-fn check_task(def: &'static TaskDef, states: &States, timezone: Option<&str>) -> Vec<Problem> {
+fn check_task(def: &'static TaskDef, states: Option<&States>, timezone: Option<&str>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let missing = def.states.iter().filter(|state| !states.has((state.id)()));
+    let missing = def.states.iter().filter(|state| states.is_some_and(|states| !states.has((state.id)())));
     problems.extend(missing.map(|state| Problem::NoState(def, (state.name)())));
     if (def.output)().starts_with("core::result::Result<") {
         problems.push(Problem::HiddenResult(def));

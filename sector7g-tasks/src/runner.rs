@@ -41,7 +41,7 @@ use crate::worker::{Engine, Pulse, Stop, WorkerError, WorkerReport};
 /// ```
 #[must_use = "a runner does nothing until `run`"]
 pub struct Runner {
-    broker: Arc<dyn Broker>,
+    pub(crate) broker: Arc<dyn Broker>,
     inventory: Inventory,
     states: Arc<States>,
     only: Vec<String>,
@@ -185,11 +185,19 @@ impl Runner {
     /// # Errors
     /// [`RunnerError::Inventory`] with all of them, or [`RunnerError::UnknownWorker`].
     pub fn check(&self) -> Result<(), RunnerError> {
-        self.inventory.check(&self.states)?;
+        self.inventory.check(Some(&self.states))?;
         self.plan().map(drop)
     }
 
-    fn plan(&self) -> Result<Vec<PlannedWorker>, RunnerError> {
+    /// Like [`check`](Self::check), before the states are there. Returns the workers to start.
+    #[cfg(feature = "cli")]
+    pub(crate) fn check_linked(&self) -> Result<Vec<PlannedWorker>, RunnerError> {
+        self.inventory.check(None)?;
+        self.plan()
+    }
+
+    /// The workers to start.
+    pub(crate) fn plan(&self) -> Result<Vec<PlannedWorker>, RunnerError> {
         let plan = self.inventory.plan();
         let same = |a: &str, b: &str| a.replace('_', "-") == b.replace('_', "-");
         for name in &self.only {
@@ -310,20 +318,20 @@ async fn work(engines: Vec<Arc<Engine>>, stop: Stop) -> Result<RunReport, Runner
 }
 
 /// The signals that stop a runner. Mirrors: arq, SIGINT and SIGTERM.
-struct Signals {
+pub(crate) struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
             terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
         })
     }
 
-    async fn heard(&mut self) -> &'static str {
+    pub(crate) async fn heard(&mut self) -> &'static str {
         let interrupt: Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> = Box::pin(tokio::signal::ctrl_c());
         #[cfg(unix)]
         tokio::select! {

@@ -4,6 +4,7 @@ mod aborts;
 mod around;
 mod attempts;
 mod binding;
+mod cli;
 mod clients;
 mod crashes;
 mod inventory;

@@ -274,8 +274,8 @@ fn ticks_between_is_bounded_and_takes_the_end_in() {
     assert_eq!(ticks(1_000, 3_000, 10), [2_000, 3_000]);
     assert_eq!(ticks(999, 2_999, 10), [1_000, 2_000]);
     assert_eq!(ticks(0, i64::MAX, 3), [1_000, 2_000, 3_000]);
-    assert_eq!(ticks(0, i64::MAX, 0), []);
-    assert_eq!(ticks(5_000, 4_000, 10), []);
+    assert_eq!(ticks(0, i64::MAX, 0), Vec::<i64>::new());
+    assert_eq!(ticks(5_000, 4_000, 10), Vec::<i64>::new());
 }
 
 fn check_error(expression: &str, timezone: Option<&str>, expected: &str) {

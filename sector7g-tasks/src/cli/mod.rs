@@ -1,0 +1,226 @@
+//! arq's command line for a program that runs workers.
+//!
+#![doc = include_str!("../docs/cli.md")]
+
+mod args;
+mod broker;
+mod check;
+mod error;
+mod lifeline;
+mod log;
+mod watch;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use self::args::{Config, Mode};
+use self::error::CliError;
+use crate::error::BoxError;
+use crate::inventory::PlannedWorker;
+use crate::runner::{RunReport, Runner};
+
+/// How long the end of the program waits for threads that tasks still hold.
+const LEAKED_THREADS: Duration = Duration::from_secs(1);
+
+/// What a worker's end may take beyond `job_completion_wait`: 2 s for jobs that ignore their
+/// cancellation, 7 s for the last reports and hooks, 30 s for `on_shutdown`, and some.
+const END_MARGIN: Duration = Duration::from_secs(45);
+
+/// Runs the workers that the command line names, or all linked ones.
+///
+/// It is all that most programs need; [`Cli`] is for those whose tasks want a `State<T>`.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use my_tasks as _; // names the crate, so that its tasks are linked
+/// # mod my_tasks {}
+///
+/// fn main() -> ExitCode {
+///     sector7g_tasks::cli::main()
+/// }
+/// ```
+///
+/// It starts a runtime of its own, so don't call it from within one.
+#[must_use = "the exit code tells whoever started the program how it ended"]
+pub fn main() -> ExitCode {
+    Cli::new().main()
+}
+
+type Step = Box<dyn FnOnce(Runner) -> Pin<Box<dyn Future<Output = Result<Runner, BoxError>>>>>;
+
+/// The command line of a program whose runner needs more than what is linked: states, middleware.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use sector7g_tasks::cli::Cli;
+/// # #[derive(Clone)] struct Db;
+/// # impl Db { async fn connect() -> Result<Self, std::io::Error> { Ok(Self) } }
+/// # #[derive(Clone)] struct Limits;
+///
+/// fn main() -> ExitCode {
+///     Cli::new()
+///         .version(env!("CARGO_PKG_VERSION"))
+///         .configure(|runner| runner.state(Limits))
+///         .setup(|runner| async { Ok(runner.state(Db::connect().await?)) })
+///         .main()
+/// }
+/// ```
+#[must_use = "a command line does nothing until `main`"]
+#[derive(Default)]
+pub struct Cli {
+    version: Option<&'static str>,
+    steps: Vec<Step>,
+}
+
+impl Cli {
+    /// The command line that [`main`] has.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what `--version` says of the program: `env!("CARGO_PKG_VERSION")`.
+    pub fn version(mut self, version: &'static str) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// Changes the runner before it starts: [`state`](Runner::state), [`middleware`](Runner::middleware), ….
+    ///
+    /// The runner has the broker and the workers that the command line chose. Steps of
+    /// `configure` and `setup` are taken in the order in which they were added.
+    pub fn configure(self, change: impl FnOnce(Runner) -> Runner + 'static) -> Self {
+        self.step(Box::new(|runner| Box::pin(async { Ok(change(runner)) })))
+    }
+
+    /// Like [`configure`](Self::configure), for what may wait or fail: opening a database, reading a file.
+    ///
+    /// It runs only if workers are to start: not for `--check`, nor in the parent of `--watch`.
+    /// An error ends the program with exit code 1, for it may go well the next time.
+    pub fn setup<S, F>(self, setup: S) -> Self
+    where
+        S: FnOnce(Runner) -> F + 'static,
+        F: Future<Output = Result<Runner, BoxError>> + 'static,
+    {
+        self.step(Box::new(|runner| Box::pin(setup(runner))))
+    }
+
+    fn step(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// Does what the program's arguments say, and returns the exit code.
+    ///
+    /// It starts a runtime of its own; a program that has one calls [`run`](Self::run).
+    ///
+    /// # Panics
+    /// When it is called from within a runtime.
+    #[must_use = "the exit code tells whoever started the program how it ended"]
+    pub fn main(self) -> ExitCode {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("s7g-worker").build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return CliError::System(error.into()).report(log::Format::Pretty),
+        };
+        let code = runtime.block_on(self.run());
+        // A task that blocks its thread is not to keep the program alive.
+        runtime.shutdown_timeout(LEAKED_THREADS);
+        code
+    }
+
+    /// Like [`main`](Self::main), on the runtime of the caller, who then has to deal with threads
+    /// that tasks still block at the end: [`Runtime::shutdown_timeout`](tokio::runtime::Runtime::shutdown_timeout).
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped, the workers end as if killed.
+    pub async fn run(self) -> ExitCode {
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        let config = match Config::from_args(&arguments) {
+            Ok(config) => config,
+            Err(error) => return error.report(log::Format::Pretty),
+        };
+        let format = config.log.format;
+        match self.obey(config).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => error.report(format),
+        }
+    }
+
+    async fn obey(self, config: Config) -> Result<(), CliError> {
+        if config.mode == Mode::Version {
+            args::print_version(self.version);
+            return Ok(());
+        }
+        let broker = broker::broker_for(config.redis.as_deref())?;
+        log::start(&config.log);
+        let runner = Runner::new().broker(broker).only(&config.workers);
+        match &config.mode {
+            Mode::Version => Ok(()),
+            Mode::Check => check::check(&*runner.broker, &runner.check_linked()?).await,
+            Mode::Watch(dir) => watch::watch(dir, &config, &runner.plan()?).await,
+            Mode::Work { until_eof } => self.work(runner, &config, *until_eof).await,
+        }
+    }
+
+    async fn work(self, mut runner: Runner, config: &Config, until_eof: bool) -> Result<(), CliError> {
+        // Said before the setup, which may be long.
+        let workers = runner.check_linked()?;
+        let stop = CancellationToken::new();
+        if until_eof {
+            lifeline::hold(stop.clone(), end_limit(&workers))?;
+            runner = runner.stop_on(stop.clone());
+        }
+        let Some(prepared) = stop.run_until_cancelled(self.prepare(runner)).await else { return Ok(()) };
+        runner = prepared.map_err(CliError::Setup)?;
+        if let Some(burst) = config.burst {
+            runner = runner.burst(burst);
+        }
+        if !config.workers.is_empty() && !runner.broker.is_shared() {
+            let names: Vec<&str> = workers.iter().map(|worker| &*worker.name).collect();
+            tracing::warn!(
+                "on the embedded broker, which no other process can reach: {}; jobs come from this program alone, \
+                 unless --redis or REDIS_URL names a shared one",
+                names.join(", ")
+            );
+        }
+        sum_up(&runner.run().await?);
+        Ok(())
+    }
+
+    async fn prepare(self, mut runner: Runner) -> Result<Runner, BoxError> {
+        for step in self.steps {
+            runner = step(runner).await?;
+        }
+        Ok(runner)
+    }
+}
+
+impl fmt::Debug for Cli {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cli").field("version", &self.version).field("steps", &self.steps.len()).finish()
+    }
+}
+
+/// How long these workers may take to stop.
+fn end_limit(workers: &[PlannedWorker]) -> Duration {
+    let longest = workers.iter().map(|worker| worker.settings.job_completion_wait).max();
+    longest.unwrap_or_default().saturating_add(END_MARGIN)
+}
+
+fn sum_up(report: &RunReport) {
+    let given_back: u64 = report.workers.iter().map(|worker| worker.given_back).sum();
+    tracing::info!(
+        "stopped ◆ {} jobs complete ◆ {} failed ◆ {} retries ◆ {given_back} given back",
+        report.done(),
+        report.failed(),
+        report.retried()
+    );
+}
