@@ -133,7 +133,11 @@ fn names(params: &[Param]) -> String {
 
 fn mistyped(param: &Param, problem: &dyn fmt::Display) -> BindError {
     // A decoder's message may quote the value.
-    let problem = if param.redact { "its value does not fit (it is redacted)".to_owned() } else { strip_place(&problem.to_string()) };
+    let problem = if param.redact {
+        "its value does not fit (it is redacted)".to_owned()
+    } else {
+        strip_place(&problem.to_string())
+    };
     BindError::Type { name: param.name, expected: param.type_name, problem }
 }
 
@@ -196,7 +200,9 @@ fn fill<T: DeserializeOwned>(
         }
         (None, None) => match default {
             Some(make) => Ok(make()),
-            None => T::deserialize(Missing).map_err(|_| BindError::Missing { name: param.name, expected: param.type_name }),
+            None => {
+                T::deserialize(Missing).map_err(|_| BindError::Missing { name: param.name, expected: param.type_name })
+            }
         },
     }
 }
