@@ -13,6 +13,10 @@ use crate::job::UntypedArgs;
 pub use crate::codec::Arguments;
 
 /// Arguments that can be sent.
+#[diagnostic::on_unimplemented(
+    message = "these arguments can't travel with a job",
+    note = "each must be `Serialize + Send + Sync + 'static`, and there may be twelve at most"
+)]
 pub trait JobArgs: Send + Sync + 'static {
     /// Writes the positional ones as a sequence.
     #[doc(hidden)]
@@ -36,16 +40,12 @@ impl JobArgs for UntypedArgs {
 }
 
 /// Arguments that can be received: tuples of up to twelve values.
-pub trait ArgList: JobArgs + Sized {
+pub trait ArgList: Sized {
     /// For each value, what makes it when it is missing.
-    type Defaults;
+    type Defaults: Default;
 
     #[doc(hidden)]
     fn bind(arguments: &Arguments, params: &[Param], defaults: Self::Defaults) -> Result<Self, BindError>;
-
-    /// No defaults at all.
-    #[doc(hidden)]
-    fn no_defaults() -> Self::Defaults;
 }
 
 /// A parameter that travels.
@@ -133,7 +133,11 @@ fn names(params: &[Param]) -> String {
 
 fn mistyped(param: &Param, problem: &dyn fmt::Display) -> BindError {
     // A decoder's message may quote the value.
-    let problem = if param.redact { "its value does not fit (it is redacted)".to_owned() } else { strip_place(&problem.to_string()) };
+    let problem = if param.redact {
+        "its value does not fit (it is redacted)".to_owned()
+    } else {
+        strip_place(&problem.to_string())
+    };
     BindError::Type { name: param.name, expected: param.type_name, problem }
 }
 
@@ -196,7 +200,9 @@ fn fill<T: DeserializeOwned>(
         }
         (None, None) => match default {
             Some(make) => Ok(make()),
-            None => T::deserialize(Missing).map_err(|_| BindError::Missing { name: param.name, expected: param.type_name }),
+            None => {
+                T::deserialize(Missing).map_err(|_| BindError::Missing { name: param.name, expected: param.type_name })
+            }
         },
     }
 }
@@ -250,13 +256,8 @@ macro_rules! arg_lists {
             }
         }
 
-        impl<$($T: Serialize + DeserializeOwned + Send + Sync + 'static),*> ArgList for ($($T,)*) {
+        impl<$($T: DeserializeOwned),*> ArgList for ($($T,)*) {
             type Defaults = ($(Option<fn() -> $T>,)*);
-
-            #[allow(clippy::unused_unit, reason = "the empty list has none")]
-            fn no_defaults() -> Self::Defaults {
-                ($(None::<fn() -> $T>,)*)
-            }
 
             #[allow(unused_variables, unused_mut, clippy::unused_unit, reason = "the empty list uses nothing")]
             fn bind(arguments: &Arguments, params: &[Param], defaults: Self::Defaults) -> Result<Self, BindError> {

@@ -123,7 +123,9 @@ impl Inventory {
         problems.extend(self.workers.iter().flat_map(|worker| check_worker(worker)));
         problems.extend(self.shared_queues());
         let plan = self.plan(); // sorted by name
-        let same = plan.windows(2).filter(|pair| pair[0].name == pair[1].name && pair[0].settings.source.is_none() != pair[1].settings.source.is_none());
+        let same = plan.windows(2).filter(|pair| {
+            pair[0].name == pair[1].name && pair[0].settings.source.is_none() != pair[1].settings.source.is_none()
+        });
         problems.extend(same.map(|pair| {
             let problem = format!("a queue of that name, which the worker does not serve, has tasks and gets a worker `{}` of its own; serve it, or rename one", pair[0].name);
             Problem::BadName(format!("worker `{}`", pair[0].name), problem)
@@ -254,14 +256,32 @@ impl fmt::Display for Problem {
                 "no task is linked into this program; a crate whose tasks it should run must be named in its code: \
                  add `use my_tasks as _;` (being listed in Cargo.toml is not enough)",
             ),
-            Self::TwoTasks(a, b) => write!(f, "two tasks are named `{}`: {} and {}; rename one, or give it a `name = \"..\"`", a.name, a.source, b.source),
-            Self::TwoWorkers(a, b) => write!(f, "two workers have one name: {} and {}; give one a `name = \"..\"`", place_of(a), place_of(b)),
-            Self::TwoWorkersOfQueue(queue, a, b) => write!(f, "queue `{queue}` has two workers: {} and {}", place_of(a), place_of(b)),
-            Self::NoState(def, state) => write!(f, "task `{}` ({}) wants State<{state}>, which nobody gave: add `.state(..)` to the runner", def.name, def.source),
-            Self::HiddenResult(def) => write!(f, "task `{}` ({}) returns a Result under another name, so its errors would count as results; write `Result<..>`", def.name, def.source),
+            Self::TwoTasks(a, b) => write!(
+                f,
+                "two tasks are named `{}`: {} and {}; rename one, or give it a `name = \"..\"`",
+                a.name, a.source, b.source
+            ),
+            Self::TwoWorkers(a, b) => {
+                write!(f, "two workers have one name: {} and {}; give one a `name = \"..\"`", place_of(a), place_of(b))
+            }
+            Self::TwoWorkersOfQueue(queue, a, b) => {
+                write!(f, "queue `{queue}` has two workers: {} and {}", place_of(a), place_of(b))
+            }
+            Self::NoState(def, state) => write!(
+                f,
+                "task `{}` ({}) wants State<{state}>, which nobody gave: add `.state(..)` to the runner",
+                def.name, def.source
+            ),
+            Self::HiddenResult(def) => write!(
+                f,
+                "task `{}` ({}) returns a Result under another name, so its errors would count as results; write `Result<..>`",
+                def.name, def.source
+            ),
             Self::BadName(place, problem) => write!(f, "{place}: {problem}"),
             Self::BadCron(place, problem) => write!(f, "{place}: {problem}"),
-            Self::CronNeedsArguments(place, error) => write!(f, "{place}: a schedule runs a task without arguments, but {error}; give it a default"),
+            Self::CronNeedsArguments(place, error) => {
+                write!(f, "{place}: a schedule runs a task without arguments, but {error}; give it a default")
+            }
         }
     }
 }

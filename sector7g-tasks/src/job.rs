@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::args::JobArgs;
-use crate::broker::Due;
 use crate::clock::Timestamp;
 use crate::error::{BoxError, TaskError, Verdict};
 use crate::task::TaskDef;
@@ -42,6 +41,17 @@ pub struct Job<K: JobKind> {
     pub(crate) task: Cow<'static, str>,
     pub(crate) args: K::Args,
     pub(crate) options: JobOptions,
+}
+
+/// When a job may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// As soon as a worker is free.
+    Now,
+    /// After a delay, counted by the broker.
+    In(Duration),
+    /// At a moment; one in the past is now.
+    At(Timestamp),
 }
 
 /// The options of a [`Job`].

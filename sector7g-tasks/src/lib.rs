@@ -30,6 +30,12 @@ pub mod prelude;
 
 pub use sector7g_macros::{Worker, task};
 
+pub use crate::client::Client;
+pub use crate::context::{Context, State};
+pub use crate::error::TaskError;
+pub use crate::job::Job;
+pub use crate::runner::Runner;
+
 /// Names crates whose tasks and workers this program runs, so that the compiler links them.
 ///
 /// A dependency that no code names is left out with all its tasks, and no warning says so.

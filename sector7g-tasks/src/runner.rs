@@ -204,7 +204,8 @@ impl Runner {
                 return Err(RunnerError::UnknownWorker { name: name.clone(), known });
             }
         }
-        let wanted = |worker: &PlannedWorker| self.only.is_empty() || self.only.iter().any(|name| same(&worker.name, name));
+        let wanted =
+            |worker: &PlannedWorker| self.only.is_empty() || self.only.iter().any(|name| same(&worker.name, name));
         Ok(plan.into_iter().filter(wanted).collect())
     }
 
@@ -237,13 +238,19 @@ impl Runner {
     }
 
     fn engines(&self, plan: Vec<PlannedWorker>) -> Result<Vec<Arc<Engine>>, RunnerError> {
-        let tasks: Arc<HashMap<&'static str, &'static TaskDef>> = Arc::new(self.inventory.by_name().into_iter().collect());
+        let tasks: Arc<HashMap<&'static str, &'static TaskDef>> =
+            Arc::new(self.inventory.by_name().into_iter().collect());
         let queues = plan.iter().flat_map(|worker| &worker.queues).map(|queue| QueueName::new(queue.name));
         let queues = queues.collect::<Result<Arc<[_]>, _>>().map_err(|error| RunnerError::System(error.into()))?;
         plan.into_iter().map(|worker| self.engine(worker, &tasks, &queues)).collect()
     }
 
-    fn engine(&self, worker: PlannedWorker, tasks: &Arc<HashMap<&'static str, &'static TaskDef>>, all: &Arc<[QueueName]>) -> Result<Arc<Engine>, RunnerError> {
+    fn engine(
+        &self,
+        worker: PlannedWorker,
+        tasks: &Arc<HashMap<&'static str, &'static TaskDef>>,
+        all: &Arc<[QueueName]>,
+    ) -> Result<Arc<Engine>, RunnerError> {
         let queues = worker.queues.iter().map(|queue| QueueName::new(queue.name));
         let queues = queues.collect::<Result<Vec<_>, _>>().map_err(|error| RunnerError::System(error.into()))?;
         let shared = WorkerShared {
@@ -272,7 +279,11 @@ impl Runner {
     fn announce(&self, engines: &[Arc<Engine>]) {
         let names = |names: Vec<&str>| names.join(", ");
         let tasks: Vec<&str> = self.inventory.tasks().map(|def| def.name).collect();
-        tracing::info!("Starting {} workers: {}", engines.len(), names(engines.iter().map(|engine| engine.name()).collect()));
+        tracing::info!(
+            "Starting {} workers: {}",
+            engines.len(),
+            names(engines.iter().map(|engine| engine.name()).collect())
+        );
         tracing::info!("{} tasks: {}", tasks.len(), names(tasks.clone()));
         let crons: Vec<&str> = self.inventory.tasks().filter(|def| def.cron.is_some()).map(|def| def.name).collect();
         if !crons.is_empty() {
@@ -290,7 +301,10 @@ impl Default for Runner {
 
 impl fmt::Debug for Runner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runner").field("broker", &self.broker.location()).field("only", &self.only).finish_non_exhaustive()
+        f.debug_struct("Runner")
+            .field("broker", &self.broker.location())
+            .field("only", &self.only)
+            .finish_non_exhaustive()
     }
 }
 

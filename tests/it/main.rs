@@ -8,5 +8,7 @@ mod cli;
 mod clients;
 mod crashes;
 mod inventory;
+mod outages;
 mod schedules;
 mod stopping;
+mod tidy;

@@ -18,6 +18,7 @@ pub use self::memory::{MemoryBroker, MemoryBrokerBuilder};
 pub use self::names::{InvalidName, JobId, QueueName};
 use crate::clock::{Clock, Timestamp};
 use crate::error::BoxError;
+pub use crate::job::Due;
 use crate::job::Failure;
 
 /// The most bytes that the payloads or results of one call should have together: 4 MiB. One that
@@ -49,7 +50,10 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Not cancel safe: dropped, the jobs may or may not have been added.
     ///
-    /// Promises: `conformance::{enqueue_is_kept, a_taken_id_is_no_second_job, a_batch_keeps_its_order}`.
+    /// Promises: `conformance::{enqueue_is_kept, a_taken_id_is_no_second_job,
+    /// an_id_is_one_job_in_all_queues, a_batch_keeps_its_order, a_batch_has_a_bound, a_past_moment_is_now,
+    /// expired_has_no_payload, a_started_job_never_expires, an_unknown_task_is_not_a_start,
+    /// unknown_names_are_no_error}`.
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, BrokerError>;
 
     /// Reports what has ended, then leases up to `max` due jobs of one queue, earliest due first.
@@ -72,8 +76,19 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Not cancel safe: keep it out of `select!` arms. Dropped after the broker has leased, the
     /// jobs wait out their lease.
     ///
-    /// Promises: `conformance::{claim_is_exclusive, claim_is_earliest_first, ..}`. Mirrors: arq's
-    /// poll, start and finish, in one round trip.
+    /// Promises: `conformance::{claim_is_exclusive, claim_is_earliest_first, claim_takes_no_more_than_asked,
+    /// claim_is_of_one_queue, claim_of_none_only_reports, claim_can_take_what_it_gives_back,
+    /// deferred_is_not_claimed_early, attempt_is_counted_before_the_start, every_claim_is_a_delivery,
+    /// repeated_claim_returns_the_same_jobs, repeated_claim_renews_its_leases,
+    /// repeated_finish_is_applied_once}`.
+    /// Of leases: `conformance::{a_lease_has_a_least_length, lost_lease_is_due_again,
+    /// lost_lease_is_in_the_history, stale_finish_changes_nothing, late_finish_counts_until_the_next_claim}`.
+    /// Of outcomes: `conformance::{an_ended_job_is_gone, retry_waits_for_its_delay, a_retry_can_raise_the_count,
+    /// give_back_is_not_counted,
+    /// give_back_is_due_at_once, unknown_since_is_unbroken, history_has_a_bound,
+    /// hold_id_keeps_the_id_taken}`.
+    ///
+    /// Mirrors: arq's poll, start and finish, in one round trip.
     async fn claim(&self, request: &Claim<'_>) -> Result<Claimed, BrokerError>;
 
     /// Renews leases for `lease` from now; says of each, in order, whether it was still held.
@@ -85,6 +100,9 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Cancel safe: leases are renewed or not.
+    ///
+    /// Promises: `conformance::{extend_keeps_the_lease, late_extend_counts_until_the_next_claim,
+    /// extend_says_what_is_lost}`.
     async fn extend(&self, queue: &QueueName, leases: &[Lease], lease: Duration) -> Result<Vec<Extended>, BrokerError>;
 
     /// Waits until a job of one of `queues` may be due, or `timeout` has passed.
@@ -100,6 +118,11 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Cancel safe: a wake that comes while nobody waits ends the next wait, here or in another worker.
+    ///
+    /// Promises: `conformance::{wait_returns_for_what_is_due, wait_ends_at_its_timeout, enqueue_ends_a_wait,
+    /// deferred_wakes_exactly, an_earlier_job_shortens_a_wait, give_back_ends_a_wait,
+    /// lost_lease_ends_a_wait, a_wait_covers_its_queues, one_job_wakes_one_waiter,
+    /// what_is_left_wakes_another_waiter, a_dropped_waiter_passes_the_wake_on}`.
     async fn wait(&self, queues: &[QueueName], poll_delay: Duration, timeout: Duration) -> Result<(), BrokerError>;
 
     /// Asks that a job be aborted; false when no such job is waiting or running.
@@ -113,6 +136,9 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Not cancel safe: dropped, the request may or may not have been stored.
+    ///
+    /// Promises: `conformance::{abort_of_an_unknown_job_is_false, abort_makes_a_waiting_job_due,
+    /// abort_outlives_an_attempt}`.
     async fn abort(&self, queue: &QueueName, id: &JobId) -> Result<bool, BrokerError>;
 
     /// Waits until abort requests were added after `since`, or `timeout` has passed, and returns
@@ -125,7 +151,16 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
-    async fn aborts(&self, queues: &[QueueName], since: AbortMark, poll_delay: Duration, timeout: Duration) -> Result<Aborts, BrokerError>;
+    ///
+    /// Promises: `conformance::{abort_names_a_running_job, abort_ends_its_watch, aborts_end_with_their_jobs,
+    /// aborts_are_of_the_queues_asked_for}`.
+    async fn aborts(
+        &self,
+        queues: &[QueueName],
+        since: AbortMark,
+        poll_delay: Duration,
+        timeout: Duration,
+    ) -> Result<Aborts, BrokerError>;
 
     /// The stored result of a job, waiting up to `timeout` while the job lives and has none.
     ///
@@ -134,6 +169,10 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
+    ///
+    /// Promises: `conformance::{a_result_is_kept_for_its_time, a_result_can_be_kept_for_ever,
+    /// a_result_keeps_the_id_taken, replace_finished_frees_the_id, a_result_can_be_waited_for,
+    /// a_retry_is_no_result, no_result_is_not_found}`.
     async fn result(&self, queue: &QueueName, id: &JobId, timeout: Duration) -> Result<ResultState, BrokerError>;
 
     /// Stores how far a running job is; false when the lease is no longer held.
@@ -143,6 +182,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Cancel safe: the value is stored or not.
+    ///
+    /// Promises: `conformance::progress_needs_the_lease`.
     async fn set_progress(&self, queue: &QueueName, lease: &Lease, progress: Bytes) -> Result<bool, BrokerError>;
 
     /// What is known of one job; `None` when nothing is.
@@ -152,6 +193,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
+    ///
+    /// Promises: `conformance::a_job_tells_its_state`.
     async fn job(&self, queue: &QueueName, id: &JobId) -> Result<Option<JobRecord>, BrokerError>;
 
     /// A page of a queue's jobs, up to `limit` (at most [`MAX_BATCH`]), after the job `after`.
@@ -164,7 +207,15 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
-    async fn jobs(&self, queue: &QueueName, filter: JobFilter, after: Option<PageMark>, limit: usize) -> Result<Page, BrokerError>;
+    ///
+    /// Promises: `conformance::{a_page_follows_its_mark, dead_letters_come_newest_first}`.
+    async fn jobs(
+        &self,
+        queue: &QueueName,
+        filter: JobFilter,
+        after: Option<PageMark>,
+        limit: usize,
+    ) -> Result<Page, BrokerError>;
 
     /// The sizes of a queue, and the workers whose health entry is fresh.
     ///
@@ -173,6 +224,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
+    ///
+    /// Promises: `conformance::stats_count_each_state`.
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BrokerError>;
 
     /// The queues that hold jobs or dead letters, by name.
@@ -182,6 +235,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
+    ///
+    /// Promises: `conformance::queues_are_listed`.
     async fn queues(&self) -> Result<Vec<QueueName>, BrokerError>;
 
     /// Puts dead letters back as waiting jobs: same id, same payload, attempts from 1, due now.
@@ -193,6 +248,10 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Not cancel safe: dropped, some may have been changed.
+    ///
+    /// Promises: `conformance::{a_dead_letter_is_kept_whole, a_dead_letter_does_not_keep_its_id,
+    /// a_newer_death_replaces_the_older, a_dead_letter_can_be_retried,
+    /// a_dead_letter_stays_while_its_id_lives}`.
     async fn retry_dead(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<bool>, BrokerError>;
 
     /// Deletes dead letters for good; says of each, in order, whether it was there.
@@ -202,6 +261,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Not cancel safe: dropped, some may have been changed.
+    ///
+    /// Promises: `conformance::a_dead_letter_can_be_discarded`.
     async fn discard_dead(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<bool>, BrokerError>;
 
     /// Stores that a worker lives, for `ttl`. `None` removes its entry (a clean end).
@@ -213,6 +274,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Cancel safe: the entry is stored or not.
+    ///
+    /// Promises: `conformance::health_runs_out`.
     async fn set_health(&self, worker: &str, health: Option<&WorkerHealth>, ttl: Duration) -> Result<(), BrokerError>;
 
     /// The clock that decides what is due, as near as this process knows it.
@@ -240,17 +303,6 @@ pub struct NewJob {
     pub expires_in: Option<Duration>,
     /// Whether a stored result of the same id is dropped instead of keeping the id taken.
     pub replace_finished: bool,
-}
-
-/// When a job may run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// As soon as a worker is free.
-    Now,
-    /// After a delay, counted by the broker.
-    In(Duration),
-    /// At a moment; one in the past is now.
-    At(Timestamp),
 }
 
 /// What became of a [`NewJob`].
@@ -577,7 +629,9 @@ pub enum BrokerError {
         cause: BoxError,
     },
     /// The broker's bound is reached; nothing was stored.
-    #[error("the broker at {location} is full: it holds {held} jobs of at most {limit}; add workers, or raise its bound")]
+    #[error(
+        "the broker at {location} is full: it holds {held} jobs of at most {limit}; add workers, or raise its bound"
+    )]
     Full {
         /// Where it is, without a password.
         location: String,

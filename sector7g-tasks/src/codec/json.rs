@@ -107,7 +107,12 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, CodecE
     Ok(Encoded { text })
 }
 
-pub(super) fn encode_job<A: JobArgs>(task: &str, enqueued_at: Timestamp, extra: &Extra, args: &A) -> Result<Bytes, CodecError> {
+pub(super) fn encode_job<A: JobArgs>(
+    task: &str,
+    enqueued_at: Timestamp,
+    extra: &Extra,
+    args: &A,
+) -> Result<Bytes, CodecError> {
     let job = JobOut { t: None, f: task, a: Positional(args), k: Named(args), et: enqueued_at, s7: extra };
     let text = serde_json::to_vec(&job).map_err(|error| CodecError::writing("the job", error))?;
     Ok(text.into())
@@ -213,4 +218,3 @@ pub(super) fn display(arguments: &Arguments, params: &[Param], limit: usize) -> 
 fn lenient<'a, T: Deserialize<'a> + Default>(text: &'a [u8]) -> T {
     serde_json::from_slice(text).unwrap_or_default()
 }
-

@@ -132,7 +132,8 @@ impl Codec {
     }
 
     fn of(what: &'static str, payload: &[u8]) -> Result<Self, CodecError> {
-        Self::detect(payload).ok_or_else(|| CodecError::reading(what, "it is in no codec that is known here (JSON starts with `{`)"))
+        Self::detect(payload)
+            .ok_or_else(|| CodecError::reading(what, "it is in no codec that is known here (JSON starts with `{`)"))
     }
 
     pub(crate) fn encode<T: Serialize + ?Sized>(self, value: &T) -> Result<Encoded, CodecError> {
@@ -141,7 +142,13 @@ impl Codec {
         }
     }
 
-    pub(crate) fn encode_job<A: JobArgs>(self, task: &str, enqueued_at: Timestamp, extra: &Extra, args: &A) -> Result<Bytes, CodecError> {
+    pub(crate) fn encode_job<A: JobArgs>(
+        self,
+        task: &str,
+        enqueued_at: Timestamp,
+        extra: &Extra,
+        args: &A,
+    ) -> Result<Bytes, CodecError> {
         match self {
             Self::Json => json::encode_job(task, enqueued_at, extra, args),
         }

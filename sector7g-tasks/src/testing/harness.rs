@@ -126,7 +126,8 @@ impl Harness {
     }
 
     fn runner(&self) -> Runner {
-        let runner = Runner::new().broker(Arc::clone(&self.broker)).inventory(self.inventory.clone()).handle_signals(false);
+        let runner =
+            Runner::new().broker(Arc::clone(&self.broker)).inventory(self.inventory.clone()).handle_signals(false);
         (self.setup)(runner)
     }
 
@@ -204,7 +205,7 @@ impl Harness {
             let Some(payload) = &job.payload else { continue };
             let (_, envelope) = Codec::decode_job(payload).map_err(|error| BrokerError::Refused(error.to_string()))?;
             if envelope.task == T::DEF.name {
-                let args = T::Args::bind(&envelope.arguments, T::DEF.params, T::Args::no_defaults());
+                let args = T::Args::bind(&envelope.arguments, T::DEF.params, <T::Args as ArgList>::Defaults::default());
                 let args = args.map_err(|error| BrokerError::Refused(format!("job {}: {error}", job.id)))?;
                 found.push(Enqueued { id: job.id, due_at: job.due_at, args });
             }
@@ -227,7 +228,9 @@ impl Harness {
         match (fitting.pop(), fitting.len()) {
             (Some(job), 0) => job,
             (None, _) => panic!("no job of task `{}` waits with {args:?}; waiting: {shown}", T::DEF.name),
-            (Some(_), more) => panic!("{} jobs of task `{}` wait with {args:?}, one was expected", more + 1, T::DEF.name),
+            (Some(_), more) => {
+                panic!("{} jobs of task `{}` wait with {args:?}, one was expected", more + 1, T::DEF.name)
+            }
         }
     }
 }

@@ -175,7 +175,11 @@ impl Engine {
         let rules = self.rules(run);
         let Some((kind, failure)) = rules.decide(&ending, finished_at, rand::random()) else {
             self.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!("⊘ {}:{} lost its lease and was cancelled; another worker may have it", run.lease.id, run.def.name);
+            tracing::warn!(
+                "⊘ {}:{} lost its lease and was cancelled; another worker may have it",
+                run.lease.id,
+                run.def.name
+            );
             return (None, None);
         };
         let end = JobEnd::new(kind, failure, started.elapsed());
@@ -202,7 +206,12 @@ impl Engine {
             id: run.lease.id.as_str(),
         };
         let after = self.settings.after_job_end.map(|_| (ctx.clone(), Arc::clone(&end)));
-        let terms = Terms { codec: run.codec, keep: self.keep(Some(run.def), run.extra.tick), hold_id: self.hold(run.extra.tick), dead_letter: run.def.dead_letter };
+        let terms = Terms {
+            codec: run.codec,
+            keep: self.keep(Some(run.def), run.extra.tick),
+            hold_id: self.hold(run.extra.tick),
+            dead_letter: run.def.dead_letter,
+        };
         let outcome = match (&end.failure, value) {
             (Some(failure), _) => terms.outcome(end.kind, record(Err(failure)), Some(failure)),
             (None, Some(value)) => terms.outcome(end.kind, record(Ok(value)), None),
@@ -270,7 +279,10 @@ impl Engine {
     fn without_run(&self, queue: usize, id: &JobId, not_run: NotRun) -> Outcome {
         let (failure, seen) = match not_run {
             NotRun::Unknown(delay, task) => {
-                tracing::warn!("job {id}: task `{}` is not known here; left for other workers, looked at again in {delay:?}", log::Shown(&task));
+                tracing::warn!(
+                    "job {id}: task `{}` is not known here; left for other workers, looked at again in {delay:?}",
+                    log::Shown(&task)
+                );
                 self.tally(JobEndKind::GivenBack(delay));
                 return Outcome::GiveBack { delay, why: GiveBack::UnknownTask };
             }
@@ -281,7 +293,11 @@ impl Engine {
         log::end(id, task, &JobEnd::new(kind, Some(failure.clone()), Duration::ZERO));
         self.tally(kind);
         let record = ResultRecord {
-            job: seen.as_ref().map(|seen| JobRef { task: &seen.task, enqueued_at: seen.enqueued_at, arguments: &seen.arguments }),
+            job: seen.as_ref().map(|seen| JobRef {
+                task: &seen.task,
+                enqueued_at: seen.enqueued_at,
+                arguments: &seen.arguments,
+            }),
             attempt: failure.attempt,
             value: Err(&failure),
             started_at: failure.at,
@@ -328,7 +344,9 @@ impl Terms {
         let dead = match kind {
             JobEndKind::Failed if self.dead_letter => failure.cloned(),
             JobEndKind::Retried(delay) => {
-                let failure = failure.cloned().unwrap_or_else(|| Failure::new(FailureKind::Error, "failed", record.attempt, record.finished_at));
+                let failure = failure
+                    .cloned()
+                    .unwrap_or_else(|| Failure::new(FailureKind::Error, "failed", record.attempt, record.finished_at));
                 return Outcome::Retry { delay, failure };
             }
             JobEndKind::GivenBack(delay) => {
@@ -358,7 +376,8 @@ impl Terms {
 
 /// arq's own words, and what to do in the causes.
 fn not_found(task: &str, attempt: u32, now: Timestamp) -> Failure {
-    let mut failure = Failure::new(FailureKind::UnknownTask, format!("function '{}' not found", log::Shown(task)), attempt, now);
+    let mut failure =
+        Failure::new(FailureKind::UnknownTask, format!("function '{}' not found", log::Shown(task)), attempt, now);
     let advice = "no worker of this queue knew it; a worker knows the tasks of the crates that its code names: `use that_crate as _;`";
     failure.causes.push(advice.to_owned());
     failure

@@ -36,6 +36,8 @@ pub(crate) struct Held {
     pub(crate) queue: usize,
     pub(crate) lease: Lease,
     pub(crate) control: Arc<Control>,
+    /// Whether it was claimed before, perhaps by this very worker.
+    pub(crate) claimed_before: bool,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,11 @@ impl Running {
         let mut jobs = self.jobs();
         let was_idle = jobs.held.is_empty();
         for (key, held) in batch {
+            if held.claimed_before {
+                // An earlier run of it here has lost its lease, and has not been told yet.
+                let earlier = jobs.held.values().filter(|other| other.lease.id == held.lease.id);
+                earlier.for_each(|other| other.control.cancel(Cancel::LeaseLost));
+            }
             if jobs.aborts.contains(&held.lease.id) {
                 held.control.cancel(Cancel::Abort);
             }
@@ -115,14 +122,21 @@ impl Running {
     /// Cancels the jobs of these leases.
     pub(crate) fn cancel(&self, leases: &[Lease], why: Cancel) {
         if !leases.is_empty() {
-            self.for_each(|held| if leases.contains(&held.lease) { held.control.cancel(why) });
+            self.for_each(|held| {
+                if leases.contains(&held.lease) {
+                    held.control.cancel(why)
+                }
+            });
         }
     }
 
     /// Cancels the jobs that someone wants aborted, also those that are added later.
     pub(crate) fn abort(&self, ids: Vec<JobId>) {
         let mut jobs = self.jobs();
-        jobs.held.values().filter(|held| ids.contains(&held.lease.id)).for_each(|held| held.control.cancel(Cancel::Abort));
+        jobs.held
+            .values()
+            .filter(|held| ids.contains(&held.lease.id))
+            .for_each(|held| held.control.cancel(Cancel::Abort));
         jobs.aborts = ids;
     }
 

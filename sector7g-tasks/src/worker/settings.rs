@@ -239,8 +239,9 @@ impl WorkerSettings {
             ("misfire_window", self.misfire_window, Duration::ZERO),
         ];
         let wrong = spans.iter().filter(|(_, span, least)| span < least || *span > LONGEST);
-        let mut mistakes: Vec<String> =
-            wrong.map(|(name, span, least)| format!("{name} is {span:?}; it must be from {least:?} to 100 years")).collect();
+        let mut mistakes: Vec<String> = wrong
+            .map(|(name, span, least)| format!("{name} is {span:?}; it must be from {least:?} to 100 years"))
+            .collect();
         if self.max_jobs == 0 {
             mistakes.push("max_jobs is 0: it would never run a job".to_owned());
         }

@@ -1,0 +1,97 @@
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use super::jobs::Job;
+use super::line::Place;
+use crate::broker::{JobId, JobRecord, JobState};
+use crate::clock::Timestamp;
+use crate::job::Failure;
+
+/// A job that failed for good.
+#[derive(Debug)]
+pub(super) struct DeadLetter {
+    pub(super) id: JobId,
+    pub(super) payload: Bytes,
+    pub(super) expired: bool,
+    pub(super) attempt: u32,
+    pub(super) failures: Vec<Failure>,
+}
+
+impl DeadLetter {
+    pub(super) fn of(job: Job) -> Self {
+        let Job { id, payload, expired, attempt, failures, .. } = job;
+        Self { id, payload, expired, attempt, failures }
+    }
+
+    pub(super) fn record(&self, died_at: Timestamp, result: Option<Bytes>) -> JobRecord {
+        JobRecord {
+            id: self.id.clone(),
+            state: JobState::Dead,
+            payload: (!self.expired).then(|| self.payload.clone()),
+            result,
+            attempt: self.attempt,
+            due_at: died_at,
+            failures: self.failures.clone(),
+            progress: None,
+            abort_requested: false,
+        }
+    }
+}
+
+/// A queue's dead letters, by time of death; one for each id.
+#[derive(Debug, Default)]
+pub(super) struct DeadLetters {
+    by_time: BTreeMap<Place, DeadLetter>,
+    by_id: HashMap<JobId, Place>,
+}
+
+impl DeadLetters {
+    pub(super) fn len(&self) -> usize {
+        self.by_time.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_time.is_empty()
+    }
+
+    /// Keeps `letter` in place of an earlier one of its id, and drops the oldest beyond `max`.
+    pub(super) fn insert(&mut self, died: Place, letter: DeadLetter, max: usize) {
+        self.remove(&letter.id);
+        self.by_id.insert(letter.id.clone(), died);
+        self.by_time.insert(died, letter);
+        while self.by_time.len() > max {
+            self.pop_oldest();
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: &JobId) -> Option<DeadLetter> {
+        let died = self.by_id.remove(id)?;
+        self.by_time.remove(&died)
+    }
+
+    pub(super) fn get(&self, id: &JobId) -> Option<(Place, &DeadLetter)> {
+        let died = *self.by_id.get(id)?;
+        Some((died, self.by_time.get(&died)?))
+    }
+
+    /// Drops those that died at `limit` or earlier.
+    pub(super) fn drop_until(&mut self, limit: Timestamp) {
+        while self.by_time.first_key_value().is_some_and(|(died, _)| died.due <= limit) {
+            self.pop_oldest();
+        }
+    }
+
+    fn pop_oldest(&mut self) {
+        if let Some((_, letter)) = self.by_time.pop_first() {
+            self.by_id.remove(&letter.id);
+        }
+    }
+
+    /// The newest first, from after `mark` on.
+    pub(super) fn after(&self, mark: Option<Place>) -> impl Iterator<Item = (Place, &DeadLetter)> {
+        let to = mark.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_time.range((Bound::Unbounded, to)).rev().map(|(died, letter)| (*died, letter))
+    }
+}

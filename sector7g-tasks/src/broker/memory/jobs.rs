@@ -1,0 +1,207 @@
+use std::collections::HashMap;
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::line::Place;
+use super::slab::{Slab, Slot};
+use crate::broker::{ClaimedJob, GiveBack, JobId, JobRecord, JobState, Lease, LeaseToken, MAX_FAILURES};
+use crate::clock::Timestamp;
+use crate::job::{Failure, FailureKind};
+
+/// A job that has not ended.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) id: JobId,
+    /// Its queue's slot.
+    pub(super) queue: Slot,
+    pub(super) payload: Bytes,
+    /// Where its queue's line has it.
+    pub(super) place: Place,
+    /// When it was, is or will be due; unlike `place`, never a running lease's end.
+    pub(super) due_at: Timestamp,
+    /// Dropped once it has been started: a started job never expires.
+    pub(super) expires_at: Option<Timestamp>,
+    /// Set when a claim found it expired; it stays so.
+    pub(super) expired: bool,
+    /// The newest lease's token, also when that lease has run out.
+    pub(super) token: Option<LeaseToken>,
+    pub(super) attempt: u32,
+    pub(super) delivery: u32,
+    pub(super) unknown_since: Option<Timestamp>,
+    /// The mark of the abort request that stands.
+    pub(super) abort: Option<u64>,
+    pub(super) failures: Vec<Failure>,
+    pub(super) progress: Option<Bytes>,
+    /// Rung at its end; there once somebody has waited for its result.
+    pub(super) ended: Option<Arc<Notify>>,
+}
+
+impl Job {
+    /// A waiting job that was never claimed.
+    pub(super) fn new(id: JobId, queue: Slot, payload: Bytes, place: Place) -> Self {
+        Self {
+            id,
+            queue,
+            payload,
+            place,
+            due_at: place.due,
+            expires_at: None,
+            expired: false,
+            token: None,
+            attempt: 0,
+            delivery: 0,
+            unknown_since: None,
+            abort: None,
+            failures: Vec::new(),
+            progress: None,
+            ended: None,
+        }
+    }
+
+    /// Leases it, having counted what became of an earlier lease. The caller moves its place.
+    pub(super) fn start(&mut self, token: LeaseToken, now: Timestamp) {
+        if self.token.is_some() {
+            self.lose_lease();
+        }
+        self.expired |= self.expires_at.is_some_and(|at| at <= now);
+        self.token = Some(token);
+        self.attempt = self.attempt.saturating_add(1);
+        self.delivery = self.delivery.saturating_add(1);
+    }
+
+    fn lose_lease(&mut self) {
+        let ended_at = self.place.due;
+        let message = "its worker died, or was away for longer than its lease";
+        self.add_failure(Failure::new(FailureKind::LeaseLost, message, self.attempt, ended_at));
+        self.due_at = ended_at;
+        self.expires_at = None;
+    }
+
+    /// Ends an attempt that counts; the failure may know of a higher count than ours.
+    pub(super) fn fail(&mut self, failure: Failure) {
+        self.attempt = self.attempt.max(failure.attempt);
+        self.add_failure(failure);
+        self.unknown_since = None;
+        self.expires_at = None;
+    }
+
+    /// Ends an attempt that does not count.
+    pub(super) fn give_back(&mut self, why: GiveBack, now: Timestamp) {
+        self.attempt = self.attempt.saturating_sub(1);
+        if why == GiveBack::UnknownTask {
+            self.unknown_since.get_or_insert(now);
+        } else {
+            self.unknown_since = None;
+            self.expires_at = None;
+        }
+    }
+
+    pub(super) fn add_failure(&mut self, failure: Failure) {
+        if self.failures.len() >= MAX_FAILURES {
+            self.failures.remove(0);
+        }
+        self.failures.push(failure);
+    }
+
+    pub(super) fn claimed(&self, token: LeaseToken) -> ClaimedJob {
+        ClaimedJob {
+            lease: Lease { id: self.id.clone(), token },
+            payload: (!self.expired).then(|| self.payload.clone()),
+            attempt: self.attempt,
+            delivery: self.delivery,
+            due_at: self.due_at,
+            abort_requested: self.abort.is_some(),
+            unknown_since: self.unknown_since,
+        }
+    }
+
+    pub(super) fn record(&self, now: Timestamp) -> JobRecord {
+        let is_due = self.place.due <= now;
+        let (state, due_at) = match self.token {
+            Some(_) if !is_due => (JobState::InProgress, self.due_at),
+            _ if is_due => (JobState::Queued, self.place.due),
+            _ => (JobState::Deferred, self.place.due),
+        };
+        JobRecord {
+            id: self.id.clone(),
+            state,
+            payload: (!self.expired).then(|| self.payload.clone()),
+            result: None,
+            attempt: self.attempt,
+            due_at,
+            failures: self.failures.clone(),
+            progress: self.progress.clone(),
+            abort_requested: self.abort.is_some(),
+        }
+    }
+}
+
+/// The live jobs of all queues, by slot and by id.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    slab: Slab<Job>,
+    by_id: HashMap<JobId, Slot>,
+}
+
+impl Jobs {
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(super) fn insert(&mut self, job: Job) -> Slot {
+        let id = job.id.clone();
+        let slot = self.slab.insert(job);
+        self.by_id.insert(id, slot);
+        slot
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<Job> {
+        let job = self.slab.remove(slot)?;
+        self.by_id.remove(&job.id);
+        if self.by_id.is_empty() {
+            self.by_id.shrink_to(4_096);
+        }
+        Some(job)
+    }
+
+    pub(super) fn contains(&self, id: &JobId) -> bool {
+        self.by_id.contains_key(id)
+    }
+
+    /// The slot of a job, if it is in `queue`.
+    pub(super) fn find(&self, queue: Slot, id: &JobId) -> Option<Slot> {
+        let slot = *self.by_id.get(id)?;
+        (self.slab[slot].queue == queue).then_some(slot)
+    }
+
+    /// The slot of the job of which this is the newest lease.
+    pub(super) fn held(&self, queue: Slot, lease: &Lease) -> Option<Slot> {
+        self.find(queue, &lease.id).filter(|slot| self.slab[*slot].token == Some(lease.token))
+    }
+
+    pub(super) fn get(&self, slot: Slot) -> Option<&Job> {
+        self.slab.get(slot)
+    }
+
+    #[cfg(all(test, feature = "testing"))]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Job)> {
+        self.slab.iter()
+    }
+}
+
+impl Index<Slot> for Jobs {
+    type Output = Job;
+
+    fn index(&self, slot: Slot) -> &Job {
+        &self.slab[slot]
+    }
+}
+
+impl IndexMut<Slot> for Jobs {
+    fn index_mut(&mut self, slot: Slot) -> &mut Job {
+        &mut self.slab[slot]
+    }
+}

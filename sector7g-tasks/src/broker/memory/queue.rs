@@ -1,0 +1,103 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use super::dead::DeadLetters;
+use super::line::Line;
+use super::slab::Slot;
+use super::waits::WaitId;
+use crate::broker::{Lease, LeaseToken, QueueName};
+use crate::clock::Timestamp;
+
+/// For how long an applied finish is known when it is reported again.
+const APPLIED_FOR: Duration = Duration::from_mins(1);
+
+/// How many applied finishes a queue knows at most.
+const MAX_APPLIED: usize = 4_096;
+
+/// All that the broker keeps of one queue.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) name: QueueName,
+    pub(super) line: Line,
+    pub(super) dead: DeadLetters,
+    /// The waits under way, the longest first: that one keeps the time for all.
+    pub(super) waiting: BTreeSet<WaitId>,
+    /// The jobs of this queue that were asked to be aborted, by mark.
+    pub(super) aborts: BTreeMap<u64, Slot>,
+    applied: VecDeque<Applied>,
+    calls: HashMap<u64, Call>,
+}
+
+/// A finish that took effect, in case its answer was lost and it comes again.
+#[derive(Debug)]
+struct Applied {
+    lease: Lease,
+    at: Timestamp,
+}
+
+/// A worker's last call that leased something, in case its answer was lost and it comes again.
+#[derive(Debug)]
+struct Call {
+    number: u64,
+    slots: Vec<Slot>,
+    /// When its leases end, unless extended.
+    until: Timestamp,
+}
+
+impl Queue {
+    pub(super) fn new(name: QueueName) -> Self {
+        Self {
+            name,
+            line: Line::default(),
+            dead: DeadLetters::default(),
+            waiting: BTreeSet::new(),
+            aborts: BTreeMap::new(),
+            applied: VecDeque::new(),
+            calls: HashMap::new(),
+        }
+    }
+
+    /// Whether there is nothing in it that anybody could ask for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_unlisted() && self.waiting.is_empty() && self.applied.is_empty() && self.calls.is_empty()
+    }
+
+    /// Whether it holds neither jobs nor dead letters.
+    pub(super) fn is_unlisted(&self) -> bool {
+        self.line.is_empty() && self.dead.is_empty()
+    }
+
+    pub(super) fn note_applied(&mut self, lease: &Lease, now: Timestamp) {
+        if self.applied.len() >= MAX_APPLIED {
+            self.applied.pop_front();
+        }
+        self.applied.push_back(Applied { lease: lease.clone(), at: now });
+    }
+
+    /// Whether a finish under `lease` took effect a while ago. Asked for stale ones only, so a scan does.
+    pub(super) fn was_applied(&self, lease: &Lease) -> bool {
+        self.applied.iter().rev().any(|applied| applied.lease.token == lease.token && applied.lease.id == lease.id)
+    }
+
+    pub(super) fn note_call(&mut self, token: LeaseToken, slots: Vec<Slot>, until: Timestamp) {
+        self.calls.insert(token.worker, Call { number: token.call, slots, until });
+    }
+
+    /// The jobs that a call leased, if it was its worker's last one to lease any.
+    pub(super) fn leased_by(&self, token: LeaseToken) -> Option<Vec<Slot>> {
+        let call = self.calls.get(&token.worker)?;
+        (call.number == token.call).then(|| call.slots.clone())
+    }
+
+    /// Forgets what is too old to be repeated.
+    pub(super) fn forget(&mut self, now: Timestamp, dead_until: Timestamp) {
+        let limit = now - APPLIED_FOR;
+        let old = self.applied.partition_point(|applied| applied.at <= limit);
+        self.applied.drain(..old);
+        self.calls.retain(|_, call| call.until > now);
+        self.dead.drop_until(dead_until);
+        if self.applied.is_empty() {
+            self.applied.shrink_to(0);
+        }
+    }
+}

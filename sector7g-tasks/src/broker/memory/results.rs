@@ -1,0 +1,175 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::broker::{JobId, JobRecord, JobState, KeptResult, QueueName};
+use crate::clock::Timestamp;
+
+/// An ended job's stored result, and what `Broker::job` says of it.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) queue: QueueName,
+    pub(super) record: Bytes,
+    pub(super) attempt: u32,
+    pub(super) due_at: Timestamp,
+    /// Which end this was, counted over all queues.
+    pub(super) end: u64,
+    /// `None` is for ever.
+    expires_at: Option<Timestamp>,
+}
+
+impl Stored {
+    pub(super) fn record(&self, id: &JobId) -> JobRecord {
+        JobRecord {
+            id: id.clone(),
+            state: JobState::Complete,
+            payload: None,
+            result: Some(self.record.clone()),
+            attempt: self.attempt,
+            due_at: self.due_at,
+            failures: Vec::new(),
+            progress: None,
+            abort_requested: false,
+        }
+    }
+
+    fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// What a result is stored with.
+#[derive(Debug)]
+pub(super) struct Ending<'a> {
+    pub(super) queue: &'a QueueName,
+    pub(super) id: JobId,
+    pub(super) attempt: u32,
+    pub(super) due_at: Timestamp,
+    pub(super) end: u64,
+}
+
+/// Stored results by id, bounded by their times and by count.
+#[derive(Debug, Default)]
+pub(super) struct Results {
+    stored: HashMap<JobId, Stored>,
+    /// In the order of the ends: what goes first when there are too many.
+    by_end: BTreeMap<u64, JobId>,
+    /// In the order of the expiries, the end breaking ties.
+    by_expiry: BTreeMap<(Timestamp, u64), JobId>,
+}
+
+impl Results {
+    /// Stores a result, and drops the ones that ended first beyond `max`.
+    pub(super) fn insert(&mut self, ending: Ending<'_>, result: &KeptResult, now: Timestamp, max: usize) {
+        let Ending { queue, id, attempt, due_at, end } = ending;
+        if result.keep == Some(Duration::ZERO) {
+            return;
+        }
+        let expires_at = result.keep.map(|keep| now + keep);
+        self.by_end.insert(end, id.clone());
+        if let Some(at) = expires_at {
+            self.by_expiry.insert((at, end), id.clone());
+        }
+        let stored = Stored { queue: queue.clone(), record: result.record.clone(), attempt, due_at, end, expires_at };
+        if let Some(earlier) = self.stored.insert(id, stored) {
+            self.unlist(&earlier); // expired, and not swept away yet
+        }
+        while self.stored.len() > max {
+            self.drop_first_ended();
+        }
+    }
+
+    fn drop_first_ended(&mut self) {
+        if let Some(id) = self.by_end.first_key_value().map(|(_, id)| id.clone()) {
+            self.remove(&id);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: &JobId) {
+        if let Some(stored) = self.stored.remove(id) {
+            self.unlist(&stored);
+        }
+    }
+
+    fn unlist(&mut self, stored: &Stored) {
+        self.by_end.remove(&stored.end);
+        if let Some(at) = stored.expires_at {
+            self.by_expiry.remove(&(at, stored.end));
+        }
+    }
+
+    pub(super) fn get(&self, id: &JobId, now: Timestamp) -> Option<&Stored> {
+        self.stored.get(id).filter(|stored| !stored.has_expired(now))
+    }
+
+    /// The result of a job of `queue`.
+    pub(super) fn of(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Option<&Stored> {
+        self.get(id, now).filter(|stored| stored.queue == *queue)
+    }
+
+    /// Drops up to `most` whose time is over.
+    pub(super) fn drop_expired(&mut self, now: Timestamp, most: usize) {
+        for _ in 0..most {
+            match self.by_expiry.first_key_value() {
+                Some(((at, _), id)) if *at <= now => {
+                    let id = id.clone();
+                    self.remove(&id);
+                }
+                _ => break,
+            }
+        }
+    }
+
+    #[cfg(all(test, feature = "testing"))]
+    pub(super) fn lens(&self) -> (usize, usize, usize) {
+        (self.stored.len(), self.by_end.len(), self.by_expiry.len())
+    }
+}
+
+/// Ids that stay taken for a while after their job's end.
+#[derive(Debug, Default)]
+pub(super) struct Holds {
+    until: HashMap<JobId, Timestamp>,
+    by_end: BTreeSet<(Timestamp, JobId)>,
+}
+
+impl Holds {
+    /// Holds `id` until `until`, or longer if it is held for longer already.
+    pub(super) fn insert(&mut self, id: &JobId, until: Timestamp) {
+        if self.until.get(id).is_some_and(|held| *held >= until) {
+            return;
+        }
+        self.remove(id);
+        self.until.insert(id.clone(), until);
+        self.by_end.insert((until, id.clone()));
+    }
+
+    pub(super) fn remove(&mut self, id: &JobId) {
+        if let Some(until) = self.until.remove(id) {
+            self.by_end.remove(&(until, id.clone()));
+        }
+    }
+
+    pub(super) fn contains(&self, id: &JobId, now: Timestamp) -> bool {
+        self.until.get(id).is_some_and(|until| *until > now)
+    }
+
+    /// Drops up to `most` whose time is over.
+    pub(super) fn drop_expired(&mut self, now: Timestamp, most: usize) {
+        for _ in 0..most {
+            match self.by_end.first() {
+                Some((until, _)) if *until <= now => {}
+                _ => break,
+            }
+            if let Some((_, id)) = self.by_end.pop_first() {
+                self.until.remove(&id);
+            }
+        }
+    }
+
+    #[cfg(all(test, feature = "testing"))]
+    pub(super) fn lens(&self) -> (usize, usize) {
+        (self.until.len(), self.by_end.len())
+    }
+}

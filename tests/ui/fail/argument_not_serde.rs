@@ -1,0 +1,10 @@
+#![allow(unused)]
+
+use sector7g_tasks::prelude::*;
+
+struct Donut;
+
+#[task(queue = "homer")]
+async fn eat(donut: Donut) {}
+
+fn main() {}

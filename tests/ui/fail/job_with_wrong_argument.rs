@@ -1,0 +1,12 @@
+#![allow(unused)]
+
+use sector7g_tasks::prelude::*;
+
+#[task(queue = "homer")]
+async fn eat(donuts: u32) -> u32 {
+    donuts
+}
+
+fn main() {
+    let _ = eat::job("twelve");
+}

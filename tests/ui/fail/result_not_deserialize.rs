@@ -1,0 +1,13 @@
+#![allow(unused)]
+
+use sector7g_tasks::prelude::*;
+
+#[derive(serde::Serialize)]
+struct Donut;
+
+#[task(queue = "homer")]
+async fn eat() -> Result<Donut, TaskError> {
+    Ok(Donut)
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+#![allow(unused)]
+
+use sector7g_tasks::prelude::*;
+
+#[task(queue = "homer")]
+async fn eat() -> &'static str {
+    "done"
+}
+
+fn main() {}

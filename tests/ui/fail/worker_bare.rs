@@ -1,0 +1,8 @@
+#![allow(unused)]
+
+use sector7g_tasks::prelude::*;
+
+#[derive(Worker)]
+struct Homer;
+
+fn main() {}

@@ -1,0 +1,12 @@
+#![allow(unused)]
+
+use sector7g_tasks::prelude::*;
+
+#[derive(Worker)]
+#[worker(queue = "homer", cron(eat, "@daily", zone = "UTC"))]
+struct Homer;
+
+#[task(queue = "homer")]
+async fn eat() {}
+
+fn main() {}

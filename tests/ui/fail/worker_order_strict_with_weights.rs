@@ -1,0 +1,9 @@
+#![allow(unused)]
+
+use sector7g_tasks::prelude::*;
+
+#[derive(Worker)]
+#[worker(queues("homer" = 2, "lenny" = 1), order = "strict")]
+struct Homer;
+
+fn main() {}

@@ -1,0 +1,9 @@
+#![allow(unused)]
+
+use sector7g_tasks::prelude::*;
+
+#[derive(Worker)]
+#[worker(queue = "homer", queues("lenny", "carl"))]
+struct Homer;
+
+fn main() {}
