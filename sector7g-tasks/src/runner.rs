@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -48,7 +46,7 @@ pub struct Runner {
     layers: Vec<Arc<dyn Middleware>>,
     burst: bool,
     signals: bool,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 /// Why a runner did not start, or ended early.
@@ -226,12 +224,12 @@ impl Runner {
         self.check()?;
         let stop = Stop { graceful: self.stop.child_token(), ..Stop::default() };
         let engines = self.engines(self.plan()?)?;
-        self.announce(&engines);
         let mut signals = JoinSet::new();
         if self.signals {
             let (stop, mut heard) = (stop.clone(), Signals::new().map_err(|error| RunnerError::System(error.into()))?);
             signals.spawn(async move { heard.obey(&stop).await });
         }
+        self.announce(&engines);
         let pulse = Pulse::start(engines.clone()).map_err(RunnerError::System)?;
         let report = work(engines, stop).await;
         pulse.end().await;
@@ -331,32 +329,45 @@ async fn work(engines: Vec<Arc<Engine>>, stop: Stop) -> Result<RunReport, Runner
     failure.map_or(Ok(report), Err)
 }
 
-/// The signals that stop a runner. Mirrors: arq, SIGINT and SIGTERM.
+/// The signals that stop a runner, heard from its making on. Mirrors: arq, SIGINT and SIGTERM.
 pub(crate) struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
 }
 
 impl Signals {
+    #[cfg(unix)]
     pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            #[cfg(unix)]
-            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
-        })
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
+    #[cfg(not(unix))]
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Waits for the next signal.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a signal that was not returned is returned by the next call (on Unix).
+    #[cfg(unix)]
     pub(crate) async fn heard(&mut self) -> &'static str {
-        let interrupt: Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> = Box::pin(tokio::signal::ctrl_c());
-        #[cfg(unix)]
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM", // cancel safe: signals are kept for the next call
-            _ = interrupt => "SIGINT", // cancel safe: only waits
+            _ = self.interrupt.recv() => "SIGINT", // cancel safe: signals are kept for the next call
         }
-        #[cfg(not(unix))]
-        {
-            let _ = interrupt.await;
-            "Ctrl-C"
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) async fn heard(&mut self) -> &'static str {
+        // An error means that none can come.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
         }
+        "Ctrl-C"
     }
 
     async fn obey(&mut self, stop: &Stop) {

@@ -131,9 +131,9 @@ fn each_mistake_is_one_message_and_exit_code_2() {
     check(FIXTURE, &["--brust"], &["'--brust'", "'--burst'"]);
     check(FIXTURE, &["--watch", "/no/such/directory"], &["`/no/such/directory`"]);
     check(FIXTURE, &["--watch", FIXTURE], &["not a directory"]);
-    check(TWINS, &[], &["`count_donuts`", "twins.rs:14", "twins.rs:21"]);
+    check(TWINS, &[], &["`count_donuts`", "twins.rs:15", "twins.rs:22"]);
     check(TWINS, &["--check"], &["`count_donuts`"]);
-    check(BAD_CRON, &[], &["`read_gauges`", "bad_cron.rs:11", "61"]);
+    check(BAD_CRON, &[], &["`read_gauges`", "bad_cron.rs:12", "61"]);
 }
 
 #[test]
