@@ -333,8 +333,9 @@ impl Package {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let library = root.join("sector7g-tasks");
         let manifest = format!(
-            "[package]\nname = {:?}\nedition = \"2024\"\n[workspace]\n[dependencies]\nsector7g-tasks = {{ path = {library:?}, features = [\"cli\"] }}\n",
-            package.name
+            "[package]\nname = {:?}\nedition = \"2024\"\n[workspace]\n[dependencies]\nsector7g-tasks = {{ path = {:?}, features = [\"cli\"] }}\n",
+            package.name,
+            library.display().to_string()
         );
         fs::create_dir(package.directory.0.join("src")).unwrap();
         fs::write(package.directory.0.join("Cargo.toml"), manifest).unwrap();
