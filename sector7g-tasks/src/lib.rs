@@ -47,3 +47,8 @@ pub use crate::runner::Runner;
 macro_rules! include_tasks {
     ($($krate:ident),+ $(,)?) => { $(use $krate as _;)+ };
 }
+
+/// The README's code, run by `cargo test --doc`.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
