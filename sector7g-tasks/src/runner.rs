@@ -20,7 +20,7 @@ use crate::worker::{Engine, Pulse, Running, Stop, WorkerError, WorkerReport};
 ///
 /// Without a [`broker`](Self::broker), jobs live in this process and end with it.
 ///
-/// ```
+/// ```standalone_crate
 /// use sector7g_tasks::prelude::*;
 ///
 /// #[task(queue = "homer")]

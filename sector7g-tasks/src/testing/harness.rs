@@ -26,7 +26,7 @@ const START: Timestamp = Timestamp::from_millis(1_893_456_000_000);
 /// anything can run and jumps when nothing can. So a day of schedules, a ladder of retries or a
 /// lease that runs out takes milliseconds, and there is nothing to sleep for.
 ///
-/// ```
+/// ```standalone_crate
 /// use std::time::Duration;
 /// use sector7g_tasks::prelude::*;
 /// use sector7g_tasks::testing::{Harness, virtual_time};
@@ -91,7 +91,7 @@ impl Harness {
         Self::on(Arc::new(MemoryBroker::with_clock(Clock::starting_from(start))))
     }
 
-    /// A harness on a broker of the caller's, say a [`ChaosBroker`](super::ChaosBroker).
+    /// A harness on a broker of the caller's, say a [`ChaosBroker`](super::chaos::ChaosBroker).
     pub fn on(broker: Arc<dyn Broker>) -> Self {
         Self { broker, setup: Arc::new(|runner| runner), inventory: Inventory::linked() }
     }
