@@ -493,3 +493,29 @@ fn watch_says_that_burst_has_no_effect() {
     parent.signal("TERM");
     assert_eq!(parent.end(SOON).0, Some(0));
 }
+
+/// Neither a list nor a main function is touched: the task's own lines are all.
+#[test]
+fn a_task_is_added_in_one_place() {
+    let package = Package::new("added");
+    let source = package.directory.0.join("src/main.rs");
+    let before = fs::read_to_string(&source).unwrap();
+    let task = r#"
+        #[task(queue = "carl", cron = "@every 1s")]
+        async fn look_around() -> String {
+            "all is well".to_owned()
+        }
+    "#;
+    fs::write(&source, before + task).unwrap();
+    let output = package.here(command(cargo(), &["build"])).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    let program = Path::new(FIXTURE).with_file_name(&package.name);
+    let mut carl = Running::start(package.here(command(program, &["carl"])));
+    carl.expect("2 tasks: look_around, nap", SOON);
+    carl.expect(":look_around()", SOON);
+    carl.expect(":look_around ●", SOON);
+    carl.signal("TERM");
+    let (code, said) = carl.end(SOON);
+    assert_eq!(code, Some(0), "{said}");
+}
