@@ -128,7 +128,7 @@ impl Inventory {
         });
         problems.extend(same.map(|pair| {
             let problem = format!("a queue of that name, which the worker does not serve, has tasks and gets a worker `{}` of its own; serve it, or rename one", pair[0].name);
-            Problem::BadName(format!("worker `{}`", pair[0].name), problem)
+            Problem::Setting(format!("worker `{}`", pair[0].name), problem)
         }));
         if problems.is_empty() { Ok(()) } else { Err(InventoryError { problems }) }
     }
@@ -144,9 +144,8 @@ impl Inventory {
         let mut problems = Vec::new();
         for worker in &self.workers {
             for queue in worker.queues {
-                match owners.insert(queue.name, worker) {
-                    Some(other) => problems.push(Problem::TwoWorkersOfQueue(queue.name, other, worker)),
-                    None => {}
+                if let Some(other) = owners.insert(queue.name, worker) {
+                    problems.push(Problem::TwoWorkersOfQueue(queue.name, other, worker));
                 }
             }
         }
@@ -177,7 +176,7 @@ fn check_task(def: &'static TaskDef, states: Option<&States>, timezone: Option<&
         problems.push(Problem::HiddenResult(def));
     }
     if let Err(error) = QueueName::new(def.queue) {
-        problems.push(Problem::BadName(format!("task `{}` ({})", def.name, def.source), error.to_string()));
+        problems.push(Problem::Setting(format!("task `{}` ({})", def.name, def.source), error.to_string()));
     }
     if let Some(rule) = def.cron {
         problems.extend(check_cron(format!("task `{}` ({})", def.name, def.source), def, rule, timezone));
@@ -189,11 +188,11 @@ fn check_worker(worker: &'static WorkerSettings) -> Vec<Problem> {
     let place = place_of(worker);
     let mut problems = Vec::new();
     if worker.queues.is_empty() {
-        problems.push(Problem::BadName(place.clone(), "it serves no queue".to_owned()));
+        problems.push(Problem::Setting(place.clone(), "it serves no queue".to_owned()));
     }
-    problems.extend(worker.mistakes().into_iter().map(|mistake| Problem::BadName(place.clone(), mistake)));
+    problems.extend(worker.mistakes().into_iter().map(|mistake| Problem::Setting(place.clone(), mistake)));
     let names = worker.queues.iter().filter_map(|queue| QueueName::new(queue.name).err());
-    problems.extend(names.map(|error| Problem::BadName(place.clone(), error.to_string())));
+    problems.extend(names.map(|error| Problem::Setting(place.clone(), error.to_string())));
     problems.extend(worker.cron.iter().flat_map(|entry| {
         let place = format!("{place}, cron of task `{}`", entry.task.name);
         check_cron(place, entry.task, entry.rule, worker.timezone)
@@ -211,7 +210,7 @@ fn place_of(worker: &WorkerSettings) -> String {
 fn check_cron(place: String, def: &'static TaskDef, rule: CronRule, timezone: Option<&str>) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Err(error) = parses(rule, timezone) {
-        problems.push(Problem::BadCron(place.clone(), error));
+        problems.push(Problem::Setting(place.clone(), error));
     }
     if let Err(error) = (def.check)(&Arguments::none()) {
         problems.push(Problem::CronNeedsArguments(place, error));
@@ -244,8 +243,8 @@ enum Problem {
     TwoWorkersOfQueue(&'static str, &'static WorkerSettings, &'static WorkerSettings),
     NoState(&'static TaskDef, &'static str),
     HiddenResult(&'static TaskDef),
-    BadName(String, String),
-    BadCron(String, String),
+    /// Where, and what.
+    Setting(String, String),
     CronNeedsArguments(String, BindError),
 }
 
@@ -277,8 +276,7 @@ impl fmt::Display for Problem {
                 "task `{}` ({}) returns a Result under another name, so its errors would count as results; write `Result<..>`",
                 def.name, def.source
             ),
-            Self::BadName(place, problem) => write!(f, "{place}: {problem}"),
-            Self::BadCron(place, problem) => write!(f, "{place}: {problem}"),
+            Self::Setting(place, problem) => write!(f, "{place}: {problem}"),
             Self::CronNeedsArguments(place, error) => {
                 write!(f, "{place}: a schedule runs a task without arguments, but {error}; give it a default")
             }

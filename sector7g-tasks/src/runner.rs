@@ -14,7 +14,7 @@ use crate::error::{BoxError, TaskError};
 use crate::inventory::{Inventory, InventoryError, PlannedWorker};
 use crate::middleware::Middleware;
 use crate::task::TaskDef;
-use crate::worker::{Engine, Pulse, Stop, WorkerError, WorkerReport};
+use crate::worker::{Engine, Pulse, Running, Stop, WorkerError, WorkerReport};
 
 /// Runs workers: all of the inventory, or the named ones.
 ///
@@ -269,7 +269,7 @@ impl Runner {
             tasks: Arc::clone(tasks),
             context: WorkerContext(Arc::new(shared)),
             layers: self.layers.clone().into(),
-            running: Default::default(),
+            running: Running::default(),
             instance: rand::random(),
             burst: self.burst.then(|| Arc::clone(all)),
             cut: CancellationToken::new(),

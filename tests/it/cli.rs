@@ -1,7 +1,5 @@
 //! The command line of worker programs, from outside: exit codes, messages, stops, `--watch`.
 
-#![expect(clippy::unwrap_used, reason = "what a helper can't go on without fails its test")]
-
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::TcpListener;

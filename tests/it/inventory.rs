@@ -24,7 +24,9 @@ async fn wants_state(State(_db): State<Db>) {}
 async fn bad_cron() {}
 
 #[task(queue = "inventory")]
-async fn wants_argument(_reactor: u8) {}
+async fn wants_argument(reactor: u8) -> u8 {
+    reactor
+}
 
 #[derive(Worker)]
 #[worker(queue = "clockwork", cron(wants_argument, "0 * * * *"))]
@@ -80,7 +82,7 @@ fn mistakes_are_named_with_their_places() {
     assert_says(&problem(empty().task::<bad_cron>()), &["`bad_cron`", "inventory.rs:", "61 * * * *"]);
     assert_says(
         &problem(empty().task::<wants_argument>().worker::<Clockwork>()),
-        &["worker `clockwork`", "`wants_argument`", "argument `_reactor` of type `u8` is missing"],
+        &["worker `clockwork`", "`wants_argument`", "argument `reactor` of type `u8` is missing"],
     );
     assert_says(&problem(empty().task::<hidden_result>()), &["`hidden_result`", "Result under another name"]);
     let workers = empty().task::<good>().worker::<Smithers>().worker::<Burns>();

@@ -166,7 +166,7 @@ async fn an_outage_is_told_once_and_endings_are_kept() {
     scene.chaos.set_down(false);
     scene.harness.advance(Duration::from_secs(60)).await;
     assert_eq!(fleet.stop().await.unwrap().done(), ids.len() as u64);
-    assert_eq!(scene.ledger.starts(), ids.len() as u32, "what had ended was reported, not run again");
+    assert_eq!(scene.ledger.starts() as usize, ids.len(), "what had ended was reported, not run again");
     assert_eq!(lines.with("running jobs go on, trying again").len(), 1, "{:#?}", lines.with("ERROR"));
     assert_eq!(lines.with("the broker answers again").len(), 1);
 }
@@ -253,9 +253,9 @@ async fn a_random_fleet_under_faults_and_crashes_ends_every_job_once() {
             scene.harness.advance(Duration::from_millis(1_300 + 700 * round + 13 * seed)).await;
             let fleet = fleets.remove(0);
             if round % 2 == 0 {
-                fleet.crash().await
+                fleet.crash().await;
             } else {
-                drop(fleet.stop().await.unwrap())
+                fleet.stop().await.unwrap();
             }
             fleets.push(scene.harness.start());
         }

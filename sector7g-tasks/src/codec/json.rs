@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Arguments, CodecError, Encoded, Envelope, Extra, JobRef, Repr, ResultRecord, StoredResult};
+use super::{Arguments, CodecError, Encoded, Envelope, Extra, JobRef, NamedValues, Repr, ResultRecord, StoredResult};
 use crate::args::{JobArgs, Param};
 use crate::clock::Timestamp;
 use crate::job::{Failure, FailureKind};
@@ -185,7 +185,7 @@ fn raw_parts(arguments: &Arguments) -> Result<(&RawValue, &RawValue), CodecError
     Ok((read("the job", &payload[positional.clone()])?, read("the job", &payload[named.clone()])?))
 }
 
-pub(super) fn named(text: &[u8]) -> Result<Vec<(Box<str>, Box<RawValue>)>, serde_json::Error> {
+pub(super) fn named(text: &[u8]) -> Result<NamedValues, serde_json::Error> {
     if text == b"{}" {
         return Ok(Vec::new()); // nearly always, and then without an allocation
     }

@@ -82,6 +82,9 @@ impl Extra {
     }
 }
 
+/// Values by name, not yet read.
+pub(crate) type NamedValues = Vec<(Box<str>, Box<RawValue>)>;
+
 /// A job's stored arguments, not yet bound to parameters.
 #[derive(Clone, Debug)]
 pub struct Arguments(Repr);
@@ -211,7 +214,7 @@ impl Arguments {
     }
 
     /// The named ones; of two of one name, the last.
-    pub(crate) fn named(&self) -> Result<Vec<(Box<str>, Box<RawValue>)>, serde_json::Error> {
+    pub(crate) fn named(&self) -> Result<NamedValues, serde_json::Error> {
         let Repr::Json { payload, named, .. } = &self.0;
         json::named(&payload[named.clone()])
     }

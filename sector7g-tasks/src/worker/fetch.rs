@@ -279,7 +279,7 @@ struct Fetch {
 #[derive(Default)]
 struct Unreported {
     finishes: Vec<Finish>,
-    ends: Vec<Box<Ended>>,
+    ends: Vec<Ended>,
     /// A call whose answer was lost, to be repeated as it was before anything else is asked.
     lost: Option<Lost>,
 }
@@ -386,7 +386,7 @@ impl Fetch {
             Some(finish) => {
                 let queue = &mut self.unreported[ended.queue];
                 queue.finishes.push(finish);
-                queue.ends.push(ended);
+                queue.ends.push(*ended);
             }
             None => self.engine.running.remove([ended.key]),
         }
@@ -524,7 +524,7 @@ impl Fetch {
     fn reported(&mut self, queue: usize, batch: usize, answers: &[Finished]) {
         let queue = &mut self.unreported[queue];
         let finishes: Vec<Finish> = queue.finishes.drain(..batch).collect();
-        let ends: Vec<Box<Ended>> = queue.ends.drain(..batch).collect();
+        let ends: Vec<Ended> = queue.ends.drain(..batch).collect();
         self.engine.running.remove(ends.iter().map(|ended| ended.key));
         for ((ended, finish), answer) in ends.into_iter().zip(&finishes).zip(answers) {
             if *answer == Finished::LeaseLost {

@@ -124,7 +124,7 @@ impl Running {
         if !leases.is_empty() {
             self.for_each(|held| {
                 if leases.contains(&held.lease) {
-                    held.control.cancel(why)
+                    held.control.cancel(why);
                 }
             });
         }
