@@ -131,7 +131,7 @@ fn each_mistake_is_one_message_and_exit_code_2() {
     check(FIXTURE, &["--brust"], &["'--brust'", "'--burst'"]);
     check(FIXTURE, &["--watch", "/no/such/directory"], &["`/no/such/directory`"]);
     check(FIXTURE, &["--watch", FIXTURE], &["not a directory"]);
-    check(TWINS, &[], &["`count_donuts`", "twins.rs:15", "twins.rs:22"]);
+    check(TWINS, &[], &["`count_donuts`", "twins.rs:13", "twins.rs:20"]);
     check(TWINS, &["--check"], &["`count_donuts`"]);
     check(BAD_CRON, &[], &["`read_gauges`", "bad_cron.rs:12", "61"]);
 }
@@ -333,9 +333,10 @@ impl Package {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let library = root.join("sector7g-tasks");
         let manifest = format!(
-            "[package]\nname = {:?}\nedition = \"2024\"\n[workspace]\n[dependencies]\nsector7g-tasks = {{ path = {:?}, features = [\"cli\"] }}\n",
+            "[package]\nname = '{}'\nedition = '2024'\n[workspace]\n[features]\ndonuts = []\n\
+             [dependencies]\nsector7g-tasks = {{ path = '{}', features = ['cli'] }}\n",
             package.name,
-            library.display().to_string()
+            library.display()
         );
         fs::create_dir(package.directory.0.join("src")).unwrap();
         fs::write(package.directory.0.join("Cargo.toml"), manifest).unwrap();
@@ -349,7 +350,8 @@ impl Package {
 
     /// Writes the worker's source. Its worker says on its start which generation it is, and has a job that does not end.
     fn write(&self, generation: u32) {
-        self.write_source(&format!("eprintln!(\"generation {generation} is up\");"));
+        let features = "if cfg!(feature = \"donuts\") { \" with donuts\" } else { \"\" }";
+        self.write_source(&format!("eprintln!(\"generation {generation} is up{{}}\", {features});"));
     }
 
     fn write_source(&self, at_start: &str) {
@@ -390,7 +392,9 @@ impl Package {
     /// Starts the worker with `--watch src`, up to its first job.
     fn watch(&self) -> Running {
         let program = Path::new(FIXTURE).with_file_name(&self.name);
-        let mut parent = Running::start(self.here(command(program, &["homer", "--watch", "src"])));
+        let mut parent = self.here(command(program, &["homer", "--watch", "src"]));
+        parent.env("SECTOR7G_WATCH_CARGO_ARGS", "--features  donuts");
+        let mut parent = Running::start(parent);
         parent.expect("generation 1 is up", SOON);
         parent.expect(":nap(", SOON);
         parent
@@ -408,7 +412,7 @@ fn watch_rebuilds_and_restarts() {
     package.write(2);
     parent.expect("files changed (main.rs)", SOON);
     parent.expect(":nap cancelled, will be run again", BUILD);
-    parent.expect("generation 2 is up", SOON);
+    parent.expect("generation 2 is up with donuts", SOON);
     parent.expect(":nap(", SOON);
 
     package.write_source("let _ = dough;");

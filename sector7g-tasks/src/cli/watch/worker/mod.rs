@@ -72,3 +72,7 @@ impl Worker {
         })
     }
 }
+
+#[cfg(test)]
+#[cfg(unix)] // it starts cat, false and sleep
+mod tests;
