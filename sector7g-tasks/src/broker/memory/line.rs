@@ -49,6 +49,10 @@ pub(super) struct Counts {
 }
 
 impl Line {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,8 +53,9 @@ pub(super) struct Ending<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Results {
     stored: HashMap<JobId, Stored>,
-    /// In the order of the ends: what goes first when there are too many.
-    by_end: BTreeMap<u64, JobId>,
+    /// In the order of the ends: what goes first when there are too many. Those that are gone
+    /// already are passed over, and cleared away before they are as many as the rest.
+    by_end: VecDeque<(u64, JobId)>,
     /// In the order of the expiries, the end breaking ties.
     by_expiry: BTreeMap<(Timestamp, u64), JobId>,
 }
@@ -67,7 +68,7 @@ impl Results {
             return;
         }
         let expires_at = result.keep.map(|keep| now + keep);
-        self.by_end.insert(end, id.clone());
+        self.by_end.push_back((end, id.clone()));
         if let Some(at) = expires_at {
             self.by_expiry.insert((at, end), id.clone());
         }
@@ -81,8 +82,11 @@ impl Results {
     }
 
     fn drop_first_ended(&mut self) {
-        if let Some(id) = self.by_end.first_key_value().map(|(_, id)| id.clone()) {
-            self.remove(&id);
+        while let Some((end, id)) = self.by_end.pop_front() {
+            if self.stored.get(&id).is_some_and(|stored| stored.end == end) {
+                self.remove(&id);
+                return;
+            }
         }
     }
 
@@ -93,9 +97,12 @@ impl Results {
     }
 
     fn unlist(&mut self, stored: &Stored) {
-        self.by_end.remove(&stored.end);
         if let Some(at) = stored.expires_at {
             self.by_expiry.remove(&(at, stored.end));
+        }
+        if self.by_end.len() > 2 * self.stored.len() {
+            let stored = &self.stored;
+            self.by_end.retain(|(end, id)| stored.get(id).is_some_and(|stored| stored.end == *end));
         }
     }
 

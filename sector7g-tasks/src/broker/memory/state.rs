@@ -29,6 +29,9 @@ const SWEEP_MOST: usize = 10_000;
 /// How much each small write frees, so that what expires can't outrun what is added.
 const SWEEP_LEAST: usize = 8;
 
+/// Room for so many jobs is made at once in a claim; few workers have more slots.
+const LIKELY_BATCH: usize = 32;
+
 /// How much the broker keeps.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
@@ -233,7 +236,8 @@ impl State {
         if let Some(slots) = queue.leased_by(token, until) {
             return self.lease_again(&slots, token, until);
         }
-        let (mut claimed, mut slots) = (Vec::new(), Vec::new());
+        let likely = request.max.min(queue.line.len()).min(LIKELY_BATCH);
+        let (mut claimed, mut slots) = (Vec::with_capacity(likely), Vec::with_capacity(likely));
         while claimed.len() < request.max
             && let Some(slot) = queue.line.pop_due(now)
         {
