@@ -201,7 +201,7 @@ const MOMENT: Duration = Duration::from_millis(100);
 /// A limit for what must come, far beyond what a slow machine needs.
 const LONG: Duration = Duration::from_secs(10);
 
-/// Longer than that, so that nothing comes only because a wait timed out.
+/// Longer than that, so that nothing comes only because a wait timed out or looked again.
 const ENDLESS: Duration = Duration::from_mins(2);
 
 /// What each promise starts with: a broker, a queue of its own, and a worker.
@@ -302,7 +302,7 @@ impl<'a, F: Fixture> Ground<'a, F> {
     async fn wait_on(&self, queues: &[&QueueName], waits: &mut JoinSet<()>) {
         let broker = Arc::clone(&self.broker);
         let queues: Vec<_> = queues.iter().map(|queue| (*queue).clone()).collect();
-        waits.spawn(async move { broker.wait(&queues, MOMENT, ENDLESS).await.expect("wait") });
+        waits.spawn(async move { broker.wait(&queues, ENDLESS, ENDLESS).await.expect("wait") });
         self.pass(MOMENT).await;
     }
 }

@@ -11,7 +11,7 @@ pub async fn wait_returns_for_what_is_due(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "wait_returns_for_what_is_due").await;
     ground.add_one().await;
     let began = ground.broker.clock().now();
-    ground.broker.wait(std::slice::from_ref(&ground.queue), MOMENT, ENDLESS).await.expect("wait");
+    ground.broker.wait(std::slice::from_ref(&ground.queue), ENDLESS, ENDLESS).await.expect("wait");
     let took = ground.broker.clock().now().since(began);
     assert!(took < Duration::from_secs(2), "it took {took:?}");
 }
@@ -20,9 +20,9 @@ pub async fn wait_returns_for_what_is_due(fixture: &impl Fixture) {
 pub async fn wait_ends_at_its_timeout(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "wait_ends_at_its_timeout").await;
     let queues = [ground.queue.clone()];
-    let wait = ground.broker.wait(&queues, MOMENT, SHORT);
+    let wait = ground.broker.wait(&queues, ENDLESS, SHORT);
     timeout(LONG, wait).await.expect("it ends by itself").expect("wait");
-    timeout(LONG, ground.broker.wait(&queues, MOMENT, Duration::ZERO)).await.expect("at once").expect("wait");
+    timeout(LONG, ground.broker.wait(&queues, ENDLESS, Duration::ZERO)).await.expect("at once").expect("wait");
 }
 
 /// A job that is due at once ends a wait under way.
@@ -46,11 +46,11 @@ pub async fn deferred_wakes_exactly(fixture: &impl Fixture) {
     let queues = [ground.queue.clone()];
     for wakes in 0.. {
         assert!(wakes < 10, "woken too early too often");
-        ground.broker.wait(&queues, MOMENT, ENDLESS).await.expect("wait");
+        ground.broker.wait(&queues, ENDLESS, ENDLESS).await.expect("wait");
         let claimed = ground.call(&[], 1, LEASE, ground.token()).await;
         if !claimed.jobs.is_empty() {
             let late = claimed.now.since(due);
-            assert!(claimed.now >= due && late < 2 * MOMENT, "claimed {late:?} late");
+            assert!(claimed.now >= due && late < 5 * MOMENT, "claimed {late:?} late");
             return;
         }
     }
@@ -157,7 +157,7 @@ pub async fn what_is_left_wakes_another_waiter(fixture: &impl Fixture) {
 pub async fn a_dropped_waiter_passes_the_wake_on(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "a_dropped_waiter_passes_the_wake_on").await;
     let queues = [ground.queue.clone()];
-    let mut dropped = Box::pin(ground.broker.wait(&queues, MOMENT, ENDLESS));
+    let mut dropped = Box::pin(ground.broker.wait(&queues, ENDLESS, ENDLESS));
     let unfinished = timeout(MOMENT, &mut dropped).await;
     assert!(unfinished.is_err(), "nothing is due");
     let mut waits = JoinSet::new();
