@@ -16,7 +16,7 @@ async fn order_donuts(ctx: &Context, State(shop): State<Shop>, boxes: u32) -> Re
     if ctx.worker().now().as_millis() < shop.opens_at_ms {
         return Err(format!("the shop is closed (attempt {})", ctx.attempt()).into());
     }
-    ctx.client().enqueue(announce::job(format!("{boxes} boxes of donuts")).delay(Duration::from_secs(600))).await?;
+    ctx.client().enqueue(announce::job(format!("{boxes} boxes of donuts")).delay(Duration::from_mins(10))).await?;
     Ok(boxes * 12)
 }
 
@@ -40,10 +40,11 @@ struct Shop {
 /// All linked tasks, with a shop that opens in half an hour of the harness's time.
 fn canteen() -> Harness {
     let harness = Harness::new();
-    let shop = Shop { opens_at_ms: (harness.now() + Duration::from_secs(1_800)).as_millis() };
+    let shop = Shop { opens_at_ms: (harness.now() + Duration::from_mins(30)).as_millis() };
     harness.setup(move |runner| runner.state(shop.clone()))
 }
 
+#[expect(clippy::print_stdout, reason = "it is a program for a terminal")]
 fn main() {
     virtual_time(async {
         let harness = canteen();
@@ -52,7 +53,9 @@ fn main() {
         let waited = harness.now().since(before).as_secs() / 60;
         println!("ordered {donuts:?} donuts after {waited} minutes of virtual time");
         let waiting = harness.jobs("canteen").await.unwrap_or_default();
-        waiting.iter().for_each(|job| println!("waiting: {job}, due at {}", job.due_at));
+        for job in waiting {
+            println!("waiting: {job}, due at {}", job.due_at);
+        }
     });
 }
 
@@ -76,7 +79,7 @@ mod tests {
         let harness = canteen();
         let before = harness.now();
         assert_eq!(harness.run(order_donuts::job(3)).await.unwrap(), 36);
-        assert_eq!(harness.now().since(before), Duration::from_secs(31 * 60));
+        assert_eq!(harness.now().since(before), Duration::from_mins(31));
     }
 
     #[tokio::test(start_paused = true)]
@@ -84,7 +87,7 @@ mod tests {
         let harness = canteen();
         harness.run(order_donuts::job(3)).await.unwrap();
         let job = harness.assert_enqueued::<announce>(("3 boxes of donuts".to_owned(),)).await;
-        assert_eq!(job.due_at.since(harness.now()), Duration::from_secs(600));
+        assert_eq!(job.due_at.since(harness.now()), Duration::from_mins(10));
     }
 
     #[tokio::test(start_paused = true)]
@@ -93,7 +96,7 @@ mod tests {
         let order = harness.client().enqueue(order_donuts::job(1)).await.unwrap();
         for _ in 0..3 {
             let workers = harness.start();
-            harness.advance(Duration::from_secs(300)).await;
+            harness.advance(Duration::from_mins(5)).await;
             workers.crash().await;
         }
         let workers = harness.start();
@@ -105,7 +108,7 @@ mod tests {
     async fn a_week_of_nights() {
         let harness = canteen();
         let workers = harness.start();
-        harness.advance(Duration::from_secs(7 * 86_400)).await;
+        harness.advance(Duration::from_hours(7 * 24)).await;
         assert_eq!(workers.stop().await.unwrap().done(), 7);
     }
 }

@@ -164,7 +164,7 @@ impl Engine {
 
     #[cfg(not(feature = "cron"))]
     async fn schedules(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn watch_aborts(&self) {
