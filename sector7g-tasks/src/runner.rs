@@ -173,11 +173,6 @@ impl Runner {
         Client::new(Arc::clone(&self.broker))
     }
 
-    /// The tasks and workers that it would run.
-    pub fn inventory_ref(&self) -> &Inventory {
-        &self.inventory
-    }
-
     /// Looks for every mistake in tasks, workers and states, without running anything.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sector7g_tasks::broker::{Claim, LeaseToken, QueueName};
+use sector7g_tasks::client::EnqueueError;
 use sector7g_tasks::clock::{Clock, Timestamp};
 use sector7g_tasks::inventory::Inventory;
 use sector7g_tasks::prelude::*;
@@ -169,6 +170,22 @@ async fn an_outage_is_told_once_and_endings_are_kept() {
     assert_eq!(scene.ledger.starts() as usize, ids.len(), "what had ended was reported, not run again");
     assert_eq!(lines.with("running jobs go on, trying again").len(), 1, "{:#?}", lines.with("ERROR"));
     assert_eq!(lines.with("the broker answers again").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_enqueue_tells_what_is_sure_and_can_be_repeated() {
+    let scene = Scene::new(0);
+    let client = scene.harness.client();
+    let jobs = || (0..2_500_u64).map(|number| first::job(0).id(format!("job-{number}")));
+    scene.chaos.fail_next(Call::Enqueue, 1, Fault::Delay(Duration::ZERO));
+    scene.chaos.fail_next(Call::Enqueue, 1, Fault::After);
+    let error = client.enqueue_all(jobs()).await.unwrap_err();
+    let EnqueueError::Broker { ids, confirmed, .. } = &error else { panic!("{error}") };
+    assert_eq!((ids.len(), *confirmed, ids[1_999].as_str()), (2_500, 1_000, "job-1999"));
+    assert_eq!(error.to_string(), "1500 of 2500 jobs were not confirmed");
+    let again = client.enqueue_all(jobs()).await.unwrap();
+    assert_eq!(again.iter().filter(|handle| handle.is_new()).count(), 500, "two batches of a thousand were there");
+    assert_eq!(scene.harness.drain().await.unwrap().done(), 2_500);
 }
 
 /// Takes the worker's jobs away under its hands, as after a pause longer than its lease.

@@ -80,9 +80,17 @@ pub enum EnqueueError {
         /// The client's bound.
         limit: usize,
     },
-    /// The broker did not take it.
-    #[error("the jobs could not be enqueued")]
-    Broker(#[from] BrokerError),
+    /// The broker failed: it took the first `confirmed` of the jobs, and perhaps more.
+    #[error("{} of {} jobs were not confirmed", ids.len() - confirmed, ids.len())]
+    Broker {
+        /// The ids of all jobs of the call, in order, to look for them or to enqueue them again with [`Job::id`].
+        ids: Vec<JobId>,
+        /// How many of them, from the first, the broker has answered for.
+        confirmed: usize,
+        /// What the broker said.
+        #[source]
+        cause: BrokerError,
+    },
 }
 
 impl Client {
@@ -116,15 +124,17 @@ impl Client {
     /// [`JobHandle::is_new`].
     ///
     /// # Errors
-    /// [`EnqueueError`]; on `Broker(Unavailable)` the job may have been added all the same. Enqueue
-    /// it again with the same [`Job::id`] to be sure that it is there once.
+    /// [`EnqueueError`]; on `Broker` the job may have been added all the same. Enqueue it again
+    /// with the same [`Job::id`], which the error tells, to be sure that it is there once.
     ///
     /// # Cancel safety
     /// Not cancel safe: dropped, the job may or may not have been added.
     pub async fn enqueue<K: JobKind>(&self, job: Job<K>) -> Result<JobHandle<K>, EnqueueError> {
         let new = self.encode(&job)?;
-        let enqueued = self.broker.enqueue(std::slice::from_ref(&new)).await?;
-        Ok(self.handle_of(new, enqueued.first().copied()))
+        match self.broker.enqueue(std::slice::from_ref(&new)).await {
+            Ok(enqueued) => Ok(self.handle_of(new, enqueued.first().copied())),
+            Err(cause) => Err(EnqueueError::Broker { ids: vec![new.id], confirmed: 0, cause }),
+        }
     }
 
     /// Adds many jobs of one task, in their order: one round trip for each [`MAX_BATCH`] of them
@@ -133,7 +143,8 @@ impl Client {
     /// Nothing is sent before all are encoded.
     ///
     /// # Errors
-    /// As [`enqueue`](Self::enqueue). When the broker fails between two batches, the earlier ones stay enqueued.
+    /// As [`enqueue`](Self::enqueue). When the broker fails between two batches, the earlier ones
+    /// stay enqueued; the error tells how many.
     ///
     /// # Cancel safety
     /// Not cancel safe: dropped, some may have been added.
@@ -144,7 +155,13 @@ impl Client {
         let new: Vec<NewJob> = jobs.into_iter().map(|job| self.encode(&job)).collect::<Result<_, _>>()?;
         let mut enqueued = Vec::with_capacity(new.len());
         for batch in batches(&new, |job| job.payload.len()) {
-            enqueued.extend(self.broker.enqueue(batch).await?);
+            match self.broker.enqueue(batch).await {
+                Ok(answers) => enqueued.extend(answers),
+                Err(cause) => {
+                    let ids = new.iter().map(|job| job.id.clone()).collect();
+                    return Err(EnqueueError::Broker { ids, confirmed: enqueued.len(), cause });
+                }
+            }
         }
         let mut enqueued = enqueued.into_iter();
         Ok(new.into_iter().map(|job| self.handle_of(job, enqueued.next())).collect())
