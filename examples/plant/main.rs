@@ -31,7 +31,6 @@ use std::env;
 use std::process::ExitCode;
 
 use sector7g_tasks::cli::Cli;
-use sector7g_tasks::prelude::*;
 use tracing_subscriber::EnvFilter;
 
 use crate::plant::Plant;
@@ -54,7 +53,7 @@ async fn work() -> Result<ExitCode, Trouble> {
     let scratch = tempfile::Builder::new().prefix("sector7g-plant-").tempdir()?;
     let plant = Plant::new(scratch.path())?;
     let code = if env::args_os().len() > 1 {
-        Cli::new(Runner::new().state(plant)).run().await
+        Cli::new().configure(|runner| runner.state(plant)).run().await
     } else {
         hold_shift(&plant).await?
     };

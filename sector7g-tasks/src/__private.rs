@@ -14,9 +14,9 @@ pub use crate::inventory::Linked;
 pub use crate::job::{Job, JobKind};
 pub use crate::retry::RetryPolicy;
 pub use crate::task::{Keep, RunFuture, RunResult, Source, StateRef, Task, TaskDef};
-pub use crate::worker::{CronEntry, EndHook, HookFuture, JobEnd, JobHook, Order, QueueShare, StartHook, Worker, WorkerSettings};
-
-
+pub use crate::worker::{
+    CronEntry, EndHook, HookFuture, JobEnd, JobHook, Order, QueueShare, StartHook, Worker, WorkerSettings,
+};
 
 /// Binds the job's arguments.
 pub fn bind<A: ArgList>(ctx: &Context, params: &[Param], defaults: A::Defaults) -> Result<A, BindError> {
@@ -30,9 +30,9 @@ pub fn check<A: ArgList>(arguments: &Arguments, params: &[Param], defaults: A::D
 
 /// The state that the runner holds; its check at start makes sure that it is there.
 pub fn state<T: Clone + Send + Sync + 'static>(ctx: &Context) -> Result<crate::context::State<T>, TaskError> {
-    ctx.state::<T>()
-        .map(crate::context::State)
-        .ok_or_else(|| TaskError::permanent(format!("no state `{}` was given to this runner", std::any::type_name::<T>())))
+    ctx.state::<T>().map(crate::context::State).ok_or_else(|| {
+        TaskError::permanent(format!("no state `{}` was given to this runner", std::any::type_name::<T>()))
+    })
 }
 
 /// Encodes what a task returned as `T`.

@@ -8,6 +8,7 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserializer, Serialize, Serializer};
 
+use crate::codec::NamedValues;
 use crate::job::UntypedArgs;
 
 pub use crate::codec::Arguments;
@@ -133,11 +134,15 @@ fn names(params: &[Param]) -> String {
 
 fn mistyped(param: &Param, problem: &dyn fmt::Display) -> BindError {
     // A decoder's message may quote the value.
-    let problem = if param.redact { "its value does not fit (it is redacted)".to_owned() } else { strip_place(&problem.to_string()) };
+    let problem = if param.redact {
+        "its value does not fit (it is redacted)".to_owned()
+    } else {
+        strip_place(&problem.to_string())
+    };
     BindError::Type { name: param.name, expected: param.type_name, problem }
 }
 
-/// Cuts serde_json's « at line 1 column 9»: the place is one in an argument nobody sees.
+/// Cuts the « at line 1 column 9» of `serde_json`: the place is one in an argument nobody sees.
 fn strip_place(message: &str) -> String {
     message.rfind(" at line ").map_or(message, |end| &message[..end]).to_owned()
 }
@@ -183,7 +188,7 @@ impl<'de> Deserializer<'de> for Missing {
 fn fill<T: DeserializeOwned>(
     slot: Option<T>,
     param: &Param,
-    named: &mut Vec<(Box<str>, Box<serde_json::value::RawValue>)>,
+    named: &mut NamedValues,
     default: Option<fn() -> T>,
 ) -> Result<T, BindError> {
     let by_name = named.iter().position(|(name, _)| &**name == param.name);
@@ -196,7 +201,9 @@ fn fill<T: DeserializeOwned>(
         }
         (None, None) => match default {
             Some(make) => Ok(make()),
-            None => T::deserialize(Missing).map_err(|_| BindError::Missing { name: param.name, expected: param.type_name }),
+            None => {
+                T::deserialize(Missing).map_err(|_| BindError::Missing { name: param.name, expected: param.type_name })
+            }
         },
     }
 }

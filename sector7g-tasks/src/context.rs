@@ -154,7 +154,9 @@ impl Context {
         let limit = self.0.worker.0.max_result_size;
         if encoded.len() > limit {
             let size = encoded.len();
-            let problem = format!("the result has {size} bytes, more than max_result_size ({limit}); store it elsewhere and return its place");
+            let problem = format!(
+                "the result has {size} bytes, more than max_result_size ({limit}); store it elsewhere and return its place"
+            );
             return Err(TaskError::because(Verdict::Unserialisable, problem));
         }
         Ok(encoded)
@@ -209,7 +211,10 @@ impl WorkerContext {
 
 impl fmt::Debug for WorkerContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkerContext").field("name", &self.0.name).field("queues", &self.0.queues).finish_non_exhaustive()
+        f.debug_struct("WorkerContext")
+            .field("name", &self.0.name)
+            .field("queues", &self.0.queues)
+            .finish_non_exhaustive()
     }
 }
 

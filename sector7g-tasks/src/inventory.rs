@@ -123,10 +123,12 @@ impl Inventory {
         problems.extend(self.workers.iter().flat_map(|worker| check_worker(worker)));
         problems.extend(self.shared_queues());
         let plan = self.plan(); // sorted by name
-        let same = plan.windows(2).filter(|pair| pair[0].name == pair[1].name && pair[0].settings.source.is_none() != pair[1].settings.source.is_none());
+        let same = plan.windows(2).filter(|pair| {
+            pair[0].name == pair[1].name && pair[0].settings.source.is_none() != pair[1].settings.source.is_none()
+        });
         problems.extend(same.map(|pair| {
             let problem = format!("a queue of that name, which the worker does not serve, has tasks and gets a worker `{}` of its own; serve it, or rename one", pair[0].name);
-            Problem::BadName(format!("worker `{}`", pair[0].name), problem)
+            Problem::Setting(format!("worker `{}`", pair[0].name), problem)
         }));
         if problems.is_empty() { Ok(()) } else { Err(InventoryError { problems }) }
     }
@@ -142,9 +144,8 @@ impl Inventory {
         let mut problems = Vec::new();
         for worker in &self.workers {
             for queue in worker.queues {
-                match owners.insert(queue.name, worker) {
-                    Some(other) => problems.push(Problem::TwoWorkersOfQueue(queue.name, other, worker)),
-                    None => {}
+                if let Some(other) = owners.insert(queue.name, worker) {
+                    problems.push(Problem::TwoWorkersOfQueue(queue.name, other, worker));
                 }
             }
         }
@@ -175,7 +176,7 @@ fn check_task(def: &'static TaskDef, states: Option<&States>, timezone: Option<&
         problems.push(Problem::HiddenResult(def));
     }
     if let Err(error) = QueueName::new(def.queue) {
-        problems.push(Problem::BadName(format!("task `{}` ({})", def.name, def.source), error.to_string()));
+        problems.push(Problem::Setting(format!("task `{}` ({})", def.name, def.source), error.to_string()));
     }
     if let Some(rule) = def.cron {
         problems.extend(check_cron(format!("task `{}` ({})", def.name, def.source), def, rule, timezone));
@@ -187,11 +188,11 @@ fn check_worker(worker: &'static WorkerSettings) -> Vec<Problem> {
     let place = place_of(worker);
     let mut problems = Vec::new();
     if worker.queues.is_empty() {
-        problems.push(Problem::BadName(place.clone(), "it serves no queue".to_owned()));
+        problems.push(Problem::Setting(place.clone(), "it serves no queue".to_owned()));
     }
-    problems.extend(worker.mistakes().into_iter().map(|mistake| Problem::BadName(place.clone(), mistake)));
+    problems.extend(worker.mistakes().into_iter().map(|mistake| Problem::Setting(place.clone(), mistake)));
     let names = worker.queues.iter().filter_map(|queue| QueueName::new(queue.name).err());
-    problems.extend(names.map(|error| Problem::BadName(place.clone(), error.to_string())));
+    problems.extend(names.map(|error| Problem::Setting(place.clone(), error.to_string())));
     problems.extend(worker.cron.iter().flat_map(|entry| {
         let place = format!("{place}, cron of task `{}`", entry.task.name);
         check_cron(place, entry.task, entry.rule, worker.timezone)
@@ -209,7 +210,7 @@ fn place_of(worker: &WorkerSettings) -> String {
 fn check_cron(place: String, def: &'static TaskDef, rule: CronRule, timezone: Option<&str>) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Err(error) = parses(rule, timezone) {
-        problems.push(Problem::BadCron(place.clone(), error));
+        problems.push(Problem::Setting(place.clone(), error));
     }
     if let Err(error) = (def.check)(&Arguments::none()) {
         problems.push(Problem::CronNeedsArguments(place, error));
@@ -242,8 +243,8 @@ enum Problem {
     TwoWorkersOfQueue(&'static str, &'static WorkerSettings, &'static WorkerSettings),
     NoState(&'static TaskDef, &'static str),
     HiddenResult(&'static TaskDef),
-    BadName(String, String),
-    BadCron(String, String),
+    /// Where, and what.
+    Setting(String, String),
     CronNeedsArguments(String, BindError),
 }
 
@@ -254,14 +255,31 @@ impl fmt::Display for Problem {
                 "no task is linked into this program; a crate whose tasks it should run must be named in its code: \
                  add `use my_tasks as _;` (being listed in Cargo.toml is not enough)",
             ),
-            Self::TwoTasks(a, b) => write!(f, "two tasks are named `{}`: {} and {}; rename one, or give it a `name = \"..\"`", a.name, a.source, b.source),
-            Self::TwoWorkers(a, b) => write!(f, "two workers have one name: {} and {}; give one a `name = \"..\"`", place_of(a), place_of(b)),
-            Self::TwoWorkersOfQueue(queue, a, b) => write!(f, "queue `{queue}` has two workers: {} and {}", place_of(a), place_of(b)),
-            Self::NoState(def, state) => write!(f, "task `{}` ({}) wants State<{state}>, which nobody gave: add `.state(..)` to the runner", def.name, def.source),
-            Self::HiddenResult(def) => write!(f, "task `{}` ({}) returns a Result under another name, so its errors would count as results; write `Result<..>`", def.name, def.source),
-            Self::BadName(place, problem) => write!(f, "{place}: {problem}"),
-            Self::BadCron(place, problem) => write!(f, "{place}: {problem}"),
-            Self::CronNeedsArguments(place, error) => write!(f, "{place}: a schedule runs a task without arguments, but {error}; give it a default"),
+            Self::TwoTasks(a, b) => write!(
+                f,
+                "two tasks are named `{}`: {} and {}; rename one, or give it a `name = \"..\"`",
+                a.name, a.source, b.source
+            ),
+            Self::TwoWorkers(a, b) => {
+                write!(f, "two workers have one name: {} and {}; give one a `name = \"..\"`", place_of(a), place_of(b))
+            }
+            Self::TwoWorkersOfQueue(queue, a, b) => {
+                write!(f, "queue `{queue}` has two workers: {} and {}", place_of(a), place_of(b))
+            }
+            Self::NoState(def, state) => write!(
+                f,
+                "task `{}` ({}) wants State<{state}>, which nobody gave: add `.state(..)` to the runner",
+                def.name, def.source
+            ),
+            Self::HiddenResult(def) => write!(
+                f,
+                "task `{}` ({}) returns a Result under another name, so its errors would count as results; write `Result<..>`",
+                def.name, def.source
+            ),
+            Self::Setting(place, problem) => write!(f, "{place}: {problem}"),
+            Self::CronNeedsArguments(place, error) => {
+                write!(f, "{place}: a schedule runs a task without arguments, but {error}; give it a default")
+            }
         }
     }
 }

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -16,7 +14,7 @@ use crate::error::{BoxError, TaskError};
 use crate::inventory::{Inventory, InventoryError, PlannedWorker};
 use crate::middleware::Middleware;
 use crate::task::TaskDef;
-use crate::worker::{Engine, Pulse, Stop, WorkerError, WorkerReport};
+use crate::worker::{Engine, Pulse, Running, Stop, WorkerError, WorkerReport};
 
 /// Runs workers: all of the inventory, or the named ones.
 ///
@@ -48,7 +46,7 @@ pub struct Runner {
     layers: Vec<Arc<dyn Middleware>>,
     burst: bool,
     signals: bool,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 /// Why a runner did not start, or ended early.
@@ -206,7 +204,8 @@ impl Runner {
                 return Err(RunnerError::UnknownWorker { name: name.clone(), known });
             }
         }
-        let wanted = |worker: &PlannedWorker| self.only.is_empty() || self.only.iter().any(|name| same(&worker.name, name));
+        let wanted =
+            |worker: &PlannedWorker| self.only.is_empty() || self.only.iter().any(|name| same(&worker.name, name));
         Ok(plan.into_iter().filter(wanted).collect())
     }
 
@@ -225,12 +224,12 @@ impl Runner {
         self.check()?;
         let stop = Stop { graceful: self.stop.child_token(), ..Stop::default() };
         let engines = self.engines(self.plan()?)?;
-        self.announce(&engines);
         let mut signals = JoinSet::new();
         if self.signals {
             let (stop, mut heard) = (stop.clone(), Signals::new().map_err(|error| RunnerError::System(error.into()))?);
             signals.spawn(async move { heard.obey(&stop).await });
         }
+        self.announce(&engines);
         let pulse = Pulse::start(engines.clone()).map_err(RunnerError::System)?;
         let report = work(engines, stop).await;
         pulse.end().await;
@@ -239,13 +238,19 @@ impl Runner {
     }
 
     fn engines(&self, plan: Vec<PlannedWorker>) -> Result<Vec<Arc<Engine>>, RunnerError> {
-        let tasks: Arc<HashMap<&'static str, &'static TaskDef>> = Arc::new(self.inventory.by_name().into_iter().collect());
+        let tasks: Arc<HashMap<&'static str, &'static TaskDef>> =
+            Arc::new(self.inventory.by_name().into_iter().collect());
         let queues = plan.iter().flat_map(|worker| &worker.queues).map(|queue| QueueName::new(queue.name));
         let queues = queues.collect::<Result<Arc<[_]>, _>>().map_err(|error| RunnerError::System(error.into()))?;
         plan.into_iter().map(|worker| self.engine(worker, &tasks, &queues)).collect()
     }
 
-    fn engine(&self, worker: PlannedWorker, tasks: &Arc<HashMap<&'static str, &'static TaskDef>>, all: &Arc<[QueueName]>) -> Result<Arc<Engine>, RunnerError> {
+    fn engine(
+        &self,
+        worker: PlannedWorker,
+        tasks: &Arc<HashMap<&'static str, &'static TaskDef>>,
+        all: &Arc<[QueueName]>,
+    ) -> Result<Arc<Engine>, RunnerError> {
         let queues = worker.queues.iter().map(|queue| QueueName::new(queue.name));
         let queues = queues.collect::<Result<Vec<_>, _>>().map_err(|error| RunnerError::System(error.into()))?;
         let shared = WorkerShared {
@@ -264,7 +269,7 @@ impl Runner {
             tasks: Arc::clone(tasks),
             context: WorkerContext(Arc::new(shared)),
             layers: self.layers.clone().into(),
-            running: Default::default(),
+            running: Running::default(),
             instance: rand::random(),
             burst: self.burst.then(|| Arc::clone(all)),
             cut: CancellationToken::new(),
@@ -274,7 +279,11 @@ impl Runner {
     fn announce(&self, engines: &[Arc<Engine>]) {
         let names = |names: Vec<&str>| names.join(", ");
         let tasks: Vec<&str> = self.inventory.tasks().map(|def| def.name).collect();
-        tracing::info!("Starting {} workers: {}", engines.len(), names(engines.iter().map(|engine| engine.name()).collect()));
+        tracing::info!(
+            "Starting {} workers: {}",
+            engines.len(),
+            names(engines.iter().map(|engine| engine.name()).collect())
+        );
         tracing::info!("{} tasks: {}", tasks.len(), names(tasks.clone()));
         let crons: Vec<&str> = self.inventory.tasks().filter(|def| def.cron.is_some()).map(|def| def.name).collect();
         if !crons.is_empty() {
@@ -292,7 +301,10 @@ impl Default for Runner {
 
 impl fmt::Debug for Runner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runner").field("broker", &self.broker.location()).field("only", &self.only).finish_non_exhaustive()
+        f.debug_struct("Runner")
+            .field("broker", &self.broker.location())
+            .field("only", &self.only)
+            .finish_non_exhaustive()
     }
 }
 
@@ -317,32 +329,45 @@ async fn work(engines: Vec<Arc<Engine>>, stop: Stop) -> Result<RunReport, Runner
     failure.map_or(Ok(report), Err)
 }
 
-/// The signals that stop a runner. Mirrors: arq, SIGINT and SIGTERM.
+/// The signals that stop a runner, heard from its making on. Mirrors: arq, SIGINT and SIGTERM.
 pub(crate) struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
 }
 
 impl Signals {
+    #[cfg(unix)]
     pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            #[cfg(unix)]
-            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
-        })
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
+    #[cfg(not(unix))]
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Waits for the next signal.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a signal that was not returned is returned by the next call (on Unix).
+    #[cfg(unix)]
     pub(crate) async fn heard(&mut self) -> &'static str {
-        let interrupt: Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> = Box::pin(tokio::signal::ctrl_c());
-        #[cfg(unix)]
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM", // cancel safe: signals are kept for the next call
-            _ = interrupt => "SIGINT", // cancel safe: only waits
+            _ = self.interrupt.recv() => "SIGINT", // cancel safe: signals are kept for the next call
         }
-        #[cfg(not(unix))]
-        {
-            let _ = interrupt.await;
-            "Ctrl-C"
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) async fn heard(&mut self) -> &'static str {
+        // An error means that none can come.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
         }
+        "Ctrl-C"
     }
 
     async fn obey(&mut self, stop: &Stop) {

@@ -123,7 +123,14 @@ pub struct CronRule {
 
 impl TaskDef {
     /// A task with default options.
-    pub const fn new(name: &'static str, queue: &'static str, source: Source, run: RunFn, check: CheckFn, output: fn() -> &'static str) -> Self {
+    pub const fn new(
+        name: &'static str,
+        queue: &'static str,
+        source: Source,
+        run: RunFn,
+        check: CheckFn,
+        output: fn() -> &'static str,
+    ) -> Self {
         Self {
             name,
             queue,
@@ -209,6 +216,10 @@ impl TaskDef {
 
 impl fmt::Debug for TaskDef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskDef").field("name", &self.name).field("queue", &self.queue).field("source", &self.source).finish_non_exhaustive()
+        f.debug_struct("TaskDef")
+            .field("name", &self.name)
+            .field("queue", &self.queue)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
     }
 }

@@ -60,7 +60,8 @@ async fn a_deferred_job_is_aborted_without_running() {
 
 #[tokio::test]
 async fn a_thread_sees_its_abort() {
-    let harness = Harness::on(std::sync::Arc::new(MemoryBroker::new())).inventory(Inventory::empty().task::<on_a_thread>());
+    let harness =
+        Harness::on(std::sync::Arc::new(MemoryBroker::new())).inventory(Inventory::empty().task::<on_a_thread>());
     let handle = harness.client().enqueue(on_a_thread::job()).await.unwrap();
     let fleet = harness.start();
     while !BEGAN.load(Ordering::SeqCst) {

@@ -231,7 +231,10 @@ async fn the_watchdog_names_who_blocks_and_heartbeats_go_on() {
     assert!(client.enqueue(blocks_the_runtime::job()).await.unwrap().result().await.unwrap());
     let blocked = lines.with("task `blocks_the_runtime`");
     assert_eq!(blocked.len(), 1, "{:?}", lines.all());
-    assert!(blocked[0].starts_with("WARN") && blocked[0].contains("has blocked a thread of the runtime"), "{blocked:?}");
+    assert!(
+        blocked[0].starts_with("WARN") && blocked[0].contains("has blocked a thread of the runtime"),
+        "{blocked:?}"
+    );
     assert!(lines.with("lease").is_empty(), "no lease was lost: {:?}", lines.all());
     while lines.with("task `ignores_its_end`").is_empty() {
         tokio::task::yield_now().await;

@@ -48,7 +48,11 @@ static SNOOZED: AtomicU32 = AtomicU32::new(0);
 
 #[task(queue = "attempts", max_tries = 1)]
 async fn snoozes(ctx: &Context) -> Result<u32, TaskError> {
-    if SNOOZED.fetch_add(1, Ordering::SeqCst) < 9 { Err(TaskError::snooze(Duration::from_secs(60))) } else { Ok(ctx.attempt()) }
+    if SNOOZED.fetch_add(1, Ordering::SeqCst) < 9 {
+        Err(TaskError::snooze(Duration::from_secs(60)))
+    } else {
+        Ok(ctx.attempt())
+    }
 }
 
 #[task(queue = "attempts", timeout = 2)]
@@ -242,7 +246,10 @@ async fn dead_letters_are_shown_retried_and_discarded() {
     harness.drain().await.unwrap();
     let again = client.dead_letters("attempts", None, MAX_BATCH).await.unwrap().jobs;
     assert_eq!(again.len(), 3, "each failed once more");
-    assert!(again.iter().all(|job| job.failures.last().is_some_and(|failure| failure.attempt == 1)), "attempts start anew");
+    assert!(
+        again.iter().all(|job| job.failures.last().is_some_and(|failure| failure.attempt == 1)),
+        "attempts start anew"
+    );
     assert_eq!(client.discard_all_dead("attempts").await.unwrap(), 3);
     assert_eq!(client.stats("attempts").await.unwrap().dead, 0);
 }

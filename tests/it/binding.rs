@@ -8,7 +8,12 @@ use serde_json::{Value, json};
 type Maybe = Option<u32>;
 
 #[task(queue = "binding")]
-async fn inspect(reactor: u8, depth: Maybe, #[arg(default = "shift".to_owned())] by: String, #[arg(default)] tags: Vec<String>) -> Value {
+async fn inspect(
+    reactor: u8,
+    depth: Maybe,
+    #[arg(default = "shift".to_owned())] by: String,
+    #[arg(default)] tags: Vec<String>,
+) -> Value {
     json!([reactor, depth, by, tags])
 }
 
@@ -67,7 +72,10 @@ async fn what_does_not_fit_is_named() {
         refused(inspect_job().arg(3).named_arg("colour", "red")).await,
         "task `inspect`: there is no argument `colour`, only: `reactor`, `depth`, `by`, `tags`"
     );
-    assert_eq!(refused(inspect_job().arg(3).named_arg("reactor", 3)).await, "task `inspect`: argument `reactor` was given twice, by position and by name");
+    assert_eq!(
+        refused(inspect_job().arg(3).named_arg("reactor", 3)).await,
+        "task `inspect`: argument `reactor` was given twice, by position and by name"
+    );
     assert_eq!(
         refused(Job::untyped("nothing", "binding").arg(1)).await,
         "task `nothing`: 1 positional arguments were given, at most 0 are taken (none)"

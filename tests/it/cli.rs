@@ -131,9 +131,9 @@ fn each_mistake_is_one_message_and_exit_code_2() {
     check(FIXTURE, &["--brust"], &["'--brust'", "'--burst'"]);
     check(FIXTURE, &["--watch", "/no/such/directory"], &["`/no/such/directory`"]);
     check(FIXTURE, &["--watch", FIXTURE], &["not a directory"]);
-    check(TWINS, &[], &["`count_donuts`", "twins.rs:14", "twins.rs:21"]);
+    check(TWINS, &[], &["`count_donuts`", "twins.rs:15", "twins.rs:22"]);
     check(TWINS, &["--check"], &["`count_donuts`"]);
-    check(BAD_CRON, &[], &["`read_gauges`", "bad_cron.rs:11", "61"]);
+    check(BAD_CRON, &[], &["`read_gauges`", "bad_cron.rs:12", "61"]);
 }
 
 #[test]
@@ -333,8 +333,9 @@ impl Package {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let library = root.join("sector7g-tasks");
         let manifest = format!(
-            "[package]\nname = {:?}\nedition = \"2024\"\n[workspace]\n[dependencies]\nsector7g-tasks = {{ path = {library:?}, features = [\"cli\"] }}\n",
-            package.name
+            "[package]\nname = {:?}\nedition = \"2024\"\n[workspace]\n[dependencies]\nsector7g-tasks = {{ path = {:?}, features = [\"cli\"] }}\n",
+            package.name,
+            library.display().to_string()
         );
         fs::create_dir(package.directory.0.join("src")).unwrap();
         fs::write(package.directory.0.join("Cargo.toml"), manifest).unwrap();

@@ -110,4 +110,3 @@ async fn an_expired_job_is_seen_as_such() {
     let error = harness.run(job).await.unwrap_err();
     assert_eq!(error.failure().unwrap().kind, FailureKind::Expired);
 }
-

@@ -24,7 +24,9 @@ async fn wants_state(State(_db): State<Db>) {}
 async fn bad_cron() {}
 
 #[task(queue = "inventory")]
-async fn wants_argument(_reactor: u8) {}
+async fn wants_argument(reactor: u8) -> u8 {
+    reactor
+}
 
 #[derive(Worker)]
 #[worker(queue = "clockwork", cron(wants_argument, "0 * * * *"))]
@@ -69,10 +71,19 @@ fn nothing_linked_explains_the_linker() {
 #[test]
 fn mistakes_are_named_with_their_places() {
     let empty = Inventory::empty;
-    assert_says(&problem(empty().task::<one::first>().task::<second>()), &["two tasks are named `same`", "it/inventory.rs:11", "it/inventory.rs:15"]);
-    assert_says(&problem(empty().task::<wants_state>()), &["`wants_state`", "inventory.rs:", "Db>, which nobody gave", ".state(..)"]);
+    assert_says(
+        &problem(empty().task::<one::first>().task::<second>()),
+        &["two tasks are named `same`", "it/inventory.rs:11", "it/inventory.rs:15"],
+    );
+    assert_says(
+        &problem(empty().task::<wants_state>()),
+        &["`wants_state`", "inventory.rs:", "Db>, which nobody gave", ".state(..)"],
+    );
     assert_says(&problem(empty().task::<bad_cron>()), &["`bad_cron`", "inventory.rs:", "61 * * * *"]);
-    assert_says(&problem(empty().task::<wants_argument>().worker::<Clockwork>()), &["worker `clockwork`", "`wants_argument`", "argument `_reactor` of type `u8` is missing"]);
+    assert_says(
+        &problem(empty().task::<wants_argument>().worker::<Clockwork>()),
+        &["worker `clockwork`", "`wants_argument`", "argument `reactor` of type `u8` is missing"],
+    );
     assert_says(&problem(empty().task::<hidden_result>()), &["`hidden_result`", "Result under another name"]);
     let workers = empty().task::<good>().worker::<Smithers>().worker::<Burns>();
     assert_says(&problem(workers), &["queue `inventory` has two workers", "`smithers`", "`burns`", "inventory.rs:"]);
@@ -152,5 +163,8 @@ async fn weighted_order_starves_nobody() {
     harness.drain().await.unwrap();
     let early = lines.with("→").iter().take(400).filter(|line| line.contains(":light(")).count();
     // 100 expected; 60 and 140 are more than four standard deviations away.
-    assert!((60..140).contains(&early), "of the first 400 jobs, {early} came from the queue with a quarter of the weight");
+    assert!(
+        (60..140).contains(&early),
+        "of the first 400 jobs, {early} came from the queue with a quarter of the weight"
+    );
 }

@@ -1,5 +1,8 @@
 //! The one binary of the integration tests: a module for each subject.
 
+#![allow(clippy::unwrap_used, reason = "whatever fails here fails a test, in helpers and tasks, too")]
+#![allow(clippy::duration_suboptimal_units, reason = "a test counts in one unit")]
+
 mod aborts;
 mod around;
 mod attempts;

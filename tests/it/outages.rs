@@ -166,7 +166,7 @@ async fn an_outage_is_told_once_and_endings_are_kept() {
     scene.chaos.set_down(false);
     scene.harness.advance(Duration::from_secs(60)).await;
     assert_eq!(fleet.stop().await.unwrap().done(), ids.len() as u64);
-    assert_eq!(scene.ledger.starts(), ids.len() as u32, "what had ended was reported, not run again");
+    assert_eq!(scene.ledger.starts() as usize, ids.len(), "what had ended was reported, not run again");
     assert_eq!(lines.with("running jobs go on, trying again").len(), 1, "{:#?}", lines.with("ERROR"));
     assert_eq!(lines.with("the broker answers again").len(), 1);
 }
@@ -218,7 +218,16 @@ async fn a_claim_that_was_long_under_way_starts_only_what_is_still_leased() {
     scene.harness.advance(Duration::from_secs(15)).await;
     let quick = scene.harness.start();
     for id in &ids {
-        while scene.harness.client().job::<first>("first", id.as_str()).unwrap().status().await.unwrap().is_some_and(|state| state != JobState::Complete) {
+        while scene
+            .harness
+            .client()
+            .job::<first>("first", id.as_str())
+            .unwrap()
+            .status()
+            .await
+            .unwrap()
+            .is_some_and(|state| state != JobState::Complete)
+        {
             scene.harness.advance(Duration::from_secs(1)).await;
         }
     }
@@ -243,7 +252,11 @@ async fn a_random_fleet_under_faults_and_crashes_ends_every_job_once() {
         for round in 0..6_u64 {
             scene.harness.advance(Duration::from_millis(1_300 + 700 * round + 13 * seed)).await;
             let fleet = fleets.remove(0);
-            if round % 2 == 0 { fleet.crash().await } else { drop(fleet.stop().await.unwrap()) }
+            if round % 2 == 0 {
+                fleet.crash().await;
+            } else {
+                fleet.stop().await.unwrap();
+            }
             fleets.push(scene.harness.start());
         }
         scene.harness.advance(Duration::from_secs(300)).await;

@@ -49,7 +49,8 @@ async fn a_nightly_job_runs_once_a_night_through_both_changes() {
         (1_919_246_400_000, ["2030-10-27T00:30:00.000Z", "2030-10-28T01:30:00.000Z"]), // 2030-10-26T12:00Z
     ] {
         NIGHTS.lock().unwrap().clear();
-        let harness = Harness::starting_at(Timestamp::from_millis(start)).inventory(Inventory::empty().task::<nightly>());
+        let harness =
+            Harness::starting_at(Timestamp::from_millis(start)).inventory(Inventory::empty().task::<nightly>());
         let fleet = harness.start();
         harness.advance(Duration::from_secs(2 * 86_400)).await;
         fleet.stop().await.unwrap();

@@ -26,17 +26,25 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 }
 
 fn all() -> Vec<(PathBuf, String)> {
-    ["sector7g-tasks", "sector7g-macros", "examples", "tests", "benches", "xtask"].into_iter().flat_map(sources).collect()
+    ["sector7g-tasks", "sector7g-macros", "examples", "tests", "benches", "xtask"]
+        .into_iter()
+        .flat_map(sources)
+        .collect()
 }
 
 /// The lines of code, comments aside, of files whose path starts with one of `within`.
 fn lines_within(within: &[&str]) -> Vec<(String, String)> {
     let files = sources("sector7g-tasks/src").into_iter();
-    let inside = files.filter(|(path, _)| within.iter().any(|start| path.starts_with(Path::new("sector7g-tasks/src").join(start))));
+    let inside = files
+        .filter(|(path, _)| within.iter().any(|start| path.starts_with(Path::new("sector7g-tasks/src").join(start))));
     inside
         .filter(|(path, _)| !path.ends_with("tests.rs"))
         .flat_map(|(path, text)| {
-            let lines: Vec<_> = text.lines().enumerate().map(|(index, line)| (format!("{}:{}", path.display(), index + 1), line.to_owned())).collect();
+            let lines: Vec<_> = text
+                .lines()
+                .enumerate()
+                .map(|(index, line)| (format!("{}:{}", path.display(), index + 1), line.to_owned()))
+                .collect();
             lines
         })
         .filter(|(_, line)| !line.trim_start().starts_with("//"))
@@ -59,12 +67,27 @@ fn the_pure_parts_know_no_broker_no_runtime_and_no_clock() {
 
 #[test]
 fn the_engine_knows_the_trait_only() {
-    assert_never(&["worker", "client", "middleware", "context.rs"], &["MemoryBroker", "redis"], "an engine runs on any broker");
+    assert_never(
+        &["worker", "client", "middleware", "context.rs"],
+        &["MemoryBroker", "redis"],
+        "an engine runs on any broker",
+    );
 }
 
 #[test]
 fn nothing_stands_on_the_command_line() {
-    let others = ["args.rs", "broker", "client", "codec", "context.rs", "inventory.rs", "job.rs", "runner.rs", "task.rs", "worker"];
+    let others = [
+        "args.rs",
+        "broker",
+        "client",
+        "codec",
+        "context.rs",
+        "inventory.rs",
+        "job.rs",
+        "runner.rs",
+        "task.rs",
+        "worker",
+    ];
     assert_never(&others, &["crate::cli::"], "the command line stands on the runner, not the reverse");
 }
 

@@ -27,7 +27,8 @@ impl Lines {
     #[must_use]
     pub fn capture_everywhere() -> Self {
         let lines = Self::default();
-        tracing::subscriber::set_global_default(Registry::default().with(lines.clone())).expect("one capture a process");
+        tracing::subscriber::set_global_default(Registry::default().with(lines.clone()))
+            .expect("one capture a process");
         lines
     }
 

@@ -18,8 +18,8 @@ pub use self::memory::{MemoryBroker, MemoryBrokerBuilder};
 pub use self::names::{InvalidName, JobId, QueueName};
 use crate::clock::{Clock, Timestamp};
 use crate::error::BoxError;
-use crate::job::Failure;
 pub use crate::job::Due;
+use crate::job::Failure;
 
 /// The most bytes that the payloads or results of one call should have together: 4 MiB. One that
 /// is larger by itself goes alone.
@@ -154,7 +154,13 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// Promises: `conformance::{abort_names_a_running_job, abort_ends_its_watch, aborts_end_with_their_jobs,
     /// aborts_are_of_the_queues_asked_for}`.
-    async fn aborts(&self, queues: &[QueueName], since: AbortMark, poll_delay: Duration, timeout: Duration) -> Result<Aborts, BrokerError>;
+    async fn aborts(
+        &self,
+        queues: &[QueueName],
+        since: AbortMark,
+        poll_delay: Duration,
+        timeout: Duration,
+    ) -> Result<Aborts, BrokerError>;
 
     /// The stored result of a job, waiting up to `timeout` while the job lives and has none.
     ///
@@ -203,7 +209,13 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Cancel safe: it changes nothing.
     ///
     /// Promises: `conformance::{a_page_follows_its_mark, dead_letters_come_newest_first}`.
-    async fn jobs(&self, queue: &QueueName, filter: JobFilter, after: Option<PageMark>, limit: usize) -> Result<Page, BrokerError>;
+    async fn jobs(
+        &self,
+        queue: &QueueName,
+        filter: JobFilter,
+        after: Option<PageMark>,
+        limit: usize,
+    ) -> Result<Page, BrokerError>;
 
     /// The sizes of a queue, and the workers whose health entry is fresh.
     ///
@@ -617,7 +629,9 @@ pub enum BrokerError {
         cause: BoxError,
     },
     /// The broker's bound is reached; nothing was stored.
-    #[error("the broker at {location} is full: it holds {held} jobs of at most {limit}; add workers, or raise its bound")]
+    #[error(
+        "the broker at {location} is full: it holds {held} jobs of at most {limit}; add workers, or raise its bound"
+    )]
     Full {
         /// Where it is, without a password.
         location: String,

@@ -95,7 +95,9 @@ impl JobId {
     /// A new id of 32 hex digits, like arq's, but time-ordered (`UUIDv7`): ids of one process
     /// sort in the order in which they were made, so jobs of one millisecond stay first in, first out.
     pub fn generate() -> Self {
-        Self((&*uuid_text(&mut [0; uuid::fmt::Simple::LENGTH])).into())
+        let mut buffer = [0; uuid::fmt::Simple::LENGTH];
+        let text: &str = uuid_text(&mut buffer);
+        Self(text.into())
     }
 
     /// A new id for a job of `queue`: like [`generate`](Self::generate), after the queue's hash

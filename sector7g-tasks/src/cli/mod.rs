@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::args::{Config, Mode};
@@ -53,7 +54,8 @@ pub fn main() -> ExitCode {
     Cli::new().main()
 }
 
-type Step = Box<dyn FnOnce(Runner) -> Pin<Box<dyn Future<Output = Result<Runner, BoxError>>>>>;
+type Change = Box<dyn FnOnce(Runner) -> Runner>;
+type Setup = Box<dyn FnOnce(Runner) -> Pin<Box<dyn Future<Output = Result<Runner, BoxError>>>>>;
 
 /// The command line of a program whose runner needs more than what is linked: states, middleware.
 ///
@@ -77,7 +79,8 @@ type Step = Box<dyn FnOnce(Runner) -> Pin<Box<dyn Future<Output = Result<Runner,
 #[derive(Default)]
 pub struct Cli {
     version: Option<&'static str>,
-    steps: Vec<Step>,
+    changes: Vec<Change>,
+    setups: Vec<Setup>,
 }
 
 impl Cli {
@@ -92,28 +95,25 @@ impl Cli {
         self
     }
 
-    /// Changes the runner before it starts: [`state`](Runner::state), [`middleware`](Runner::middleware), ….
+    /// Changes the runner: [`state`](Runner::state), [`middleware`](Runner::middleware), [`inventory`](Runner::inventory), ….
     ///
-    /// The runner has the broker and the workers that the command line chose. Steps of
-    /// `configure` and `setup` are taken in the order in which they were added.
-    pub fn configure(self, change: impl FnOnce(Runner) -> Runner + 'static) -> Self {
-        self.step(Box::new(|runner| Box::pin(async { Ok(change(runner)) })))
+    /// The runner has the broker and the workers that the command line chose. It may be changed
+    /// several times, in this order; also for `--check`, and in the parent of `--watch`.
+    pub fn configure(mut self, change: impl FnOnce(Runner) -> Runner + 'static) -> Self {
+        self.changes.push(Box::new(change));
+        self
     }
 
-    /// Like [`configure`](Self::configure), for what may wait or fail: opening a database, reading a file.
+    /// Like [`configure`](Self::configure) and after it, for what may wait or fail: opening a database, reading a file.
     ///
     /// It runs only if workers are to start: not for `--check`, nor in the parent of `--watch`.
     /// An error ends the program with exit code 1, for it may go well the next time.
-    pub fn setup<S, F>(self, setup: S) -> Self
+    pub fn setup<S, F>(mut self, setup: S) -> Self
     where
         S: FnOnce(Runner) -> F + 'static,
         F: Future<Output = Result<Runner, BoxError>> + 'static,
     {
-        self.step(Box::new(|runner| Box::pin(setup(runner))))
-    }
-
-    fn step(mut self, step: Step) -> Self {
-        self.steps.push(step);
+        self.setups.push(Box::new(|runner| Box::pin(setup(runner))));
         self
     }
 
@@ -162,51 +162,65 @@ impl Cli {
         let broker = broker::broker_for(config.redis.as_deref())?;
         log::start(&config.log);
         let runner = Runner::new().broker(broker).only(&config.workers);
+        let runner = self.changes.into_iter().fold(runner, |runner, change| change(runner));
         match &config.mode {
             Mode::Version => Ok(()),
             Mode::Check => check::check(&*runner.broker, &runner.check_linked()?).await,
             Mode::Watch(dir) => watch::watch(dir, &config, &runner.plan()?).await,
-            Mode::Work { until_eof } => self.work(runner, &config, *until_eof).await,
+            Mode::Work { until_eof } => work(runner, self.setups, &config, *until_eof).await,
         }
-    }
-
-    async fn work(self, mut runner: Runner, config: &Config, until_eof: bool) -> Result<(), CliError> {
-        // Said before the setup, which may be long.
-        let workers = runner.check_linked()?;
-        let stop = CancellationToken::new();
-        if until_eof {
-            lifeline::hold(stop.clone(), end_limit(&workers))?;
-            runner = runner.stop_on(stop.clone());
-        }
-        let Some(prepared) = stop.run_until_cancelled(self.prepare(runner)).await else { return Ok(()) };
-        runner = prepared.map_err(CliError::Setup)?;
-        if let Some(burst) = config.burst {
-            runner = runner.burst(burst);
-        }
-        if !config.workers.is_empty() && !runner.broker.is_shared() {
-            let names: Vec<&str> = workers.iter().map(|worker| &*worker.name).collect();
-            tracing::warn!(
-                "on the embedded broker, which no other process can reach: {}; jobs come from this program alone, \
-                 unless --redis or REDIS_URL names a shared one",
-                names.join(", ")
-            );
-        }
-        sum_up(&runner.run().await?);
-        Ok(())
-    }
-
-    async fn prepare(self, mut runner: Runner) -> Result<Runner, BoxError> {
-        for step in self.steps {
-            runner = step(runner).await?;
-        }
-        Ok(runner)
     }
 }
 
 impl fmt::Debug for Cli {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cli").field("version", &self.version).field("steps", &self.steps.len()).finish()
+        f.debug_struct("Cli").field("version", &self.version).finish_non_exhaustive()
     }
+}
+
+/// Runs the workers; with `until_eof` also until standard input ends.
+async fn work(runner: Runner, setups: Vec<Setup>, config: &Config, until_eof: bool) -> Result<(), CliError> {
+    // Said before the setups, which may be long.
+    let workers = runner.check_linked()?;
+    let stop = CancellationToken::new();
+    if until_eof {
+        lifeline::hold(stop.clone(), end_limit(&workers))?;
+    }
+    let Some(prepared) = stop.run_until_cancelled(prepare(runner, setups)).await else { return Ok(()) };
+    let mut runner = prepared.map_err(CliError::Setup)?;
+    if let Some(burst) = config.burst {
+        runner = runner.burst(burst);
+    }
+    if !config.workers.is_empty() && !runner.broker.is_shared() {
+        warn_of_embedded(&workers);
+    }
+    // The runner's own token, which may be the program's, so that all of the program stops.
+    let token = runner.stop.clone();
+    let mut passing_on = JoinSet::new();
+    passing_on.spawn(async move {
+        stop.cancelled().await;
+        token.cancel();
+    });
+    let report = runner.run().await;
+    passing_on.shutdown().await;
+    sum_up(&report?);
+    Ok(())
+}
+
+async fn prepare(mut runner: Runner, setups: Vec<Setup>) -> Result<Runner, BoxError> {
+    for setup in setups {
+        runner = setup(runner).await?;
+    }
+    Ok(runner)
+}
+
+fn warn_of_embedded(workers: &[PlannedWorker]) {
+    let names: Vec<&str> = workers.iter().map(|worker| &*worker.name).collect();
+    tracing::warn!(
+        "on the embedded broker, which no other process can reach: {}; jobs come from this program alone, \
+         unless --redis or REDIS_URL names a shared one",
+        names.join(", ")
+    );
 }
 
 /// How long these workers may take to stop.

@@ -6,7 +6,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::broker::{Broker, BrokerError, Enqueued, InvalidName, JobFilter, JobId, MAX_BATCH, MAX_BATCH_BYTES, NewJob, Page, PageMark, QueueName, QueueStats};
+use crate::broker::{
+    Broker, BrokerError, Enqueued, InvalidName, JobFilter, JobId, MAX_BATCH, MAX_BATCH_BYTES, NewJob, Page, PageMark,
+    QueueName, QueueStats,
+};
 use crate::codec::{Codec, CodecError, Extra};
 use crate::job::{Job, JobKind};
 
@@ -66,7 +69,9 @@ pub enum EnqueueError {
         cause: CodecError,
     },
     /// The encoded job is larger than the client allows.
-    #[error("a job of task `{task}` has {size} bytes, more than {limit}; pass a reference to where its data is instead")]
+    #[error(
+        "a job of task `{task}` has {size} bytes, more than {limit}; pass a reference to where its data is instead"
+    )]
     TooLarge {
         /// The job's task.
         task: String,
@@ -132,7 +137,10 @@ impl Client {
     ///
     /// # Cancel safety
     /// Not cancel safe: dropped, some may have been added.
-    pub async fn enqueue_all<K: JobKind>(&self, jobs: impl IntoIterator<Item = Job<K>>) -> Result<Vec<JobHandle<K>>, EnqueueError> {
+    pub async fn enqueue_all<K: JobKind>(
+        &self,
+        jobs: impl IntoIterator<Item = Job<K>>,
+    ) -> Result<Vec<JobHandle<K>>, EnqueueError> {
         let new: Vec<NewJob> = jobs.into_iter().map(|job| self.encode(&job)).collect::<Result<_, _>>()?;
         let mut enqueued = Vec::with_capacity(new.len());
         for batch in batches(&new, |job| job.payload.len()) {
@@ -200,7 +208,13 @@ impl Client {
     ///
     /// # Cancel safety
     /// Cancel safe: it only reads.
-    pub async fn jobs(&self, queue: &str, filter: JobFilter, after: Option<PageMark>, limit: usize) -> Result<Listing, BrokerError> {
+    pub async fn jobs(
+        &self,
+        queue: &str,
+        filter: JobFilter,
+        after: Option<PageMark>,
+        limit: usize,
+    ) -> Result<Listing, BrokerError> {
         let queue = queue_name(queue)?;
         let Page { jobs, next } = self.broker.jobs(&queue, filter, after, limit).await?;
         Ok(Listing { jobs: jobs.into_iter().map(|record| JobInfo::read(record, &queue)).collect(), next })
@@ -213,7 +227,12 @@ impl Client {
     ///
     /// # Cancel safety
     /// Cancel safe: it only reads.
-    pub async fn dead_letters(&self, queue: &str, after: Option<PageMark>, limit: usize) -> Result<Listing, BrokerError> {
+    pub async fn dead_letters(
+        &self,
+        queue: &str,
+        after: Option<PageMark>,
+        limit: usize,
+    ) -> Result<Listing, BrokerError> {
         self.jobs(queue, JobFilter::Dead, after, limit).await
     }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Arguments, CodecError, Encoded, Envelope, Extra, JobRef, Repr, ResultRecord, StoredResult};
+use super::{Arguments, CodecError, Encoded, Envelope, Extra, JobRef, NamedValues, Repr, ResultRecord, StoredResult};
 use crate::args::{JobArgs, Param};
 use crate::clock::Timestamp;
 use crate::job::{Failure, FailureKind};
@@ -107,7 +107,12 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, CodecE
     Ok(Encoded { text })
 }
 
-pub(super) fn encode_job<A: JobArgs>(task: &str, enqueued_at: Timestamp, extra: &Extra, args: &A) -> Result<Bytes, CodecError> {
+pub(super) fn encode_job<A: JobArgs>(
+    task: &str,
+    enqueued_at: Timestamp,
+    extra: &Extra,
+    args: &A,
+) -> Result<Bytes, CodecError> {
     let job = JobOut { t: None, f: task, a: Positional(args), k: Named(args), et: enqueued_at, s7: extra };
     let text = serde_json::to_vec(&job).map_err(|error| CodecError::writing("the job", error))?;
     Ok(text.into())
@@ -180,7 +185,7 @@ fn raw_parts(arguments: &Arguments) -> Result<(&RawValue, &RawValue), CodecError
     Ok((read("the job", &payload[positional.clone()])?, read("the job", &payload[named.clone()])?))
 }
 
-pub(super) fn named(text: &[u8]) -> Result<Vec<(Box<str>, Box<RawValue>)>, serde_json::Error> {
+pub(super) fn named(text: &[u8]) -> Result<NamedValues, serde_json::Error> {
     if text == b"{}" {
         return Ok(Vec::new()); // nearly always, and then without an allocation
     }
@@ -213,4 +218,3 @@ pub(super) fn display(arguments: &Arguments, params: &[Param], limit: usize) -> 
 fn lenient<'a, T: Deserialize<'a> + Default>(text: &'a [u8]) -> T {
     serde_json::from_slice(text).unwrap_or_default()
 }
-

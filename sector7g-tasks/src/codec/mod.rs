@@ -82,6 +82,9 @@ impl Extra {
     }
 }
 
+/// Values by name, not yet read.
+pub(crate) type NamedValues = Vec<(Box<str>, Box<RawValue>)>;
+
 /// A job's stored arguments, not yet bound to parameters.
 #[derive(Clone, Debug)]
 pub struct Arguments(Repr);
@@ -132,7 +135,8 @@ impl Codec {
     }
 
     fn of(what: &'static str, payload: &[u8]) -> Result<Self, CodecError> {
-        Self::detect(payload).ok_or_else(|| CodecError::reading(what, "it is in no codec that is known here (JSON starts with `{`)"))
+        Self::detect(payload)
+            .ok_or_else(|| CodecError::reading(what, "it is in no codec that is known here (JSON starts with `{`)"))
     }
 
     pub(crate) fn encode<T: Serialize + ?Sized>(self, value: &T) -> Result<Encoded, CodecError> {
@@ -141,7 +145,13 @@ impl Codec {
         }
     }
 
-    pub(crate) fn encode_job<A: JobArgs>(self, task: &str, enqueued_at: Timestamp, extra: &Extra, args: &A) -> Result<Bytes, CodecError> {
+    pub(crate) fn encode_job<A: JobArgs>(
+        self,
+        task: &str,
+        enqueued_at: Timestamp,
+        extra: &Extra,
+        args: &A,
+    ) -> Result<Bytes, CodecError> {
         match self {
             Self::Json => json::encode_job(task, enqueued_at, extra, args),
         }
@@ -210,7 +220,7 @@ impl Arguments {
     }
 
     /// The named ones; of two of one name, the last.
-    pub(crate) fn named(&self) -> Result<Vec<(Box<str>, Box<RawValue>)>, serde_json::Error> {
+    pub(crate) fn named(&self) -> Result<NamedValues, serde_json::Error> {
         let Repr::Json { payload, named, .. } = &self.0;
         json::named(&payload[named.clone()])
     }

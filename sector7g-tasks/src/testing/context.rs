@@ -47,7 +47,7 @@ fn not_run(_: Context) -> Result<RunFuture, BindError> {
 }
 
 fn not_bound(_: &Arguments) -> Result<(), BindError> {
-    Ok(())
+    Err(BindError::Malformed("a test's context has no parameters".to_owned()))
 }
 
 impl TestContext {

@@ -126,7 +126,8 @@ impl Harness {
     }
 
     fn runner(&self) -> Runner {
-        let runner = Runner::new().broker(Arc::clone(&self.broker)).inventory(self.inventory.clone()).handle_signals(false);
+        let runner =
+            Runner::new().broker(Arc::clone(&self.broker)).inventory(self.inventory.clone()).handle_signals(false);
         (self.setup)(runner)
     }
 
@@ -227,7 +228,9 @@ impl Harness {
         match (fitting.pop(), fitting.len()) {
             (Some(job), 0) => job,
             (None, _) => panic!("no job of task `{}` waits with {args:?}; waiting: {shown}", T::DEF.name),
-            (Some(_), more) => panic!("{} jobs of task `{}` wait with {args:?}, one was expected", more + 1, T::DEF.name),
+            (Some(_), more) => {
+                panic!("{} jobs of task `{}` wait with {args:?}, one was expected", more + 1, T::DEF.name)
+            }
         }
     }
 }

@@ -47,7 +47,8 @@ impl Control {
     /// Ends the job. The first reason stands, but for a timeout: that is the task's alone, and
     /// the code around it can still be told to end.
     pub(crate) fn cancel(&self, why: Cancel) {
-        let replace = |now: u8| (now == 0 || (now == Cancel::Timeout as u8 && why != Cancel::Timeout)).then_some(why as u8);
+        let replace =
+            |now: u8| (now == 0 || (now == Cancel::Timeout as u8 && why != Cancel::Timeout)).then_some(why as u8);
         if self.cancel.fetch_update(Ordering::AcqRel, Ordering::Acquire, replace).is_ok() {
             self.runner.wake();
             self.waiters.notify_waiters();

@@ -29,7 +29,7 @@ use crate::task::{Keep, RunFuture, RunResult, TaskDef};
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// See [`Engine::hold`]. Mirrors: arq's in-progress key, which outlives a schedule's job by a minute.
-const HOLD_MARGIN: Duration = Duration::from_secs(60);
+const HOLD_MARGIN: Duration = Duration::from_mins(1);
 
 /// A claimed job on its way into execution.
 pub(super) struct Taken {
@@ -52,7 +52,7 @@ pub(super) struct Ended {
 /// Why a claimed job is not run.
 enum NotRun {
     /// It ends here: expired, unreadable, aborted, out of tries.
-    Failed(Failure, Option<Seen>),
+    Failed(Failure, Option<Box<Seen>>),
     /// It may be another worker's.
     Unknown(Duration, String),
 }
@@ -88,7 +88,7 @@ pub(super) async fn execute_guarded(engine: Arc<Engine>, taken: Taken) -> Ended 
 async fn execute(engine: Arc<Engine>, taken: Taken) -> Ended {
     let Taken { key, queue, job, control } = taken;
     let lease = job.lease.clone();
-    match engine.prepare(queue, job, &control) {
+    match engine.prepare(queue, &job, &control) {
         Ok((ctx, task)) => {
             let span = tracing::info_span!("job", job_id = %lease.id, task = ctx.task(), queue = %ctx.queue(), job_try = ctx.attempt());
             let (outcome, after) = engine.attempt(&ctx, task).instrument(span).await;
@@ -103,7 +103,7 @@ async fn execute(engine: Arc<Engine>, taken: Taken) -> Ended {
 
 impl Engine {
     /// Decode, look up, bind: all that comes before the task's own code.
-    fn prepare(&self, queue: usize, job: ClaimedJob, control: &Arc<Control>) -> Result<(Context, RunFuture), NotRun> {
+    fn prepare(&self, queue: usize, job: &ClaimedJob, control: &Arc<Control>) -> Result<(Context, RunFuture), NotRun> {
         let now = self.clock().now();
         let fail = |kind, message: String| Failure::new(kind, message, job.attempt, now);
         let Some(payload) = &job.payload else {
@@ -113,7 +113,7 @@ impl Engine {
             let problem = crate::error::Chain(&error).to_string();
             NotRun::Failed(fail(FailureKind::Payload, problem), None)
         })?;
-        let seen = |def| Some(Seen::of(&envelope, codec, def));
+        let seen = |def| Some(Box::new(Seen::of(&envelope, codec, def)));
         if job.abort_requested {
             return Err(NotRun::Failed(aborted(job.attempt, now), seen(None)));
         }
@@ -172,10 +172,14 @@ impl Engine {
         }
         let finished_at = self.clock().now();
         self.note_stray(run);
-        let rules = self.rules(run);
+        let rules = Self::rules(run);
         let Some((kind, failure)) = rules.decide(&ending, finished_at, rand::random()) else {
             self.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!("⊘ {}:{} lost its lease and was cancelled; another worker may have it", run.lease.id, run.def.name);
+            tracing::warn!(
+                "⊘ {}:{} lost its lease and was cancelled; another worker may have it",
+                run.lease.id,
+                run.def.name
+            );
             return (None, None);
         };
         let end = JobEnd::new(kind, failure, started.elapsed());
@@ -202,10 +206,15 @@ impl Engine {
             id: run.lease.id.as_str(),
         };
         let after = self.settings.after_job_end.map(|_| (ctx.clone(), Arc::clone(&end)));
-        let terms = Terms { codec: run.codec, keep: self.keep(Some(run.def), run.extra.tick), hold_id: self.hold(run.extra.tick), dead_letter: run.def.dead_letter };
+        let terms = Terms {
+            codec: run.codec,
+            keep: self.keep(Some(run.def), run.extra.tick),
+            hold_id: self.hold(run.extra.tick),
+            dead_letter: run.def.dead_letter,
+        };
         let outcome = match (&end.failure, value) {
-            (Some(failure), _) => terms.outcome(end.kind, record(Err(failure)), Some(failure)),
-            (None, Some(value)) => terms.outcome(end.kind, record(Ok(value)), None),
+            (Some(failure), _) => terms.outcome(end.kind, &record(Err(failure)), Some(failure)),
+            (None, Some(value)) => terms.outcome(end.kind, &record(Ok(value)), None),
             (None, None) => Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Stop },
         };
         (Some(outcome), after)
@@ -230,7 +239,7 @@ impl Engine {
         Supervised::new(layered, control, &self.running).await
     }
 
-    fn rules(&self, run: &JobRun) -> Rules {
+    fn rules(run: &JobRun) -> Rules {
         let repeats = run.def.max_tries.is_some() || run.extra.max_tries.is_some();
         let policy = run.def.backoff.or(repeats.then_some(RetryPolicy::DEFAULT));
         Rules { policy, attempt: run.attempt, max_tries: run.max_tries }
@@ -270,7 +279,10 @@ impl Engine {
     fn without_run(&self, queue: usize, id: &JobId, not_run: NotRun) -> Outcome {
         let (failure, seen) = match not_run {
             NotRun::Unknown(delay, task) => {
-                tracing::warn!("job {id}: task `{}` is not known here; left for other workers, looked at again in {delay:?}", log::Shown(&task));
+                tracing::warn!(
+                    "job {id}: task `{}` is not known here; left for other workers, looked at again in {delay:?}",
+                    log::Shown(&task)
+                );
                 self.tally(JobEndKind::GivenBack(delay));
                 return Outcome::GiveBack { delay, why: GiveBack::UnknownTask };
             }
@@ -281,7 +293,11 @@ impl Engine {
         log::end(id, task, &JobEnd::new(kind, Some(failure.clone()), Duration::ZERO));
         self.tally(kind);
         let record = ResultRecord {
-            job: seen.as_ref().map(|seen| JobRef { task: &seen.task, enqueued_at: seen.enqueued_at, arguments: &seen.arguments }),
+            job: seen.as_ref().map(|seen| JobRef {
+                task: &seen.task,
+                enqueued_at: seen.enqueued_at,
+                arguments: &seen.arguments,
+            }),
             attempt: failure.attempt,
             value: Err(&failure),
             started_at: failure.at,
@@ -298,7 +314,7 @@ impl Engine {
             // An expired job has no payload left that could be run again.
             dead_letter: def.is_none_or(|def| def.dead_letter) && failure.kind != FailureKind::Expired,
         };
-        terms.outcome(kind, record, Some(&failure))
+        terms.outcome(kind, &record, Some(&failure))
     }
 }
 
@@ -324,11 +340,13 @@ struct Terms {
 }
 
 impl Terms {
-    fn outcome(&self, kind: JobEndKind, record: ResultRecord<'_>, failure: Option<&Failure>) -> Outcome {
+    fn outcome(&self, kind: JobEndKind, record: &ResultRecord<'_>, failure: Option<&Failure>) -> Outcome {
         let dead = match kind {
             JobEndKind::Failed if self.dead_letter => failure.cloned(),
             JobEndKind::Retried(delay) => {
-                let failure = failure.cloned().unwrap_or_else(|| Failure::new(FailureKind::Error, "failed", record.attempt, record.finished_at));
+                let failure = failure
+                    .cloned()
+                    .unwrap_or_else(|| Failure::new(FailureKind::Error, "failed", record.attempt, record.finished_at));
                 return Outcome::Retry { delay, failure };
             }
             JobEndKind::GivenBack(delay) => {
@@ -337,7 +355,7 @@ impl Terms {
             }
             _ => None,
         };
-        Outcome::End { result: self.kept(&record), dead, hold_id: self.hold_id }
+        Outcome::End { result: self.kept(record), dead, hold_id: self.hold_id }
     }
 
     fn kept(&self, record: &ResultRecord<'_>) -> Option<KeptResult> {
@@ -358,7 +376,8 @@ impl Terms {
 
 /// arq's own words, and what to do in the causes.
 fn not_found(task: &str, attempt: u32, now: Timestamp) -> Failure {
-    let mut failure = Failure::new(FailureKind::UnknownTask, format!("function '{}' not found", log::Shown(task)), attempt, now);
+    let mut failure =
+        Failure::new(FailureKind::UnknownTask, format!("function '{}' not found", log::Shown(task)), attempt, now);
     let advice = "no worker of this queue knew it; a worker knows the tasks of the crates that its code names: `use that_crate as _;`";
     failure.causes.push(advice.to_owned());
     failure

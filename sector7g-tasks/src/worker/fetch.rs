@@ -16,8 +16,8 @@ use super::running::{Held, Running};
 use super::settings::{Order, QueueShare, WorkerSettings};
 use super::supervise::message_of;
 use crate::broker::{
-    AbortMark, Broker, BrokerError, Claim, Claimed, ClaimedJob, Extended, Finish, Finished, GiveBack, Lease, LeaseToken, MAX_BATCH,
-    Outcome, QueueName, WorkerHealth,
+    AbortMark, Broker, BrokerError, Claim, Claimed, ClaimedJob, Extended, Finish, Finished, GiveBack, Lease,
+    LeaseToken, MAX_BATCH, Outcome, QueueName, WorkerHealth,
 };
 use crate::client::batches;
 use crate::clock::{Clock, Timestamp};
@@ -31,7 +31,8 @@ use crate::task::TaskDef;
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Pauses between calls to a broker that does not answer.
-const RECONNECT: RetryPolicy = RetryPolicy::exponential(Duration::from_millis(100)).max(Duration::from_secs(5)).jitter(0.5);
+const RECONNECT: RetryPolicy =
+    RetryPolicy::exponential(Duration::from_millis(100)).max(Duration::from_secs(5)).jitter(0.5);
 
 /// How long a stopping worker goes on trying to report what has ended.
 const LAST_REPORT: Duration = Duration::from_secs(5);
@@ -138,7 +139,11 @@ impl Engine {
             guard_hook("on_shutdown", || hook(self.context.clone())).await;
         }
         if let Err(error) = self.broker.set_health(&self.instance_name(), None, Duration::ZERO).await {
-            tracing::debug!(worker = self.name(), "the health entry was not removed, it runs out by itself: {}", Chain(&error));
+            tracing::debug!(
+                worker = self.name(),
+                "the health entry was not removed, it runs out by itself: {}",
+                Chain(&error)
+            );
         }
     }
 
@@ -274,7 +279,7 @@ struct Fetch {
 #[derive(Default)]
 struct Unreported {
     finishes: Vec<Finish>,
-    ends: Vec<Box<Ended>>,
+    ends: Vec<Ended>,
     /// A call whose answer was lost, to be repeated as it was before anything else is asked.
     lost: Option<Lost>,
 }
@@ -381,7 +386,7 @@ impl Fetch {
             Some(finish) => {
                 let queue = &mut self.unreported[ended.queue];
                 queue.finishes.push(finish);
-                queue.ends.push(ended);
+                queue.ends.push(*ended);
             }
             None => self.engine.running.remove([ended.key]),
         }
@@ -395,7 +400,13 @@ impl Fetch {
         let order = self.order();
         // An ending holds its slot until it is reported. So those of the later queues go first: else
         // the slots would stay with the queue that had them, whatever the order.
-        for queue in order.iter().skip(1).copied().filter(|queue| !self.unreported[*queue].finishes.is_empty()).collect::<Vec<_>>() {
+        for queue in order
+            .iter()
+            .skip(1)
+            .copied()
+            .filter(|queue| !self.unreported[*queue].finishes.is_empty())
+            .collect::<Vec<_>>()
+        {
             failure = self.ask(queue, 0, &mut round).await.err().or(failure);
         }
         for queue in order {
@@ -513,12 +524,15 @@ impl Fetch {
     fn reported(&mut self, queue: usize, batch: usize, answers: &[Finished]) {
         let queue = &mut self.unreported[queue];
         let finishes: Vec<Finish> = queue.finishes.drain(..batch).collect();
-        let ends: Vec<Box<Ended>> = queue.ends.drain(..batch).collect();
+        let ends: Vec<Ended> = queue.ends.drain(..batch).collect();
         self.engine.running.remove(ends.iter().map(|ended| ended.key));
         for ((ended, finish), answer) in ends.into_iter().zip(&finishes).zip(answers) {
             if *answer == Finished::LeaseLost {
                 self.engine.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!("the outcome of job {} came too late and was not stored: its lease was lost", finish.lease.id);
+                tracing::warn!(
+                    "the outcome of job {} came too late and was not stored: its lease was lost",
+                    finish.lease.id
+                );
                 continue;
             }
             if let (Some(hook), Some((ctx, end))) = (self.engine.settings.after_job_end, ended.after) {
@@ -645,7 +659,10 @@ impl Fetch {
             // Given back now, they would run twice at once; their leases run out when this process has ended.
             self.engine.running.for_each(|held| {
                 let task = held.control.task.get().map_or("?", |def| def.name);
-                tracing::error!("task `{task}` (job {}) ignores its cancellation; it starts again elsewhere when its lease ends", held.lease.id);
+                tracing::error!(
+                    "task `{task}` (job {}) ignores its cancellation; it starts again elsewhere when its lease ends",
+                    held.lease.id
+                );
             });
             self.jobs.abort_all();
         }

@@ -19,4 +19,5 @@ pub use self::settings::{
 
 pub(crate) use self::fetch::{Engine, Stop, WorkerError};
 pub(crate) use self::pulse::Pulse;
+pub(crate) use self::running::Running;
 pub(crate) use self::supervise::run_blocking;

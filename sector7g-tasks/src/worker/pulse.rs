@@ -85,7 +85,11 @@ async fn heartbeat(engine: &Engine) {
         let answers = join_all(queues.map(|(index, queue)| renew_all(engine, index, queue))).await;
         match answers.into_iter().find_map(Result::err) {
             Some(error) if !failing => {
-                tracing::error!(worker = engine.name(), "leases could not be renewed, trying again: {}", Chain(&*error));
+                tracing::error!(
+                    worker = engine.name(),
+                    "leases could not be renewed, trying again: {}",
+                    Chain(&*error)
+                );
                 failing = true;
             }
             Some(_) => {}

@@ -122,14 +122,21 @@ impl Running {
     /// Cancels the jobs of these leases.
     pub(crate) fn cancel(&self, leases: &[Lease], why: Cancel) {
         if !leases.is_empty() {
-            self.for_each(|held| if leases.contains(&held.lease) { held.control.cancel(why) });
+            self.for_each(|held| {
+                if leases.contains(&held.lease) {
+                    held.control.cancel(why);
+                }
+            });
         }
     }
 
     /// Cancels the jobs that someone wants aborted, also those that are added later.
     pub(crate) fn abort(&self, ids: Vec<JobId>) {
         let mut jobs = self.jobs();
-        jobs.held.values().filter(|held| ids.contains(&held.lease.id)).for_each(|held| held.control.cancel(Cancel::Abort));
+        jobs.held
+            .values()
+            .filter(|held| ids.contains(&held.lease.id))
+            .for_each(|held| held.control.cancel(Cancel::Abort));
         jobs.aborts = ids;
     }
 

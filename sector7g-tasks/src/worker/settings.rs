@@ -154,15 +154,15 @@ impl WorkerSettings {
             queues,
             order: Order::Strict,
             max_jobs: 10,
-            job_timeout: Duration::from_secs(300),
+            job_timeout: Duration::from_mins(5),
             max_tries: 5,
-            keep_result: Keep::For(Duration::from_secs(3_600)),
+            keep_result: Keep::For(Duration::from_hours(1)),
             poll_delay: Duration::from_millis(500),
             health_check_interval: Duration::from_secs(10),
             job_completion_wait: Duration::from_secs(5),
             lease: Duration::from_secs(10),
-            unknown_task_grace: Duration::from_secs(60),
-            misfire_window: Duration::from_secs(60),
+            unknown_task_grace: Duration::from_mins(1),
+            misfire_window: Duration::from_mins(1),
             max_result_size: 1024 * 1024,
             timezone: None,
             cron: &[],
@@ -224,7 +224,7 @@ impl WorkerSettings {
 }
 
 /// The longest span that a setting may have: sums of such spans can't overflow.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 
 impl WorkerSettings {
     /// What can't work.
@@ -239,8 +239,9 @@ impl WorkerSettings {
             ("misfire_window", self.misfire_window, Duration::ZERO),
         ];
         let wrong = spans.iter().filter(|(_, span, least)| span < least || *span > LONGEST);
-        let mut mistakes: Vec<String> =
-            wrong.map(|(name, span, least)| format!("{name} is {span:?}; it must be from {least:?} to 100 years")).collect();
+        let mut mistakes: Vec<String> = wrong
+            .map(|(name, span, least)| format!("{name} is {span:?}; it must be from {least:?} to 100 years"))
+            .collect();
         if self.max_jobs == 0 {
             mistakes.push("max_jobs is 0: it would never run a job".to_owned());
         }

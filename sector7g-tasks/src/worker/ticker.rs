@@ -79,7 +79,12 @@ impl Engine {
         match self.enqueue_batch(entry.task, &ticks).await {
             Ok(()) => entry.until = last,
             Err(error) => {
-                tracing::error!("{} ticks of task `{}` were not enqueued, trying again: {}", ticks.len(), entry.task.name, Chain(&*error));
+                tracing::error!(
+                    "{} ticks of task `{}` were not enqueued, trying again: {}",
+                    ticks.len(),
+                    entry.task.name,
+                    Chain(&*error)
+                );
                 sleep(Duration::from_millis(500)).await;
             }
         }

@@ -40,7 +40,7 @@ struct Applied {
 struct Call {
     number: u64,
     slots: Vec<Slot>,
-    /// When its leases end, unless extended.
+    /// When its leases end, unless extended: then the call is forgotten.
     until: Timestamp,
 }
 
@@ -83,10 +83,11 @@ impl Queue {
         self.calls.insert(token.worker, Call { number: token.call, slots, until });
     }
 
-    /// The jobs that a call leased, if it was its worker's last one to lease any.
-    pub(super) fn leased_by(&self, token: LeaseToken) -> Option<Vec<Slot>> {
-        let call = self.calls.get(&token.worker)?;
-        (call.number == token.call).then(|| call.slots.clone())
+    /// The jobs that a call leased, if it was its worker's last one to lease any, and has come again.
+    pub(super) fn leased_by(&mut self, token: LeaseToken, until: Timestamp) -> Option<Vec<Slot>> {
+        let call = self.calls.get_mut(&token.worker).filter(|call| call.number == token.call)?;
+        call.until = until;
+        Some(call.slots.clone())
     }
 
     /// Forgets what is too old to be repeated.

@@ -230,7 +230,7 @@ impl State {
         let token = request.token;
         let queue = &mut self.queues[queue];
         let until = now + request.lease;
-        if let Some(slots) = queue.leased_by(token) {
+        if let Some(slots) = queue.leased_by(token, until) {
             return self.lease_again(&slots, token, until);
         }
         let (mut claimed, mut slots) = (Vec::new(), Vec::new());

@@ -1,4 +1,5 @@
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use crate::inventory::Inventory;
 const REDIS_URL: &str = "REDIS_URL";
 
 /// The flags as they were given; [`Config`] is what they mean.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(about = "Runs this program's workers until they are told to stop", disable_version_flag = true)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each flag; nothing but Config reads them")]
 struct Args {
@@ -64,7 +65,6 @@ struct Args {
 pub(super) const UNTIL_EOF: &str = "until-stdin-ends";
 
 /// What the program is to do.
-#[derive(Debug)]
 pub(super) struct Config {
     pub(super) mode: Mode,
     pub(super) workers: Vec<String>,
@@ -115,12 +115,20 @@ impl Config {
     }
 }
 
+// By hand: URL and arguments may hold a password.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("mode", &self.mode).field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
 fn after_help() -> String {
-    let workers = Inventory::linked().worker_names();
-    let workers = if workers.is_empty() { "none is linked".to_owned() } else { workers.join(", ") };
-    format!(
-        "Workers: {workers}\n\nExit codes: 0 after a clean stop, 1 on a failure, 2 on a mistake in usage or settings"
-    )
+    let codes = "Exit codes: 0 after a clean stop, 1 on a failure, 2 on a mistake in usage or settings";
+    // A program may also add workers by hand, which is after its arguments were read.
+    match Inventory::linked().worker_names() {
+        none if none.is_empty() => codes.to_owned(),
+        names => format!("Workers: {}\n\n{codes}", names.join(", ")),
+    }
 }
 
 /// The arguments without `--watch` and what has no effect beside it.

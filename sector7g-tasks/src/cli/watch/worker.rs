@@ -16,7 +16,6 @@ const HURRY: Duration = Duration::from_secs(3);
 /// The worker process that the parent of `--watch` keeps, or none.
 ///
 /// It stops when its standard input ends, which needs no signal and also happens when the parent is killed.
-#[derive(Debug)]
 pub(super) struct Worker {
     process: Option<(Child, ChildStdin)>,
     arguments: Vec<OsString>,

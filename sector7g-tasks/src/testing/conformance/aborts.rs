@@ -3,17 +3,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use super::{Fixture, Ground, LEASE, LONG, MOMENT, SHORT, done, done_with, give_back, retry, unique};
+use super::{ENDLESS, Fixture, Ground, LEASE, LONG, MOMENT, SHORT, done, done_with, give_back, retry, unique};
 use crate::broker::{AbortMark, Aborts, Due, GiveBack, JobId, NewJob, QueueName};
 
 async fn abort<F: Fixture>(ground: &Ground<'_, F>, id: &JobId) -> bool {
     ground.broker.abort(&ground.queue, id).await.expect("abort")
 }
 
-async fn aborts<F: Fixture>(ground: &Ground<'_, F>, since: AbortMark, timeout: Duration) -> Aborts {
+async fn aborts<F: Fixture>(ground: &Ground<'_, F>, since: AbortMark, longest: Duration) -> Aborts {
     let queues = [ground.queue.clone()];
-    ground.broker.aborts(&queues, since, MOMENT, timeout).await.expect("aborts")
+    let aborts = ground.broker.aborts(&queues, since, MOMENT, longest);
+    timeout(LONG, aborts).await.expect("what is known is told at once").expect("aborts")
 }
 
 /// An abort of a job that neither waits nor runs is answered with false and leaves no trace.
@@ -56,9 +58,9 @@ pub async fn abort_names_a_running_job(fixture: &impl Fixture) {
     assert_eq!(before.ids, [], "no request stands");
     assert!(abort(&ground, &id).await);
     assert!(abort(&ground, &id).await, "asking again is no mistake");
-    let found = aborts(&ground, before.mark, LONG).await;
+    let found = aborts(&ground, before.mark, ENDLESS).await;
     assert_eq!(found.ids, from_ref(&id));
-    assert_eq!(aborts(&ground, AbortMark::default(), LONG).await.ids, from_ref(&id), "also to those who come later");
+    assert_eq!(aborts(&ground, AbortMark::default(), ENDLESS).await.ids, from_ref(&id), "also to those who come later");
     assert!(ground.record(&id).await.expect("it runs").abort_requested);
     ground.finish(&job.lease, done()).await;
     assert_eq!(aborts(&ground, AbortMark::default(), Duration::ZERO).await.ids, []);
@@ -71,10 +73,10 @@ pub async fn abort_ends_its_watch(fixture: &impl Fixture) {
     let second = ground.add_one().await;
     ground.claim(2, LEASE).await;
     assert!(abort(&ground, &first).await);
-    let mark = aborts(&ground, AbortMark::default(), LONG).await.mark;
+    let mark = aborts(&ground, AbortMark::default(), ENDLESS).await.mark;
     let (broker, queues) = (Arc::clone(&ground.broker), [ground.queue.clone()]);
     let mut watch = JoinSet::new();
-    watch.spawn(async move { broker.aborts(&queues, mark, MOMENT, LONG).await.expect("aborts") });
+    watch.spawn(async move { broker.aborts(&queues, mark, MOMENT, ENDLESS).await.expect("aborts") });
     ground.pass(SHORT).await;
     assert!(watch.try_join_next().is_none(), "the first request is known already");
     assert!(abort(&ground, &second).await);
@@ -129,7 +131,7 @@ pub async fn aborts_are_of_the_queues_asked_for(fixture: &impl Fixture) {
     let here = ground.add_one().await;
     assert!(abort(&ground, &here).await);
     assert!(ground.broker.abort(&other, &there.id).await.expect("abort"));
-    assert_eq!(aborts(&ground, AbortMark::default(), LONG).await.ids, from_ref(&here));
+    assert_eq!(aborts(&ground, AbortMark::default(), ENDLESS).await.ids, from_ref(&here));
     let both = [ground.queue.clone(), other];
     let found = ground.broker.aborts(&both, AbortMark::default(), MOMENT, LONG).await.expect("aborts");
     assert_eq!(sorted(found.ids), sorted(vec![here, there.id]));

@@ -3,8 +3,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use super::{Fixture, Ground, LEASE, LONG, MOMENT, SHORT, done, done_with, retry, unique};
+use super::{ENDLESS, Fixture, Ground, LEASE, LONG, MOMENT, SHORT, done, done_with, retry, unique};
 use crate::broker::{Enqueued, NewJob, ResultState};
 
 fn ready(record: &'static str) -> ResultState {
@@ -68,7 +69,7 @@ pub async fn a_result_can_be_waited_for(fixture: &impl Fixture) {
     let mut waits = JoinSet::new();
     for _ in 0..3 {
         let (broker, queue, id) = (Arc::clone(&ground.broker), ground.queue.clone(), id.clone());
-        waits.spawn(async move { broker.result(&queue, &id, LONG).await.expect("result") });
+        waits.spawn(async move { broker.result(&queue, &id, ENDLESS).await.expect("result") });
     }
     ground.pass(MOMENT).await;
     let job = ground.claim_one(LEASE).await;
@@ -102,12 +103,13 @@ pub async fn a_retry_is_no_result(fixture: &impl Fixture) {
 pub async fn no_result_is_not_found(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "no_result_is_not_found").await;
     let never = ground.job().id;
-    assert_eq!(ground.broker.result(&ground.queue, &never, LONG).await.expect("at once"), ResultState::NotFound);
+    let unknown = timeout(LONG, ground.broker.result(&ground.queue, &never, ENDLESS)).await.expect("at once");
+    assert_eq!(unknown.expect("result"), ResultState::NotFound);
     let id = ground.add_one().await;
     assert_eq!(ground.result(&id).await, ResultState::Pending);
     let (broker, queue, waited) = (Arc::clone(&ground.broker), ground.queue.clone(), id.clone());
     let mut wait = JoinSet::new();
-    wait.spawn(async move { broker.result(&queue, &waited, LONG).await.expect("result") });
+    wait.spawn(async move { broker.result(&queue, &waited, ENDLESS).await.expect("result") });
     ground.pass(MOMENT).await;
     ground.finish(&ground.claim_one(LEASE).await.lease, done()).await;
     ground.pass(SHORT).await;

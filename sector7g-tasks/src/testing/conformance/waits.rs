@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Fixture, Ground, LEASE, LONG, MOMENT, SHORT, ended, give_back, ids, unique};
+use super::{ENDLESS, Fixture, Ground, LEASE, LONG, MOMENT, SHORT, ended, give_back, ids, unique};
 use crate::broker::{Due, GiveBack, NewJob};
 
 /// A wait returns at once when something is due already.
@@ -11,7 +11,7 @@ pub async fn wait_returns_for_what_is_due(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "wait_returns_for_what_is_due").await;
     ground.add_one().await;
     let began = ground.broker.clock().now();
-    ground.broker.wait(std::slice::from_ref(&ground.queue), MOMENT, LONG).await.expect("wait");
+    ground.broker.wait(std::slice::from_ref(&ground.queue), MOMENT, ENDLESS).await.expect("wait");
     let took = ground.broker.clock().now().since(began);
     assert!(took < Duration::from_secs(2), "it took {took:?}");
 }
@@ -46,7 +46,7 @@ pub async fn deferred_wakes_exactly(fixture: &impl Fixture) {
     let queues = [ground.queue.clone()];
     for wakes in 0.. {
         assert!(wakes < 10, "woken too early too often");
-        ground.broker.wait(&queues, MOMENT, LONG).await.expect("wait");
+        ground.broker.wait(&queues, MOMENT, ENDLESS).await.expect("wait");
         let claimed = ground.call(&[], 1, LEASE, ground.token()).await;
         if !claimed.jobs.is_empty() {
             let late = claimed.now.since(due);
@@ -157,7 +157,7 @@ pub async fn what_is_left_wakes_another_waiter(fixture: &impl Fixture) {
 pub async fn a_dropped_waiter_passes_the_wake_on(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "a_dropped_waiter_passes_the_wake_on").await;
     let queues = [ground.queue.clone()];
-    let mut dropped = Box::pin(ground.broker.wait(&queues, MOMENT, LONG));
+    let mut dropped = Box::pin(ground.broker.wait(&queues, MOMENT, ENDLESS));
     let unfinished = timeout(MOMENT, &mut dropped).await;
     assert!(unfinished.is_err(), "nothing is due");
     let mut waits = JoinSet::new();

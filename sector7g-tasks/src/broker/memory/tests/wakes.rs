@@ -36,6 +36,8 @@ enum Step {
     Pass {
         span: u32,
     },
+    /// Until nobody has anything to do.
+    Settle,
     /// Of a job that may wait.
     Abort {
         job: usize,
@@ -50,6 +52,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0..4_usize).prop_map(|worker| Step::Drop { worker }),
         2 => (0..12_u32).prop_map(|span| Step::Pass { span }),
         1 => (0..20_usize).prop_map(|job| Step::Abort { job }),
+        3 => Just(Step::Settle),
     ];
     prop::collection::vec(step, 1..80)
 }
@@ -94,6 +97,7 @@ impl Runtime {
                     self.act(|state, now, bells| state.end_wait(wait.id, now, bells));
                 }
             }
+            Step::Settle => self.settle(),
             Step::Pass { span } => self.now = self.now + *span * 10 * MS,
             Step::Abort { job } => {
                 let id = job_id(&job.to_string());
