@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::control::{Cancel, Control};
-use super::fetch::Engine;
+use super::fetch::{Engine, Event};
 use super::log;
 use super::outcome::{Rules, aborted, arguments_error, unknown_delay};
 use super::settings::{HookFuture, JobEnd, JobEndKind};
@@ -71,39 +71,38 @@ struct Seen {
 ///
 /// Task, hooks and middleware are guarded one by one inside, so that each failure is told as what
 /// it is. This is for what is left: an error's `Display` that panics, a drop.
-pub(super) async fn execute_guarded(engine: Arc<Engine>, taken: Taken) -> Ended {
-    let (key, queue, lease, attempt) = (taken.key, taken.queue, taken.job.lease.clone(), taken.job.attempt);
-    let clock = engine.clock().clone();
-    let panic = match AssertUnwindSafe(execute(engine, taken)).catch_unwind().await {
-        Ok(ended) => return ended,
+///
+/// Every byte of this future is copied several times on its way into the runtime, so jobs come
+/// boxed, and what is awaited rarely is boxed where it is awaited.
+pub(super) async fn execute_guarded(engine: Arc<Engine>, taken: Box<Taken>) -> Event {
+    let panic = match AssertUnwindSafe(execute(&engine, &taken)).catch_unwind().await {
+        Ok(ended) => return Event::Ended(ended),
         Err(panic) => panic,
     };
+    let Taken { key, queue, job: ClaimedJob { lease, attempt, .. }, .. } = *taken;
     let problem = format!("panicked outside of its run: {}", message_of(&*panic));
     tracing::error!("job {} failed, {problem}", lease.id);
-    let dead = Some(Failure::new(FailureKind::Panic, problem, attempt, clock.now()));
+    let dead = Some(Failure::new(FailureKind::Panic, problem, attempt, engine.clock().now()));
     let outcome = Outcome::End { result: None, dead, hold_id: Duration::ZERO };
-    Ended { key, queue, finish: Some(Finish { lease, outcome }), after: None }
+    Event::Ended(Box::new(Ended { key, queue, finish: Some(Finish { lease, outcome }), after: None }))
 }
 
-async fn execute(engine: Arc<Engine>, taken: Taken) -> Ended {
-    let Taken { key, queue, job, control } = taken;
-    let lease = job.lease.clone();
-    match engine.prepare(queue, &job, &control) {
+async fn execute(engine: &Engine, taken: &Taken) -> Box<Ended> {
+    let (outcome, after) = match engine.prepare(taken) {
         Ok((ctx, task)) => {
-            let span = tracing::info_span!("job", job_id = %lease.id, task = ctx.task(), queue = %ctx.queue(), job_try = ctx.attempt());
-            let (outcome, after) = engine.attempt(&ctx, task).instrument(span).await;
-            Ended { key, queue, finish: outcome.map(|outcome| Finish { lease, outcome }), after }
+            let span = tracing::info_span!("job", job_id = %ctx.job_id(), task = ctx.task(), queue = %ctx.queue(), job_try = ctx.attempt());
+            engine.attempt(&ctx, task).instrument(span).await
         }
-        Err(not_run) => {
-            let outcome = engine.without_run(queue, &lease.id, not_run);
-            Ended { key, queue, finish: Some(Finish { lease, outcome }), after: None }
-        }
-    }
+        Err(not_run) => (Some(engine.without_run(taken.queue, &taken.job.lease.id, not_run)), None),
+    };
+    let finish = outcome.map(|outcome| Finish { lease: taken.job.lease.clone(), outcome });
+    Box::new(Ended { key: taken.key, queue: taken.queue, finish, after })
 }
 
 impl Engine {
     /// Decode, look up, bind: all that comes before the task's own code.
-    fn prepare(&self, queue: usize, job: &ClaimedJob, control: &Arc<Control>) -> Result<(Context, RunFuture), NotRun> {
+    fn prepare(&self, taken: &Taken) -> Result<(Context, RunFuture), NotRun> {
+        let Taken { queue, job, control, .. } = taken;
         let now = self.clock().now();
         let fail = |kind, message: String| Failure::new(kind, message, job.attempt, now);
         let Some(payload) = &job.payload else {
@@ -134,7 +133,7 @@ impl Engine {
         let run = JobRun {
             def,
             lease: job.lease.clone(),
-            queue,
+            queue: *queue,
             attempt,
             max_tries,
             delivery: job.delivery,
@@ -168,30 +167,42 @@ impl Engine {
         if matches!(ending, Ending::Cancelled(Cancel::Stop)) {
             // Given back while its thread goes on, it would run twice at once. If the thread does not
             // return in time, the stop goes on without it and the lease runs out by itself.
-            run.control.off_pool().await;
+            Box::pin(run.control.off_pool()).await;
         }
         let finished_at = self.clock().now();
+        let Some(end) = self.end(run, &ending, started, finished_at) else { return (None, None) };
+        let (on_job_end, after_job_end) = (self.settings.on_job_end, self.settings.after_job_end);
+        let told = (on_job_end.is_some() || after_job_end.is_some()).then(|| Arc::new(end.clone()));
+        if let Some((hook, end)) = on_job_end.zip(told.clone()) {
+            let ctx = ctx.clone();
+            // A worker that is out of time stores the outcome without the hook.
+            let _ = Box::pin(self.cut.run_until_cancelled(guard_hook("on_job_end", || hook(ctx, end)))).await;
+        }
+        let after = told.filter(|_| after_job_end.is_some()).map(|end| (ctx.clone(), end));
+        (Some(self.outcome(ctx, &ending, &end, (started_at, finished_at))), after)
+    }
+
+    /// Decides, logs and counts how an attempt ended; `None` when the job is no longer ours.
+    fn end(&self, run: &JobRun, ending: &Ending, started: Instant, now: Timestamp) -> Option<JobEnd> {
         self.note_stray(run);
-        let rules = Self::rules(run);
-        let Some((kind, failure)) = rules.decide(&ending, finished_at, rand::random()) else {
+        let Some((kind, failure)) = Self::rules(run).decide(ending, now, rand::random()) else {
             self.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 "⊘ {}:{} lost its lease and was cancelled; another worker may have it",
                 run.lease.id,
                 run.def.name
             );
-            return (None, None);
+            return None;
         };
         let end = JobEnd::new(kind, failure, started.elapsed());
         log::end(&run.lease.id, run.def.name, &end);
         self.tally(kind);
-        let end = Arc::new(end);
-        if let Some(hook) = self.settings.on_job_end {
-            let (ctx, end) = (ctx.clone(), Arc::clone(&end));
-            // A worker that is out of time stores the outcome without the hook.
-            let _ = self.cut.run_until_cancelled(guard_hook("on_job_end", || hook(ctx, end))).await;
-        }
-        let value = match &ending {
+        Some(end)
+    }
+
+    fn outcome(&self, ctx: &Context, ending: &Ending, end: &JobEnd, times: (Timestamp, Timestamp)) -> Outcome {
+        let run = &*ctx.0;
+        let value = match ending {
             Ending::Returned(Ok(value)) => Some(value),
             _ => None,
         };
@@ -200,24 +211,22 @@ impl Engine {
             job: Some(job),
             attempt: run.attempt,
             value,
-            started_at,
-            finished_at,
+            started_at: times.0,
+            finished_at: times.1,
             queue: ctx.queue().as_str(),
             id: run.lease.id.as_str(),
         };
-        let after = self.settings.after_job_end.map(|_| (ctx.clone(), Arc::clone(&end)));
         let terms = Terms {
             codec: run.codec,
             keep: self.keep(Some(run.def), run.extra.tick),
             hold_id: self.hold(run.extra.tick),
             dead_letter: run.def.dead_letter,
         };
-        let outcome = match (&end.failure, value) {
+        match (&end.failure, value) {
             (Some(failure), _) => terms.outcome(end.kind, &record(Err(failure)), Some(failure)),
             (None, Some(value)) => terms.outcome(end.kind, &record(Ok(value)), None),
             (None, None) => Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Stop },
-        };
-        (Some(outcome), after)
+        }
     }
 
     async fn supervise(&self, ctx: &Context, task: RunFuture) -> Ending {

@@ -253,7 +253,7 @@ fn host() -> String {
 }
 
 /// What runs in the loop's set.
-enum Event {
+pub(super) enum Event {
     Ended(Box<Ended>),
     /// An `after_job_end` hook has come to its end.
     Hooked,
@@ -547,11 +547,11 @@ impl Fetch {
     fn start(&mut self, queue: usize, jobs: Vec<ClaimedJob>) {
         let first_key = self.next_key;
         self.next_key += jobs.len() as u64;
-        let taken: Vec<Taken> = (first_key..)
+        let taken: Vec<Box<Taken>> = (first_key..)
             .zip(jobs)
-            .map(|(key, job)| Taken { key, queue, job, control: Arc::new(Control::default()) })
+            .map(|(key, job)| Box::new(Taken { key, queue, job, control: Arc::new(Control::default()) }))
             .collect();
-        let held = |taken: &Taken| Held {
+        let held = |taken: &Box<Taken>| Held {
             queue,
             lease: taken.job.lease.clone(),
             control: Arc::clone(&taken.control),
@@ -560,7 +560,7 @@ impl Fetch {
         self.engine.running.add(taken.iter().map(|taken| (taken.key, held(taken))));
         for taken in taken {
             let (key, engine) = (taken.key, Arc::clone(&self.engine));
-            let task = self.jobs.spawn(async move { Event::Ended(Box::new(execute_guarded(engine, taken).await)) });
+            let task = self.jobs.spawn(execute_guarded(engine, taken));
             self.keys.insert(task.id(), key);
         }
     }
