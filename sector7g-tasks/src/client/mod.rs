@@ -167,7 +167,9 @@ impl Client {
         Ok(new.into_iter().map(|job| self.handle_of(job, enqueued.next())).collect())
     }
 
-    fn encode<K: JobKind>(&self, job: &Job<K>) -> Result<NewJob, EnqueueError> {
+    /// Makes of a job what the broker stores; public for benchmarks.
+    #[doc(hidden)]
+    pub fn encode<K: JobKind>(&self, job: &Job<K>) -> Result<NewJob, EnqueueError> {
         let options = &job.options;
         let task = || job.task.clone().into_owned();
         let name = |cause| EnqueueError::Name { task: task(), cause };

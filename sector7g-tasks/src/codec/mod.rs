@@ -206,6 +206,12 @@ impl Arguments {
         Self(Repr::Json { payload: Bytes::from_static(b"[]{}"), positional: 0..2, named: 2..4 })
     }
 
+    /// Those of a stored job, for benchmarks: a worker reads more than them.
+    #[doc(hidden)]
+    pub fn of_job(payload: &Bytes) -> Result<Self, CodecError> {
+        Codec::decode_job(payload).map(|(_, envelope)| envelope.arguments)
+    }
+
     /// Reads the positional ones with `seed`.
     pub(crate) fn positional<'a, S: DeserializeSeed<'a>>(&'a self, seed: S) -> Result<S::Value, serde_json::Error> {
         let Repr::Json { payload, positional, .. } = &self.0;

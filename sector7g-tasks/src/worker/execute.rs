@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -6,14 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::control::{Cancel, Control};
-use super::fetch::Engine;
+use super::fetch::{Engine, Event};
 use super::log;
 use super::outcome::{Rules, aborted, arguments_error, unknown_delay};
-use super::settings::{HookFuture, JobEnd, JobEndKind};
+use super::running::Held;
+use super::settings::{EndHook, HookFuture, JobEnd, JobEndKind};
 use super::supervise::{Ending, Supervised, Timed, message_of};
 use crate::broker::{ClaimedJob, Finish, GiveBack, JobId, KeptResult, Outcome};
 use crate::clock::Timestamp;
@@ -33,10 +36,21 @@ const HOLD_MARGIN: Duration = Duration::from_mins(1);
 
 /// A claimed job on its way into execution.
 pub(super) struct Taken {
+    pub(super) engine: Arc<Engine>,
     pub(super) key: u64,
     pub(super) queue: usize,
     pub(super) job: ClaimedJob,
     pub(super) control: Arc<Control>,
+    pub(super) has_ended: bool,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            // Only a stop that goes on without a job drops it: its lease runs out, the job is due again.
+            self.engine.running.remove([self.key]);
+        }
+    }
 }
 
 /// A job whose attempt is over.
@@ -45,9 +59,11 @@ pub(super) struct Ended {
     pub(super) queue: usize,
     /// What to tell the broker; `None` when the lease was lost.
     pub(super) finish: Option<Finish>,
-    /// For `after_job_end`, once the broker has taken the finish.
-    pub(super) after: Option<(Context, Arc<JobEnd>)>,
+    pub(super) after: After,
 }
+
+/// What `after_job_end` is given, once the broker has taken the finish; `None` without such a hook.
+pub(super) type After = Option<(Context, Arc<JobEnd>)>;
 
 /// Why a claimed job is not run.
 enum NotRun {
@@ -71,39 +87,58 @@ struct Seen {
 ///
 /// Task, hooks and middleware are guarded one by one inside, so that each failure is told as what
 /// it is. This is for what is left: an error's `Display` that panics, a drop.
-pub(super) async fn execute_guarded(engine: Arc<Engine>, taken: Taken) -> Ended {
-    let (key, queue, lease, attempt) = (taken.key, taken.queue, taken.job.lease.clone(), taken.job.attempt);
-    let clock = engine.clock().clone();
-    let panic = match AssertUnwindSafe(execute(engine, taken)).catch_unwind().await {
-        Ok(ended) => return ended,
-        Err(panic) => panic,
-    };
-    let problem = format!("panicked outside of its run: {}", message_of(&*panic));
-    tracing::error!("job {} failed, {problem}", lease.id);
-    let dead = Some(Failure::new(FailureKind::Panic, problem, attempt, clock.now()));
-    let outcome = Outcome::End { result: None, dead, hold_id: Duration::ZERO };
-    Ended { key, queue, finish: Some(Finish { lease, outcome }), after: None }
+///
+/// Every byte of this future is copied several times on its way into the runtime, so jobs come
+/// boxed, and what is awaited rarely is boxed where it is awaited.
+pub(super) async fn execute_guarded(mut taken: Box<Taken>) -> Event {
+    let executed = AssertUnwindSafe(execute(&taken)).catch_unwind().await;
+    let ended = executed.unwrap_or_else(|panic| taken.ended(Some(taken.broken(&*panic)), None));
+    taken.has_ended = true;
+    Event::Ended(ended)
 }
 
-async fn execute(engine: Arc<Engine>, taken: Taken) -> Ended {
-    let Taken { key, queue, job, control } = taken;
-    let lease = job.lease.clone();
-    match engine.prepare(queue, &job, &control) {
-        Ok((ctx, task)) => {
-            let span = tracing::info_span!("job", job_id = %lease.id, task = ctx.task(), queue = %ctx.queue(), job_try = ctx.attempt());
-            let (outcome, after) = engine.attempt(&ctx, task).instrument(span).await;
-            Ended { key, queue, finish: outcome.map(|outcome| Finish { lease, outcome }), after }
-        }
+async fn execute(taken: &Taken) -> Box<Ended> {
+    let engine = &*taken.engine;
+    let (ctx, task) = match engine.prepare(taken) {
+        Ok(prepared) => prepared,
         Err(not_run) => {
-            let outcome = engine.without_run(queue, &lease.id, not_run);
-            Ended { key, queue, finish: Some(Finish { lease, outcome }), after: None }
+            let outcome = engine.without_run(taken.queue, &taken.job.lease.id, not_run);
+            return taken.ended(Some(outcome), None);
         }
+    };
+    let span = tracing::info_span!("job", job_id = %ctx.job_id(), task = ctx.task(), queue = %ctx.queue(), job_try = ctx.attempt());
+    engine.attempt(taken, &ctx, task).instrument(span).await
+}
+
+impl Taken {
+    pub(super) fn held(&self) -> Held {
+        Held {
+            queue: self.queue,
+            lease: self.job.lease.clone(),
+            control: Arc::clone(&self.control),
+            claimed_before: self.job.delivery > 1,
+        }
+    }
+
+    fn ended(&self, outcome: Option<Outcome>, after: After) -> Box<Ended> {
+        let finish = outcome.map(|outcome| Finish { lease: self.job.lease.clone(), outcome });
+        Box::new(Ended { key: self.key, queue: self.queue, finish, after })
+    }
+
+    /// For a job that panicked where only what is ours should run.
+    fn broken(&self, panic: &(dyn Any + Send)) -> Outcome {
+        let ClaimedJob { lease, attempt, .. } = &self.job;
+        let problem = format!("panicked outside of its run: {}", message_of(panic));
+        tracing::error!("job {} failed, {problem}", lease.id);
+        let dead = Some(Failure::new(FailureKind::Panic, problem, *attempt, self.engine.clock().now()));
+        Outcome::End { result: None, dead, hold_id: Duration::ZERO }
     }
 }
 
 impl Engine {
     /// Decode, look up, bind: all that comes before the task's own code.
-    fn prepare(&self, queue: usize, job: &ClaimedJob, control: &Arc<Control>) -> Result<(Context, RunFuture), NotRun> {
+    fn prepare(&self, taken: &Taken) -> Result<(Context, RunFuture), NotRun> {
+        let Taken { queue, job, control, .. } = taken;
         let now = self.clock().now();
         let fail = |kind, message: String| Failure::new(kind, message, job.attempt, now);
         let Some(payload) = &job.payload else {
@@ -134,7 +169,7 @@ impl Engine {
         let run = JobRun {
             def,
             lease: job.lease.clone(),
-            queue,
+            queue: *queue,
             attempt,
             max_tries,
             delivery: job.delivery,
@@ -160,38 +195,66 @@ impl Engine {
     }
 
     /// Runs one attempt and says what becomes of the job.
-    async fn attempt(&self, ctx: &Context, task: RunFuture) -> (Option<Outcome>, Option<(Context, Arc<JobEnd>)>) {
-        let run = &*ctx.0;
-        let (started, started_at) = (Instant::now(), self.clock().now());
-        log::start(run, started_at);
+    async fn attempt(&self, taken: &Taken, ctx: &Context, task: RunFuture) -> Box<Ended> {
+        let started = (Instant::now(), self.clock().now());
+        log::start(&ctx.0, started.1);
         let ending = self.supervise(ctx, task).await;
         if matches!(ending, Ending::Cancelled(Cancel::Stop)) {
             // Given back while its thread goes on, it would run twice at once. If the thread does not
             // return in time, the stop goes on without it and the lease runs out by itself.
-            run.control.off_pool().await;
+            Box::pin(ctx.0.control.off_pool()).await;
         }
+        let (ended, hook) = self.conclude(taken, ctx, ending, started);
+        if let Some(hook) = hook {
+            hook.await;
+        }
+        ended
+    }
+
+    /// What becomes of a job whose attempt has ended so, and what is to be awaited before that is reported.
+    fn conclude<'a>(
+        &'a self,
+        taken: &Taken,
+        ctx: &Context,
+        ending: Ending,
+        started: (Instant, Timestamp),
+    ) -> (Box<Ended>, Option<BoxFuture<'a, ()>>) {
         let finished_at = self.clock().now();
+        let Some(end) = self.end(&ctx.0, &ending, started.0, finished_at) else { return (taken.ended(None, None), None) };
+        let outcome = self.outcome(ctx, &ending, &end, (started.1, finished_at));
+        let (on_job_end, after_job_end) = (self.settings.on_job_end, self.settings.after_job_end);
+        let told = (on_job_end.is_some() || after_job_end.is_some()).then(|| Arc::new(end));
+        let after = after_job_end.and(told.clone()).map(|end| (ctx.clone(), end));
+        let hook = on_job_end.zip(told).map(|(hook, end)| self.call_on_job_end(hook, ctx.clone(), end).boxed());
+        (taken.ended(Some(outcome), after), hook)
+    }
+
+    /// A worker that is out of time stores the outcome without the hook.
+    async fn call_on_job_end(&self, hook: EndHook, ctx: Context, end: Arc<JobEnd>) {
+        let _ = self.cut.run_until_cancelled(guard_hook("on_job_end", || hook(ctx, end))).await;
+    }
+
+    /// Decides, logs and counts how an attempt ended; `None` when the job is no longer ours.
+    fn end(&self, run: &JobRun, ending: &Ending, started: Instant, now: Timestamp) -> Option<JobEnd> {
         self.note_stray(run);
-        let rules = Self::rules(run);
-        let Some((kind, failure)) = rules.decide(&ending, finished_at, rand::random()) else {
+        let Some((kind, failure)) = Self::rules(run).decide(ending, now, rand::random()) else {
             self.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 "⊘ {}:{} lost its lease and was cancelled; another worker may have it",
                 run.lease.id,
                 run.def.name
             );
-            return (None, None);
+            return None;
         };
         let end = JobEnd::new(kind, failure, started.elapsed());
         log::end(&run.lease.id, run.def.name, &end);
         self.tally(kind);
-        let end = Arc::new(end);
-        if let Some(hook) = self.settings.on_job_end {
-            let (ctx, end) = (ctx.clone(), Arc::clone(&end));
-            // A worker that is out of time stores the outcome without the hook.
-            let _ = self.cut.run_until_cancelled(guard_hook("on_job_end", || hook(ctx, end))).await;
-        }
-        let value = match &ending {
+        Some(end)
+    }
+
+    fn outcome(&self, ctx: &Context, ending: &Ending, end: &JobEnd, times: (Timestamp, Timestamp)) -> Outcome {
+        let run = &*ctx.0;
+        let value = match ending {
             Ending::Returned(Ok(value)) => Some(value),
             _ => None,
         };
@@ -200,24 +263,22 @@ impl Engine {
             job: Some(job),
             attempt: run.attempt,
             value,
-            started_at,
-            finished_at,
+            started_at: times.0,
+            finished_at: times.1,
             queue: ctx.queue().as_str(),
             id: run.lease.id.as_str(),
         };
-        let after = self.settings.after_job_end.map(|_| (ctx.clone(), Arc::clone(&end)));
         let terms = Terms {
             codec: run.codec,
             keep: self.keep(Some(run.def), run.extra.tick),
             hold_id: self.hold(run.extra.tick),
             dead_letter: run.def.dead_letter,
         };
-        let outcome = match (&end.failure, value) {
+        match (&end.failure, value) {
             (Some(failure), _) => terms.outcome(end.kind, &record(Err(failure)), Some(failure)),
             (None, Some(value)) => terms.outcome(end.kind, &record(Ok(value)), None),
             (None, None) => Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Stop },
-        };
-        (Some(outcome), after)
+        }
     }
 
     async fn supervise(&self, ctx: &Context, task: RunFuture) -> Ending {

@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::control::{Cancel, Control};
-use super::execute::{Ended, Taken, execute_guarded, guard_hook};
-use super::running::{Held, Running};
+use super::control::Cancel;
+use super::execute::{After, Ended, Taken, execute_guarded, guard_hook};
+use super::running::Running;
 use super::settings::{Order, QueueShare, WorkerSettings};
 use super::supervise::message_of;
 use crate::broker::{
@@ -253,7 +253,7 @@ fn host() -> String {
 }
 
 /// What runs in the loop's set.
-enum Event {
+pub(super) enum Event {
     Ended(Box<Ended>),
     /// An `after_job_end` hook has come to its end.
     Hooked,
@@ -264,8 +264,6 @@ struct Fetch {
     engine: Arc<Engine>,
     stop: Stop,
     jobs: JoinSet<Event>,
-    /// Which job a spawned task is, should it ever end without saying so.
-    keys: HashMap<tokio::task::Id, u64>,
     unreported: Vec<Unreported>,
     calls: u64,
     next_key: u64,
@@ -279,7 +277,8 @@ struct Fetch {
 #[derive(Default)]
 struct Unreported {
     finishes: Vec<Finish>,
-    ends: Vec<Ended>,
+    /// Of each finish: its job's key, and what `after_job_end` is given.
+    ends: Vec<(u64, After)>,
     /// A call whose answer was lost, to be repeated as it was before anything else is asked.
     lost: Option<Lost>,
 }
@@ -310,7 +309,6 @@ impl Fetch {
             engine,
             stop,
             jobs: JoinSet::new(),
-            keys: HashMap::new(),
             unreported,
             calls: 0,
             next_key: 0,
@@ -360,35 +358,26 @@ impl Fetch {
 
     /// Takes what has ended, without waiting.
     fn collect(&mut self) {
-        while let Some(ended) = self.jobs.try_join_next_with_id() {
+        while let Some(ended) = self.jobs.try_join_next() {
             self.take(ended);
         }
     }
 
-    fn take(&mut self, ended: Result<(tokio::task::Id, Event), tokio::task::JoinError>) {
+    fn take(&mut self, ended: Result<Event, tokio::task::JoinError>) {
         match ended {
-            Ok((id, Event::Ended(ended))) => {
-                self.keys.remove(&id);
-                self.push(ended);
-            }
-            Ok((_, Event::Hooked)) => {}
-            Err(error) => {
-                // Only a stop that goes on without a job aborts it: its lease runs out, the job is due again.
-                tracing::error!("a job's execution was cut off: {error}");
-                let key = self.keys.remove(&error.id());
-                self.engine.running.remove(key);
-            }
+            Ok(Event::Ended(ended)) => self.push(*ended),
+            Ok(Event::Hooked) => {}
+            Err(error) => tracing::error!("a job's execution was cut off: {error}"), // its drop has freed its slot
         }
     }
 
-    fn push(&mut self, mut ended: Box<Ended>) {
-        match ended.finish.take() {
+    fn push(&mut self, Ended { key, queue, finish, after }: Ended) {
+        match finish {
             Some(finish) => {
-                let queue = &mut self.unreported[ended.queue];
-                queue.finishes.push(finish);
-                queue.ends.push(*ended);
+                self.unreported[queue].finishes.push(finish);
+                self.unreported[queue].ends.push((key, after));
             }
-            None => self.engine.running.remove([ended.key]),
+            None => self.engine.running.remove([key]),
         }
     }
 
@@ -516,17 +505,14 @@ impl Fetch {
         tracing::error!("the outcomes of {batch} jobs were refused: {}", Chain(error));
         if stripped == 0 {
             queue.finishes.drain(..batch);
-            let keys = queue.ends.drain(..batch).map(|ended| ended.key);
-            self.engine.running.remove(keys);
+            self.engine.running.remove(queue.ends.drain(..batch).map(|(key, _)| key));
         }
     }
 
     fn reported(&mut self, queue: usize, batch: usize, answers: &[Finished]) {
-        let queue = &mut self.unreported[queue];
-        let finishes: Vec<Finish> = queue.finishes.drain(..batch).collect();
-        let ends: Vec<Ended> = queue.ends.drain(..batch).collect();
-        self.engine.running.remove(ends.iter().map(|ended| ended.key));
-        for ((ended, finish), answer) in ends.into_iter().zip(&finishes).zip(answers) {
+        let Unreported { finishes, ends, .. } = &mut self.unreported[queue];
+        self.engine.running.remove(ends[..batch].iter().map(|(key, _)| *key));
+        for ((finish, (_, after)), answer) in finishes.drain(..batch).zip(ends.drain(..batch)).zip(answers) {
             if *answer == Finished::LeaseLost {
                 self.engine.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
@@ -535,7 +521,7 @@ impl Fetch {
                 );
                 continue;
             }
-            if let (Some(hook), Some((ctx, end))) = (self.engine.settings.after_job_end, ended.after) {
+            if let (Some(hook), Some((ctx, end))) = (self.engine.settings.after_job_end, after) {
                 self.jobs.spawn(async move {
                     guard_hook("after_job_end", || hook(ctx, end)).await;
                     Event::Hooked
@@ -547,21 +533,14 @@ impl Fetch {
     fn start(&mut self, queue: usize, jobs: Vec<ClaimedJob>) {
         let first_key = self.next_key;
         self.next_key += jobs.len() as u64;
-        let taken: Vec<Taken> = (first_key..)
-            .zip(jobs)
-            .map(|(key, job)| Taken { key, queue, job, control: Arc::new(Control::default()) })
-            .collect();
-        let held = |taken: &Taken| Held {
-            queue,
-            lease: taken.job.lease.clone(),
-            control: Arc::clone(&taken.control),
-            claimed_before: taken.job.delivery > 1,
+        let take = |(key, job)| {
+            let engine = Arc::clone(&self.engine);
+            Box::new(Taken { engine, key, queue, job, control: Arc::default(), has_ended: false })
         };
-        self.engine.running.add(taken.iter().map(|taken| (taken.key, held(taken))));
+        let taken: Vec<Box<Taken>> = (first_key..).zip(jobs).map(take).collect();
+        self.engine.running.add(taken.iter().map(|taken| (taken.key, taken.held())));
         for taken in taken {
-            let (key, engine) = (taken.key, Arc::clone(&self.engine));
-            let task = self.jobs.spawn(async move { Event::Ended(Box::new(execute_guarded(engine, taken).await)) });
-            self.keys.insert(task.id(), key);
+            self.jobs.spawn(execute_guarded(taken));
         }
     }
 
@@ -575,7 +554,7 @@ impl Fetch {
         tokio::select! {
             biased; // the stop first, then endings, which free slots, then new work
             () = self.stop.graceful.cancelled() => {} // cancel safe: stays cancelled
-            Some(ended) = self.jobs.join_next_with_id() => { // cancel safe: takes only what it returns
+            Some(ended) = self.jobs.join_next() => { // cancel safe: takes only what it returns
                 self.take(ended);
                 self.idle_rounds = 0;
             }
@@ -607,7 +586,7 @@ impl Fetch {
                 biased;
                 () = self.stop.graceful.cancelled() => return, // cancel safe: stays cancelled
                 () = tokio::time::sleep_until(until) => return, // cancel safe: only waits
-                Some(ended) = self.jobs.join_next_with_id() => self.take(ended), // cancel safe: takes only what it returns
+                Some(ended) = self.jobs.join_next() => self.take(ended), // cancel safe: takes only what it returns
             }
         }
     }
@@ -637,7 +616,7 @@ impl Fetch {
                 biased;
                 () = forced.cancelled() => break, // cancel safe: stays cancelled
                 () = tokio::time::sleep_until(until) => break, // cancel safe: only waits
-                Some(ended) = self.jobs.join_next_with_id() => self.take(ended), // cancel safe: takes only what it returns
+                Some(ended) = self.jobs.join_next() => self.take(ended), // cancel safe: takes only what it returns
             }
             self.collect();
         }
@@ -650,7 +629,7 @@ impl Fetch {
         self.engine.cut.cancel();
         self.engine.running.cancel_all(Cancel::Stop);
         let until = Instant::now() + LAST_POLL;
-        while let Ok(Some(ended)) = timeout_at(until, self.jobs.join_next_with_id()).await {
+        while let Ok(Some(ended)) = timeout_at(until, self.jobs.join_next()).await {
             self.take(ended);
             self.collect();
             let _ = timeout_at(until, self.report_now()).await; // what is left then, `report_all` takes
@@ -688,7 +667,7 @@ impl Fetch {
             let outcome = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Stop };
             let finish = Finish { lease: job.lease, outcome };
             self.next_key += 1;
-            self.push(Box::new(Ended { key: self.next_key, queue, finish: Some(finish), after: None }));
+            self.push(Ended { key: self.next_key, queue, finish: Some(finish), after: None });
         }
     }
 

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,10 +25,28 @@ pub(crate) struct Running {
 
 #[derive(Debug, Default)]
 struct Jobs {
-    held: HashMap<u64, Held>,
+    held: HashMap<u64, Held, BuildHasherDefault<KeyHasher>>,
     /// The abort requests that stood when last asked: one may be for a job that was claimed before
     /// the request and is added after it.
     aborts: Vec<JobId>,
+}
+
+/// For keys that the loop counts up itself: a multiplication spreads them well enough.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// A claimed job.

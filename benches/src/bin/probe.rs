@@ -1,0 +1,32 @@
+//! `probe CASE JOBS [prepare]`: runs a case once, for valgrind to count the instructions of.
+//!
+//! With `prepare` it ends before the measured part. So the difference of both, of twice as many jobs
+//! and of as many, is what the jobs themselves cost: see `cargo xtask bench`.
+
+use std::process::ExitCode;
+
+use sector7g_benches::{Threads, case, cases};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let known = |name: &str, jobs: &str| Some((case(name)?, jobs.parse().ok()?));
+    let (asked, only_prepare) = match arguments[..] {
+        [name, jobs] => (known(name, jobs), false),
+        [name, jobs, "prepare"] => (known(name, jobs), true),
+        _ => (None, false),
+    };
+    let Some((case, jobs)) = asked else {
+        let names: Vec<String> =
+            cases().into_iter().filter(|case| case.threads == Threads::One).map(|case| case.name).collect();
+        eprintln!("usage: probe CASE JOBS [prepare]\ncases: {}", names.join(" "));
+        return ExitCode::from(2);
+    };
+    let prepared = case.prepare(jobs);
+    if only_prepare {
+        std::process::exit(0); // at once: freeing what was made is no part of it
+    }
+    let ran = prepared.run();
+    eprintln!("{}: {} ns a job", case.name, ran.took.as_nanos() / jobs.max(1) as u128);
+    std::process::exit(0)
+}
