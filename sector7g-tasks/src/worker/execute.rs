@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::control::{Cancel, Control};
-use super::fetch::{Engine, Event};
+use super::engine::Engine;
+use super::fetch::Event;
 use super::log;
 use super::outcome::{Rules, aborted, arguments_error, unknown_delay};
 use super::running::Held;
@@ -198,13 +199,15 @@ impl Engine {
     async fn attempt(&self, taken: &Taken, ctx: &Context, task: RunFuture) -> Box<Ended> {
         let started = (Instant::now(), self.clock().now());
         log::start(&ctx.0, started.1);
-        let ending = self.supervise(ctx, task).await;
-        if matches!(ending, Ending::Cancelled(Cancel::Stop)) {
-            // Given back while its thread goes on, it would run twice at once. If the thread does not
-            // return in time, the stop goes on without it and the lease runs out by itself.
-            Box::pin(ctx.0.control.off_pool()).await;
-        }
-        let (ended, hook) = self.conclude(taken, ctx, ending, started);
+        let (ended, hook) = {
+            let ending = self.supervise(ctx, task).await;
+            if matches!(ending, Ending::Cancelled(Cancel::Stop)) {
+                // Given back while its thread goes on, it would run twice at once. If the thread does not
+                // return in time, the stop goes on without it and the lease runs out by itself.
+                Box::pin(ctx.0.control.off_pool()).await;
+            }
+            self.conclude(taken, ctx, &ending, started)
+        };
         if let Some(hook) = hook {
             hook.await;
         }
@@ -216,12 +219,14 @@ impl Engine {
         &'a self,
         taken: &Taken,
         ctx: &Context,
-        ending: Ending,
+        ending: &Ending,
         started: (Instant, Timestamp),
     ) -> (Box<Ended>, Option<BoxFuture<'a, ()>>) {
         let finished_at = self.clock().now();
-        let Some(end) = self.end(&ctx.0, &ending, started.0, finished_at) else { return (taken.ended(None, None), None) };
-        let outcome = self.outcome(ctx, &ending, &end, (started.1, finished_at));
+        let Some(end) = self.end(&ctx.0, ending, started.0, finished_at) else {
+            return (taken.ended(None, None), None);
+        };
+        let outcome = self.outcome(ctx, ending, &end, (started.1, finished_at));
         let (on_job_end, after_job_end) = (self.settings.on_job_end, self.settings.after_job_end);
         let told = (on_job_end.is_some() || after_job_end.is_some()).then(|| Arc::new(end));
         let after = after_job_end.and(told.clone()).map(|end| (ctx.clone(), end));

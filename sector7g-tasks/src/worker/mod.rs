@@ -1,6 +1,7 @@
 //! The engine: one loop a worker, which claims, runs and finishes jobs.
 
 pub(crate) mod control;
+mod engine;
 mod execute;
 mod fetch;
 mod log;
@@ -12,12 +13,12 @@ mod supervise;
 #[cfg(feature = "cron")]
 mod ticker;
 
-pub use self::fetch::WorkerReport;
+pub use self::engine::WorkerReport;
 pub use self::settings::{
     CronEntry, EndHook, HookFuture, JobEnd, JobEndKind, JobHook, Order, QueueShare, StartHook, Worker, WorkerSettings,
 };
 
-pub(crate) use self::fetch::{Engine, Stop, WorkerError};
+pub(crate) use self::engine::{Engine, Stop, WorkerError};
 pub(crate) use self::pulse::Pulse;
 pub(crate) use self::running::Running;
 pub(crate) use self::supervise::run_blocking;

@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::control::{Cancel, Control};
-use super::fetch::{Engine, keep_going};
+use super::engine::{Engine, keep_going};
 use crate::broker::{Extended, Lease, MAX_BATCH, QueueName};
 use crate::error::{BoxError, Chain};
 

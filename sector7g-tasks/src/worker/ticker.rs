@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::fetch::Engine;
+use super::engine::Engine;
 use crate::broker::{Due, JobId, MAX_BATCH, NewJob, QueueName};
 use crate::clock::Timestamp;
 use crate::codec::{Codec, Extra};

@@ -1,256 +1,34 @@
-use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
+//! The loop of one worker: report what has ended, claim what is due, wait.
+
+mod stop;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use rand::RngExt;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep};
 
-use super::control::Cancel;
+use super::engine::{Engine, Stop};
 use super::execute::{After, Ended, Taken, execute_guarded, guard_hook};
-use super::running::Running;
-use super::settings::{Order, QueueShare, WorkerSettings};
-use super::supervise::message_of;
+use super::settings::Order;
 use crate::broker::{
-    AbortMark, Broker, BrokerError, Claim, Claimed, ClaimedJob, Extended, Finish, Finished, GiveBack, Lease,
-    LeaseToken, MAX_BATCH, Outcome, QueueName, WorkerHealth,
+    BrokerError, Claim, Claimed, ClaimedJob, Extended, Finish, Finished, Lease, LeaseToken, MAX_BATCH, Outcome,
 };
 use crate::client::batches;
-use crate::clock::{Clock, Timestamp};
-use crate::context::WorkerContext;
-use crate::error::{Chain, TaskError};
-use crate::middleware::Middleware;
+use crate::error::Chain;
 use crate::retry::RetryPolicy;
-use crate::task::TaskDef;
 
 /// The longest that one wait for work lasts: every loop looks around now and then.
-const WAIT: Duration = Duration::from_secs(5);
+pub(super) const WAIT: Duration = Duration::from_secs(5);
 
 /// Pauses between calls to a broker that does not answer.
-const RECONNECT: RetryPolicy =
+pub(super) const RECONNECT: RetryPolicy =
     RetryPolicy::exponential(Duration::from_millis(100)).max(Duration::from_secs(5)).jitter(0.5);
-
-/// How long a stopping worker goes on trying to report what has ended.
-const LAST_REPORT: Duration = Duration::from_secs(5);
-
-/// How long a stopping worker waits for the hooks of its last jobs.
-const LAST_HOOKS: Duration = Duration::from_secs(2);
 
 /// How often a worker in burst mode looks whether the others' queues are empty, too.
 const BURST_LOOK: Duration = Duration::from_millis(50);
-
-/// How long a cancelled job may take to leave the thread that it blocks, before a stop goes on without it.
-const LAST_POLL: Duration = Duration::from_secs(2);
-
-/// One worker, started.
-#[derive(Debug)]
-pub(crate) struct Engine {
-    pub(crate) settings: WorkerSettings,
-    pub(crate) shares: Vec<QueueShare>,
-    pub(crate) broker: Arc<dyn Broker>,
-    pub(crate) tasks: Arc<HashMap<&'static str, &'static TaskDef>>,
-    pub(crate) context: WorkerContext,
-    pub(crate) layers: Arc<[Arc<dyn Middleware>]>,
-    pub(crate) running: Running,
-    /// Random for each start: two workers of one name are two.
-    pub(crate) instance: u64,
-    /// All queues of the runner, in burst mode: a job of another worker may still enqueue for this one.
-    pub(crate) burst: Option<Arc<[QueueName]>>,
-    /// Cancelled when a stop's grace is over: what is optional is left out then.
-    pub(crate) cut: CancellationToken,
-}
-
-/// Two ways to stop: let running jobs end, or not.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Stop {
-    pub(crate) graceful: CancellationToken,
-    pub(crate) forced: CancellationToken,
-}
-
-/// Why a worker ended before it was told to.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum WorkerError {
-    #[error("on_startup of worker `{worker}` failed: {error}")]
-    Startup { worker: String, error: TaskError },
-}
-
-/// What a worker has done.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WorkerReport {
-    /// The worker's name.
-    pub worker: String,
-    /// Jobs that ended well.
-    pub done: u64,
-    /// Jobs that failed for good.
-    pub failed: u64,
-    /// Attempts that are to be repeated.
-    pub retried: u64,
-    /// Jobs given back uncounted: by the stop, a snooze, or because their task is not known here.
-    pub given_back: u64,
-    /// Jobs that were aborted.
-    pub aborted: u64,
-    /// Jobs whose lease was lost while they ran.
-    pub lease_lost: u64,
-}
-
-impl Engine {
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.context.0.clock
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.context.0.name
-    }
-
-    /// Works until it is told to stop, or in burst mode until its queues are empty.
-    pub(crate) async fn work(self: Arc<Self>, stop: Stop) -> Result<WorkerReport, WorkerError> {
-        match stop.graceful.run_until_cancelled(self.start_up()).await {
-            Some(started) => started?,
-            None => return Ok(self.report()), // told to stop before it began
-        }
-        let mut beside = self.beside(&stop);
-        let mut fetch = Fetch::new(Arc::clone(&self), stop);
-        fetch.until_stopped().await;
-        self.context.0.stopping.cancel();
-        fetch.drain().await;
-        beside.shutdown().await;
-        self.shut_down().await;
-        Ok(self.report())
-    }
-
-    async fn start_up(&self) -> Result<(), WorkerError> {
-        let Some(hook) = self.settings.on_startup else { return Ok(()) };
-        let started = AssertUnwindSafe(async { hook(self.context.clone()).await }).catch_unwind().await;
-        let error = match started {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error,
-            Err(panic) => TaskError::permanent(format!("it panicked: {}", message_of(&*panic))),
-        };
-        Err(WorkerError::Startup { worker: self.name().to_owned(), error })
-    }
-
-    async fn shut_down(&self) {
-        if let Some(hook) = self.settings.on_shutdown {
-            guard_hook("on_shutdown", || hook(self.context.clone())).await;
-        }
-        if let Err(error) = self.broker.set_health(&self.instance_name(), None, Duration::ZERO).await {
-            tracing::debug!(
-                worker = self.name(),
-                "the health entry was not removed, it runs out by itself: {}",
-                Chain(&error)
-            );
-        }
-    }
-
-    /// What goes on beside the loop: the watch for aborts, the health entry and the schedules.
-    fn beside(self: &Arc<Self>, stop: &Stop) -> JoinSet<()> {
-        let mut beside = JoinSet::new();
-        let engine = Arc::clone(self);
-        beside.spawn(async move { keep_going("the watch for aborts", || engine.watch_aborts()).await });
-        let engine = Arc::clone(self);
-        beside.spawn(async move { keep_going("the health entry", || engine.tell_health()).await });
-        let (engine, stop) = (Arc::clone(self), stop.graceful.clone());
-        beside.spawn(async move {
-            let schedules = keep_going("the schedules", || engine.schedules());
-            stop.run_until_cancelled(schedules).await.unwrap_or_default();
-        });
-        beside
-    }
-
-    #[cfg(not(feature = "cron"))]
-    async fn schedules(&self) {
-        std::future::pending::<()>().await;
-    }
-
-    async fn watch_aborts(&self) {
-        let mut mark = AbortMark::default();
-        let mut failures = 0;
-        loop {
-            self.running.busy().await; // an idle worker asks nothing
-            match self.broker.aborts(&self.context.0.queues, mark, self.settings.poll_delay, WAIT).await {
-                Ok(aborts) => {
-                    (mark, failures) = (aborts.mark, 0);
-                    self.running.abort(aborts.ids);
-                }
-                Err(error) => {
-                    tracing::debug!(worker = self.name(), "can't ask for aborts: {}", Chain(&error));
-                    failures += 1;
-                    sleep(RECONNECT.delay(failures, rand::random())).await;
-                }
-            }
-        }
-    }
-
-    async fn tell_health(&self) {
-        let interval = self.settings.health_check_interval;
-        let started_at = self.clock().now();
-        loop {
-            let health = self.health(started_at);
-            // Two intervals and a second: one may come late without the worker looking dead.
-            let ttl = interval.saturating_mul(2).saturating_add(Duration::from_secs(1));
-            if let Err(error) = self.broker.set_health(&self.instance_name(), Some(&health), ttl).await {
-                tracing::debug!(worker = self.name(), "the health entry was not stored: {}", Chain(&error));
-            }
-            sleep(interval).await;
-        }
-    }
-
-    fn instance_name(&self) -> String {
-        format!("{}-{:016x}", self.name(), self.instance)
-    }
-
-    fn health(&self, started_at: Timestamp) -> WorkerHealth {
-        let tally = &self.running.tally;
-        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        WorkerHealth {
-            name: self.name().to_owned(),
-            instance: format!("{:016x}", self.instance),
-            queues: self.context.0.queues.iter().map(ToString::to_string).collect(),
-            host: host(),
-            pid: std::process::id(),
-            started_at,
-            at: Timestamp::from_millis(i64::try_from(count(&tally.alive_at)).unwrap_or(i64::MAX)),
-            done: count(&tally.done),
-            failed: count(&tally.failed),
-            retried: count(&tally.retried),
-            running: self.running.len() as u64,
-        }
-    }
-
-    fn report(&self) -> WorkerReport {
-        let tally = &self.running.tally;
-        WorkerReport {
-            worker: self.name().to_owned(),
-            done: tally.done.load(Ordering::Relaxed),
-            failed: tally.failed.load(Ordering::Relaxed),
-            retried: tally.retried.load(Ordering::Relaxed),
-            given_back: tally.given_back.load(Ordering::Relaxed),
-            aborted: tally.aborted.load(Ordering::Relaxed),
-            lease_lost: tally.lease_lost.load(Ordering::Relaxed),
-        }
-    }
-}
-
-/// Runs a loop that must not end: should it panic, it says so and starts again.
-pub(super) async fn keep_going<F: Future<Output = ()>>(what: &str, start: impl Fn() -> F) {
-    loop {
-        match AssertUnwindSafe(start()).catch_unwind().await {
-            Ok(()) => return,
-            Err(panic) => tracing::error!("{what} panicked and is started again: {}", message_of(&*panic)),
-        }
-        sleep(Duration::from_secs(1)).await;
-    }
-}
-
-fn host() -> String {
-    let kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    std::env::var("HOSTNAME").ok().or_else(kernel).map_or_else(|| "localhost".to_owned(), |name| name.trim().to_owned())
-}
 
 /// What runs in the loop's set.
 pub(super) enum Event {
@@ -260,7 +38,7 @@ pub(super) enum Event {
 }
 
 /// The loop's own state: what runs, and what has ended but is not reported yet.
-struct Fetch {
+pub(super) struct Fetch {
     engine: Arc<Engine>,
     stop: Stop,
     jobs: JoinSet<Event>,
@@ -303,7 +81,7 @@ struct Outage {
 }
 
 impl Fetch {
-    fn new(engine: Arc<Engine>, stop: Stop) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, stop: Stop) -> Self {
         let unreported = engine.shares.iter().map(|_| Unreported::default()).collect();
         Self {
             engine,
@@ -318,7 +96,7 @@ impl Fetch {
         }
     }
 
-    async fn until_stopped(&mut self) {
+    pub(super) async fn until_stopped(&mut self) {
         while !self.stop.graceful.is_cancelled() {
             self.collect();
             let (round, error) = self.round().await;
@@ -354,6 +132,11 @@ impl Fetch {
     /// Whether endings did not fit into the last round's calls.
     fn has_unsent(&self) -> bool {
         self.unreported.iter().any(|queue| !queue.finishes.is_empty())
+    }
+
+    /// Whether a call is to be repeated.
+    fn has_lost(&self) -> bool {
+        self.unreported.iter().any(|queue| queue.lost.is_some())
     }
 
     /// Takes what has ended, without waiting.
@@ -604,91 +387,6 @@ impl Fetch {
             }
         }
         true
-    }
-
-    /// Ends what runs: with grace, then without; reports all of it.
-    async fn drain(&mut self) {
-        let until = Instant::now() + self.engine.settings.job_completion_wait;
-        let forced = self.stop.forced.clone();
-        while !self.jobs.is_empty() {
-            self.report_now().await;
-            tokio::select! {
-                biased;
-                () = forced.cancelled() => break, // cancel safe: stays cancelled
-                () = tokio::time::sleep_until(until) => break, // cancel safe: only waits
-                Some(ended) = self.jobs.join_next() => self.take(ended), // cancel safe: takes only what it returns
-            }
-            self.collect();
-        }
-        self.cut_short().await;
-        self.report_all().await;
-    }
-
-    /// Cancels what is left; each comes back as given back, due at once, its attempt uncounted.
-    async fn cut_short(&mut self) {
-        self.engine.cut.cancel();
-        self.engine.running.cancel_all(Cancel::Stop);
-        let until = Instant::now() + LAST_POLL;
-        while let Ok(Some(ended)) = timeout_at(until, self.jobs.join_next()).await {
-            self.take(ended);
-            self.collect();
-            let _ = timeout_at(until, self.report_now()).await; // what is left then, `report_all` takes
-        }
-        if !self.jobs.is_empty() {
-            // Given back now, they would run twice at once; their leases run out when this process has ended.
-            self.engine.running.for_each(|held| {
-                let task = held.control.task.get().map_or("?", |def| def.name);
-                tracing::error!(
-                    "task `{task}` (job {}) ignores its cancellation; it starts again elsewhere when its lease ends",
-                    held.lease.id
-                );
-            });
-            self.jobs.abort_all();
-        }
-    }
-
-    async fn report_now(&mut self) {
-        for queue in 0..self.unreported.len() {
-            while !self.unreported[queue].finishes.is_empty() || self.unreported[queue].lost.is_some() {
-                match self.call(queue, 0).await {
-                    Ok(claimed) => {
-                        self.outage.over(&self.engine);
-                        self.give_back(queue, claimed.jobs);
-                    }
-                    Err(_) => return, // tried again at the next ending, and at the end
-                }
-            }
-        }
-    }
-
-    /// Jobs that a lost call turns out to have leased after the stop.
-    fn give_back(&mut self, queue: usize, jobs: Vec<ClaimedJob>) {
-        for job in jobs {
-            let outcome = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Stop };
-            let finish = Finish { lease: job.lease, outcome };
-            self.next_key += 1;
-            self.push(Ended { key: self.next_key, queue, finish: Some(finish), after: None });
-        }
-    }
-
-    async fn report_all(&mut self) {
-        let reporting = async {
-            loop {
-                self.report_now().await;
-                if !self.has_unsent() {
-                    return;
-                }
-                self.outage.failures += 1;
-                sleep(RECONNECT.delay(self.outage.failures, rand::random())).await;
-            }
-        };
-        if timeout(LAST_REPORT, reporting).await.is_err() {
-            let left: usize = self.unreported.iter().map(|queue| queue.finishes.len()).sum();
-            tracing::error!("the broker took no report of {left} ended jobs; they run again when their leases end");
-        }
-        // The hooks of the last jobs.
-        let hooks = async { while self.jobs.join_next().await.is_some() {} };
-        let _ = timeout(LAST_HOOKS, hooks).await; // guard_hook says so if one hangs
     }
 }
 

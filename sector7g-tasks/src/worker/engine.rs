@@ -1,0 +1,228 @@
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::execute::guard_hook;
+use super::fetch::{Fetch, RECONNECT, WAIT};
+use super::running::Running;
+use super::settings::{QueueShare, WorkerSettings};
+use super::supervise::message_of;
+use crate::broker::{AbortMark, Broker, QueueName, WorkerHealth};
+use crate::clock::{Clock, Timestamp};
+use crate::context::WorkerContext;
+use crate::error::{Chain, TaskError};
+use crate::middleware::Middleware;
+use crate::task::TaskDef;
+
+/// One worker, started.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) settings: WorkerSettings,
+    pub(crate) shares: Vec<QueueShare>,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) tasks: Arc<HashMap<&'static str, &'static TaskDef>>,
+    pub(crate) context: WorkerContext,
+    pub(crate) layers: Arc<[Arc<dyn Middleware>]>,
+    pub(crate) running: Running,
+    /// Random for each start: two workers of one name are two.
+    pub(crate) instance: u64,
+    /// All queues of the runner, in burst mode: a job of another worker may still enqueue for this one.
+    pub(crate) burst: Option<Arc<[QueueName]>>,
+    /// Cancelled when a stop's grace is over: what is optional is left out then.
+    pub(crate) cut: CancellationToken,
+}
+
+/// Two ways to stop: let running jobs end, or not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop {
+    pub(crate) graceful: CancellationToken,
+    pub(crate) forced: CancellationToken,
+}
+
+/// Why a worker ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WorkerError {
+    #[error("on_startup of worker `{worker}` failed: {error}")]
+    Startup { worker: String, error: TaskError },
+}
+
+/// What a worker has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerReport {
+    /// The worker's name.
+    pub worker: String,
+    /// Jobs that ended well.
+    pub done: u64,
+    /// Jobs that failed for good.
+    pub failed: u64,
+    /// Attempts that are to be repeated.
+    pub retried: u64,
+    /// Jobs given back uncounted: by the stop, a snooze, or because their task is not known here.
+    pub given_back: u64,
+    /// Jobs that were aborted.
+    pub aborted: u64,
+    /// Jobs whose lease was lost while they ran.
+    pub lease_lost: u64,
+}
+
+impl Engine {
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.context.0.clock
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.context.0.name
+    }
+
+    /// Works until it is told to stop, or in burst mode until its queues are empty.
+    pub(crate) async fn work(self: Arc<Self>, stop: Stop) -> Result<WorkerReport, WorkerError> {
+        match stop.graceful.run_until_cancelled(self.start_up()).await {
+            Some(started) => started?,
+            None => return Ok(self.report()), // told to stop before it began
+        }
+        let mut beside = self.beside(&stop);
+        let mut fetch = Fetch::new(Arc::clone(&self), stop);
+        fetch.until_stopped().await;
+        self.context.0.stopping.cancel();
+        fetch.drain().await;
+        beside.shutdown().await;
+        self.shut_down().await;
+        Ok(self.report())
+    }
+
+    async fn start_up(&self) -> Result<(), WorkerError> {
+        let Some(hook) = self.settings.on_startup else { return Ok(()) };
+        let started = AssertUnwindSafe(async { hook(self.context.clone()).await }).catch_unwind().await;
+        let error = match started {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(panic) => TaskError::permanent(format!("it panicked: {}", message_of(&*panic))),
+        };
+        Err(WorkerError::Startup { worker: self.name().to_owned(), error })
+    }
+
+    async fn shut_down(&self) {
+        if let Some(hook) = self.settings.on_shutdown {
+            guard_hook("on_shutdown", || hook(self.context.clone())).await;
+        }
+        if let Err(error) = self.broker.set_health(&self.instance_name(), None, Duration::ZERO).await {
+            tracing::debug!(
+                worker = self.name(),
+                "the health entry was not removed, it runs out by itself: {}",
+                Chain(&error)
+            );
+        }
+    }
+
+    /// What goes on beside the loop: the watch for aborts, the health entry and the schedules.
+    fn beside(self: &Arc<Self>, stop: &Stop) -> JoinSet<()> {
+        let mut beside = JoinSet::new();
+        let engine = Arc::clone(self);
+        beside.spawn(async move { keep_going("the watch for aborts", || engine.watch_aborts()).await });
+        let engine = Arc::clone(self);
+        beside.spawn(async move { keep_going("the health entry", || engine.tell_health()).await });
+        let (engine, stop) = (Arc::clone(self), stop.graceful.clone());
+        beside.spawn(async move {
+            let schedules = keep_going("the schedules", || engine.schedules());
+            stop.run_until_cancelled(schedules).await.unwrap_or_default();
+        });
+        beside
+    }
+
+    #[cfg(not(feature = "cron"))]
+    async fn schedules(&self) {
+        std::future::pending::<()>().await;
+    }
+
+    async fn watch_aborts(&self) {
+        let mut mark = AbortMark::default();
+        let mut failures = 0;
+        loop {
+            self.running.busy().await; // an idle worker asks nothing
+            match self.broker.aborts(&self.context.0.queues, mark, self.settings.poll_delay, WAIT).await {
+                Ok(aborts) => {
+                    (mark, failures) = (aborts.mark, 0);
+                    self.running.abort(aborts.ids);
+                }
+                Err(error) => {
+                    tracing::debug!(worker = self.name(), "can't ask for aborts: {}", Chain(&error));
+                    failures += 1;
+                    sleep(RECONNECT.delay(failures, rand::random())).await;
+                }
+            }
+        }
+    }
+
+    async fn tell_health(&self) {
+        let interval = self.settings.health_check_interval;
+        let started_at = self.clock().now();
+        loop {
+            let health = self.health(started_at);
+            // Two intervals and a second: one may come late without the worker looking dead.
+            let ttl = interval.saturating_mul(2).saturating_add(Duration::from_secs(1));
+            if let Err(error) = self.broker.set_health(&self.instance_name(), Some(&health), ttl).await {
+                tracing::debug!(worker = self.name(), "the health entry was not stored: {}", Chain(&error));
+            }
+            sleep(interval).await;
+        }
+    }
+
+    fn instance_name(&self) -> String {
+        format!("{}-{:016x}", self.name(), self.instance)
+    }
+
+    fn health(&self, started_at: Timestamp) -> WorkerHealth {
+        let tally = &self.running.tally;
+        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        WorkerHealth {
+            name: self.name().to_owned(),
+            instance: format!("{:016x}", self.instance),
+            queues: self.context.0.queues.iter().map(ToString::to_string).collect(),
+            host: host(),
+            pid: std::process::id(),
+            started_at,
+            at: Timestamp::from_millis(i64::try_from(count(&tally.alive_at)).unwrap_or(i64::MAX)),
+            done: count(&tally.done),
+            failed: count(&tally.failed),
+            retried: count(&tally.retried),
+            running: self.running.len() as u64,
+        }
+    }
+
+    fn report(&self) -> WorkerReport {
+        let tally = &self.running.tally;
+        WorkerReport {
+            worker: self.name().to_owned(),
+            done: tally.done.load(Ordering::Relaxed),
+            failed: tally.failed.load(Ordering::Relaxed),
+            retried: tally.retried.load(Ordering::Relaxed),
+            given_back: tally.given_back.load(Ordering::Relaxed),
+            aborted: tally.aborted.load(Ordering::Relaxed),
+            lease_lost: tally.lease_lost.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Runs a loop that must not end: should it panic, it says so and starts again.
+pub(super) async fn keep_going<F: Future<Output = ()>>(what: &str, start: impl Fn() -> F) {
+    loop {
+        match AssertUnwindSafe(start()).catch_unwind().await {
+            Ok(()) => return,
+            Err(panic) => tracing::error!("{what} panicked and is started again: {}", message_of(&*panic)),
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn host() -> String {
+    let kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    std::env::var("HOSTNAME").ok().or_else(kernel).map_or_else(|| "localhost".to_owned(), |name| name.trim().to_owned())
+}

@@ -1,0 +1,106 @@
+//! How the loop stops: grace, then none, and a last report.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::{Fetch, RECONNECT};
+use crate::broker::{ClaimedJob, Finish, GiveBack, Outcome};
+use crate::worker::control::Cancel;
+use crate::worker::execute::Ended;
+
+/// How long a stopping worker goes on trying to report what has ended.
+const LAST_REPORT: Duration = Duration::from_secs(5);
+
+/// How long a stopping worker waits for the hooks of its last jobs.
+const LAST_HOOKS: Duration = Duration::from_secs(2);
+
+/// How long a cancelled job may take to leave the thread that it blocks, before a stop goes on without it.
+const LAST_POLL: Duration = Duration::from_secs(2);
+
+impl Fetch {
+    /// Ends what runs: with grace, then without; reports all of it.
+    pub(in crate::worker) async fn drain(&mut self) {
+        let until = Instant::now() + self.engine.settings.job_completion_wait;
+        let forced = self.stop.forced.clone();
+        while !self.jobs.is_empty() {
+            self.report_now().await;
+            tokio::select! {
+                biased;
+                () = forced.cancelled() => break, // cancel safe: stays cancelled
+                () = tokio::time::sleep_until(until) => break, // cancel safe: only waits
+                Some(ended) = self.jobs.join_next() => self.take(ended), // cancel safe: takes only what it returns
+            }
+            self.collect();
+        }
+        self.cut_short().await;
+        self.report_all().await;
+    }
+
+    /// Cancels what is left; each comes back as given back, due at once, its attempt uncounted.
+    async fn cut_short(&mut self) {
+        self.engine.cut.cancel();
+        self.engine.running.cancel_all(Cancel::Stop);
+        let until = Instant::now() + LAST_POLL;
+        while let Ok(Some(ended)) = timeout_at(until, self.jobs.join_next()).await {
+            self.take(ended);
+            self.collect();
+            let _ = timeout_at(until, self.report_now()).await; // what is left then, `report_all` takes
+        }
+        if !self.jobs.is_empty() {
+            // Given back now, they would run twice at once; their leases run out when this process has ended.
+            self.engine.running.for_each(|held| {
+                let task = held.control.task.get().map_or("?", |def| def.name);
+                tracing::error!(
+                    "task `{task}` (job {}) ignores its cancellation; it starts again elsewhere when its lease ends",
+                    held.lease.id
+                );
+            });
+            self.jobs.abort_all();
+        }
+    }
+
+    async fn report_now(&mut self) {
+        for queue in 0..self.unreported.len() {
+            while !self.unreported[queue].finishes.is_empty() || self.unreported[queue].lost.is_some() {
+                match self.call(queue, 0).await {
+                    Ok(claimed) => {
+                        self.outage.over(&self.engine);
+                        self.give_back(queue, claimed.jobs);
+                    }
+                    Err(_) => return, // tried again at the next ending, and at the end
+                }
+            }
+        }
+    }
+
+    /// Jobs that a lost call turns out to have leased after the stop.
+    fn give_back(&mut self, queue: usize, jobs: Vec<ClaimedJob>) {
+        for job in jobs {
+            let outcome = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Stop };
+            let finish = Finish { lease: job.lease, outcome };
+            self.next_key += 1;
+            self.push(Ended { key: self.next_key, queue, finish: Some(finish), after: None });
+        }
+    }
+
+    async fn report_all(&mut self) {
+        let reporting = async {
+            loop {
+                self.report_now().await;
+                if !self.has_unsent() && !self.has_lost() {
+                    return;
+                }
+                self.outage.failures += 1;
+                sleep(RECONNECT.delay(self.outage.failures, rand::random())).await;
+            }
+        };
+        if timeout(LAST_REPORT, reporting).await.is_err() {
+            let left: usize = self.unreported.iter().map(|queue| queue.finishes.len()).sum();
+            tracing::error!("the broker took no report of {left} ended jobs; they run again when their leases end");
+        }
+        // The hooks of the last jobs.
+        let hooks = async { while self.jobs.join_next().await.is_some() {} };
+        let _ = timeout(LAST_HOOKS, hooks).await; // guard_hook says so if one hangs
+    }
+}
