@@ -20,6 +20,13 @@ async fn order_donuts(ctx: &Context, State(shop): State<Shop>, boxes: u32) -> Re
     Ok(boxes * 12)
 }
 
+/// Bakes, ten minutes a box; says at which attempt.
+#[task(queue = "canteen", timeout = "2h", max_tries = 3)]
+async fn bake_donuts(ctx: &Context, boxes: u32) -> u32 {
+    tokio::time::sleep(Duration::from_mins(10) * boxes).await;
+    ctx.attempt()
+}
+
 /// Tells everybody.
 #[task(queue = "canteen")]
 async fn announce(what: String) -> String {
@@ -93,14 +100,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_crash_costs_a_lease_and_no_job() {
         let harness = canteen();
-        let order = harness.client().enqueue(order_donuts::job(1)).await.unwrap();
-        for _ in 0..3 {
-            let workers = harness.start();
-            harness.advance(Duration::from_mins(5)).await;
-            workers.crash().await;
-        }
+        let before = harness.now();
+        let baking = harness.client().enqueue(bake_donuts::job(3)).await.unwrap();
         let workers = harness.start();
-        assert_eq!(order.result().await.unwrap(), 12);
+        harness.advance(Duration::from_mins(20)).await;
+        workers.crash().await; // twenty minutes of work are lost; the job is not
+        let workers = harness.start();
+        assert_eq!(baking.result().await.unwrap(), 2);
+        let extra = harness.now().since(before) - Duration::from_mins(20 + 30);
+        assert!(!extra.is_zero() && extra <= Duration::from_secs(10), "{extra:?} is not what was left of a lease");
         workers.stop().await.unwrap();
     }
 

@@ -1,0 +1,139 @@
+//! What a broker tells those who look: jobs, pages of them, queues, workers.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::JobId;
+use crate::clock::Timestamp;
+use crate::job::Failure;
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Its time has not come (arq: `deferred`).
+    Deferred,
+    /// It is due and waits for a worker (arq: `queued`).
+    Queued,
+    /// A worker has it (arq: `in_progress`).
+    InProgress,
+    /// It has ended and its result is kept (arq: `complete`).
+    Complete,
+    /// It failed for good and is kept as a dead letter.
+    Dead,
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Deferred => "deferred",
+            Self::Queued => "queued",
+            Self::InProgress => "in progress",
+            Self::Complete => "complete",
+            Self::Dead => "dead",
+        })
+    }
+}
+
+/// What a broker knows of one job.
+#[derive(Clone, Debug)]
+pub struct JobRecord {
+    /// Its id.
+    pub id: JobId,
+    /// Where it stands.
+    pub state: JobState,
+    /// The encoded job; `None` once it has ended well or expired.
+    pub payload: Option<Bytes>,
+    /// The encoded result record of an ended job.
+    pub result: Option<Bytes>,
+    /// Attempts counted so far.
+    pub attempt: u32,
+    /// When it was, is or will be due (a running job's lease end excluded); for a dead letter, when it died.
+    pub due_at: Timestamp,
+    /// Its failed attempts, oldest first, the last [`MAX_FAILURES`] of them.
+    pub failures: Vec<Failure>,
+    /// The last progress that it reported.
+    pub progress: Option<Bytes>,
+    /// Whether an abort was asked for.
+    pub abort_requested: bool,
+}
+
+/// How many failures a job's history holds; older ones are dropped.
+pub const MAX_FAILURES: usize = 20;
+
+/// Which jobs to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobFilter {
+    /// Deferred, queued and running ones.
+    Live,
+    /// Dead letters.
+    Dead,
+}
+
+/// Where a page of jobs ended; what it says is the broker's own affair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PageMark(pub String);
+
+/// A page of jobs.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The jobs.
+    pub jobs: Vec<JobRecord>,
+    /// Where the next page starts; `None` after the last.
+    pub next: Option<PageMark>,
+}
+
+/// The sizes of a queue.
+#[derive(Clone, Debug, Default)]
+pub struct QueueStats {
+    /// Due and waiting.
+    pub queued: u64,
+    /// Waiting for their time.
+    pub deferred: u64,
+    /// Leased.
+    pub running: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// How long the oldest due job has waited.
+    pub oldest_due: Option<Duration>,
+    /// Workers whose health entry has not run out.
+    pub workers: Vec<WorkerHealth>,
+}
+
+impl QueueStats {
+    /// All that still has to end: queued, deferred and running.
+    pub fn live(&self) -> u64 {
+        self.queued + self.deferred + self.running
+    }
+}
+
+/// What a worker says of itself now and then.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct WorkerHealth {
+    /// Its name, e.g. `homer`.
+    pub name: String,
+    /// Random for each start, so that two workers of one name are two.
+    pub instance: String,
+    /// The queues that it serves.
+    pub queues: Vec<String>,
+    /// The machine.
+    pub host: String,
+    /// The process.
+    pub pid: u32,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it last claimed or waited with success.
+    pub at: Timestamp,
+    /// Jobs that ended well since the start.
+    pub done: u64,
+    /// Jobs that failed for good.
+    pub failed: u64,
+    /// Attempts that are to be repeated.
+    pub retried: u64,
+    /// Jobs running now.
+    pub running: u64,
+}
