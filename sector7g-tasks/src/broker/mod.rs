@@ -8,6 +8,8 @@ mod inspection;
 mod memory;
 mod messages;
 mod names;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::fmt;
 use std::time::Duration;
@@ -22,6 +24,8 @@ pub use self::messages::{
     LeaseToken, NewJob, Outcome, ResultState,
 };
 pub use self::names::{InvalidName, JobId, QueueName};
+#[cfg(feature = "redis")]
+pub use self::redis::{ConnectError, InvalidUrl, RedisBroker, RedisBrokerBuilder};
 use crate::clock::Clock;
 use crate::error::BoxError;
 pub use crate::job::Due;
@@ -72,7 +76,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// The very same request may be repeated because its answer was lost: it then returns the jobs
     /// that are still leased under its token, whose leases run anew and whose attempts are not
-    /// counted again, and answers [`Finished::Applied`] to finishes that it had taken.
+    /// counted again, and answers its finishes as it did before. A worker makes one call of a queue
+    /// at a time: its next one says that the answer has come.
     ///
     /// # Errors
     /// `Unavailable`: jobs leased all the same are due again when their lease ends.
@@ -307,25 +312,38 @@ pub enum BrokerError {
         cause: BoxError,
     },
     /// The broker's bound is reached; nothing was stored.
-    #[error(
-        "the broker at {location} is full: it holds {held} jobs of at most {limit}; add workers, or raise its bound"
-    )]
+    #[error("the broker at {location} is full: {detail}")]
     Full {
         /// Where it is, without a password.
         location: String,
-        /// Live jobs now.
-        held: usize,
-        /// The bound.
-        limit: usize,
+        /// Which bound it is, and what helps.
+        detail: String,
     },
     /// The request breaks the trait's rules: a mistake in the caller.
     #[error("the broker refused the request: {0}")]
     Refused(String),
 }
 
+/// What is said of an attempt whose lease ran out.
+pub(crate) const LEASE_LOST: &str = "its worker died, or was away for longer than its lease";
+
 impl BrokerError {
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         !matches!(self, Self::Refused(_))
     }
+}
+
+fn check_batch(what: &str, len: usize) -> Result<(), BrokerError> {
+    if len <= MAX_BATCH {
+        return Ok(());
+    }
+    Err(BrokerError::Refused(format!("{len} {what} in one call, at most {MAX_BATCH} may be: split them")))
+}
+
+fn check_lease(lease: Duration) -> Result<(), BrokerError> {
+    if lease >= Duration::from_millis(1) {
+        return Ok(());
+    }
+    Err(BrokerError::Refused(format!("a lease of {lease:?}, it must be a millisecond or longer")))
 }

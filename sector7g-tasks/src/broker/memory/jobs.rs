@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::line::Place;
 use super::slab::{Slab, Slot};
-use crate::broker::{ClaimedJob, GiveBack, JobId, JobRecord, JobState, Lease, LeaseToken, MAX_FAILURES};
+use crate::broker::{ClaimedJob, GiveBack, JobId, JobRecord, JobState, LEASE_LOST, Lease, LeaseToken, MAX_FAILURES};
 use crate::clock::Timestamp;
 use crate::job::{Failure, FailureKind};
 
@@ -74,8 +74,7 @@ impl Job {
 
     fn lose_lease(&mut self) {
         let ended_at = self.place.due;
-        let message = "its worker died, or was away for longer than its lease";
-        self.add_failure(Failure::new(FailureKind::LeaseLost, message, self.attempt, ended_at));
+        self.add_failure(Failure::new(FailureKind::LeaseLost, LEASE_LOST, self.attempt, ended_at));
         self.due_at = ended_at;
         self.expires_at = None;
     }

@@ -27,7 +27,7 @@ use self::state::{Full, Limits, Lookup, State};
 use self::waits::{Bells, Next, WaitId};
 use super::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
-    MAX_BATCH, NewJob, Page, PageMark, QueueName, QueueStats, ResultState, WorkerHealth,
+    NewJob, Page, PageMark, QueueName, QueueStats, ResultState, WorkerHealth, check_batch, check_lease,
 };
 use crate::clock::{Clock, Timestamp};
 
@@ -137,7 +137,9 @@ impl MemoryBroker {
     }
 
     fn full(&self, full: Full) -> BrokerError {
-        BrokerError::Full { location: LOCATION.to_owned(), held: full.held, limit: self.shared.max_jobs }
+        let (held, limit) = (full.held, self.shared.max_jobs);
+        let detail = format!("it holds {held} jobs of at most {limit}; add workers, or raise its bound");
+        BrokerError::Full { location: LOCATION.to_owned(), detail }
     }
 }
 
@@ -201,20 +203,6 @@ impl Drop for Wait<'_> {
     fn drop(&mut self) {
         self.shared.step(|state, now, bells| state.end_wait(self.id, now, bells));
     }
-}
-
-fn check_batch(what: &str, len: usize) -> Result<(), BrokerError> {
-    if len <= MAX_BATCH {
-        return Ok(());
-    }
-    Err(BrokerError::Refused(format!("{len} {what} in one call, at most {MAX_BATCH} may be: split them")))
-}
-
-fn check_lease(lease: Duration) -> Result<(), BrokerError> {
-    if lease >= Duration::from_millis(1) {
-        return Ok(());
-    }
-    Err(BrokerError::Refused(format!("a lease of {lease:?}, it must be a millisecond or longer")))
 }
 
 fn check_mark(mark: &PageMark) -> Result<Place, BrokerError> {

@@ -120,7 +120,7 @@ pub async fn extend_says_what_is_lost(fixture: &impl Fixture) {
     ground.pass(SHORT + MOMENT).await;
     assert_eq!(ground.claim_one(SHORT).await.lease.id, ids[0], "the first is another's now");
     let unknown = Lease { id: JobId::generate(), token: lost.token };
-    let foreign = Lease { id: kept.id.clone(), token: LeaseToken { worker: !ground.worker, ..kept.token } };
+    let foreign = Lease { id: kept.id.clone(), token: LeaseToken { worker: !kept.token.worker, ..kept.token } };
     let answers = extend(&ground, &[lost, kept, ended, &unknown, &foreign], LEASE).await;
     assert_eq!(answers, [Extended::Lost, Extended::Renewed, Extended::Lost, Extended::Lost, Extended::Lost]);
     ground.pass(SHORT + MOMENT).await;

@@ -111,13 +111,7 @@ pub async fn a_wait_covers_its_queues(fixture: &impl Fixture) {
         ground.add(due).await;
         ground.pass(SHORT).await;
         assert_eq!(ended(&mut waits), 1, "{queue}");
-        let other = Ground {
-            queue: queue.clone(),
-            worker: rand::random(),
-            calls: 0.into(),
-            broker: ground.broker.clone(),
-            fixture,
-        };
+        let other = Ground { queue: queue.clone(), broker: ground.broker.clone(), fixture };
         other.claim_one(LEASE).await;
     }
 }

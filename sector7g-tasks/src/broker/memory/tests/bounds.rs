@@ -49,7 +49,7 @@ async fn a_full_broker_stores_nothing() {
     let batch = |ids: &[&str]| ids.iter().map(|id| job("lenny", id)).collect::<Vec<_>>();
     broker.enqueue(&batch(&["a", "b"])).await.expect("two fit");
     let error = broker.enqueue(&batch(&["c", "d"])).await.expect_err("two more do not");
-    assert!(matches!(error, BrokerError::Full { held: 2, limit: 3, .. }), "{error:?}");
+    assert!(error.to_string().contains("holds 2 jobs of at most 3"), "{error:?}");
     assert!(error.is_transient(), "it will be less full");
     assert!(broker.job(&queue("lenny"), &job_id("c")).await.expect("job").is_none(), "all or nothing");
     let answers = broker.enqueue(&batch(&["a", "b", "c", "c", "a"])).await.expect("only one of these is new");
@@ -61,7 +61,7 @@ async fn a_full_broker_stores_nothing() {
     worker.finish(&running[0].lease, dead()).await;
     broker.enqueue(&batch(&["d"])).await.expect("an ended one does not");
     let error = broker.retry_dead(&queue("lenny"), &[job_id("a")]).await.expect_err("it would be the fourth");
-    assert!(matches!(error, BrokerError::Full { held: 3, limit: 3, .. }), "{error:?}");
+    assert!(error.to_string().contains("holds 3 jobs of at most 3"), "{error:?}");
     assert_eq!(dead_letters(&broker).await, ["a"], "the dead letter is still there");
 }
 

@@ -1,0 +1,158 @@
+//! Abort requests: arq's one sorted set for all queues.
+
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::keys::{ABORTS, job};
+use super::link::Link;
+use super::reply::Reply;
+use super::script::{ABORT, LIVE};
+use crate::broker::{AbortMark, Aborts, BrokerError, Finish, JobId, MAX_BATCH, Outcome};
+use crate::clock::Timestamp;
+
+/// The requests that this process has seen, so that it can take them out with their jobs.
+#[derive(Debug, Default)]
+pub(super) struct Seen(Mutex<HashSet<JobId>>);
+
+/// Beyond it some are forgotten; who next looks at the requests takes those out whose jobs are gone.
+const MOST_SEEN: usize = 10_000;
+
+impl Seen {
+    pub(super) fn add(&self, ids: impl IntoIterator<Item = JobId>) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            if seen.len() < MOST_SEEN {
+                seen.insert(id);
+            }
+        }
+    }
+
+    /// Those of the jobs ended by `finished` that someone had asked to abort.
+    fn take_ended(&self, finished: &[Finish]) -> Vec<JobId> {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_empty() {
+            return Vec::new();
+        }
+        let ended = finished.iter().filter(|finish| matches!(finish.outcome, Outcome::End { .. }));
+        ended.filter_map(|finish| seen.take(&finish.lease.id)).collect()
+    }
+}
+
+/// Asks that a job be aborted; false when no such job waits or runs in the queue.
+pub(super) async fn abort(
+    link: &Link,
+    seen: &Seen,
+    queue: &str,
+    id: &JobId,
+    now: Timestamp,
+) -> Result<bool, BrokerError> {
+    // The request first: who claims the job with the script's mark on it can rely on finding the request, and takes
+    // it out with the job. A second in the past, as a Python worker drops what its own clock calls the future.
+    let asked_at = (now - Duration::from_secs(1)).as_millis();
+    let added: i64 = link.command(redis::cmd("ZADD").arg(ABORTS).arg("NX").arg(asked_at).arg(id.as_str())).await?;
+    let lives = link.script::<bool>(ABORT.key(queue).arg(id.as_str())).await?;
+    if lives {
+        seen.add([id.clone()]);
+    } else if added == 1 {
+        remove(link, std::slice::from_ref(id)).await?;
+    }
+    Ok(lives)
+}
+
+async fn remove(link: &Link, ids: &[JobId]) -> Result<(), BrokerError> {
+    let mut command = redis::cmd("ZREM");
+    command.arg(ABORTS);
+    for id in ids {
+        command.arg(id.as_str());
+    }
+    link.command(&command).await
+}
+
+/// The requests that stand for jobs that this call has ended go with them.
+pub(super) async fn clean_up(link: &Link, seen: &Seen, finished: &[Finish]) {
+    let ended = seen.take_ended(finished);
+    if !ended.is_empty()
+        && let Err(error) = remove(link, &ended).await
+    {
+        tracing::debug!("abort requests of ended jobs are left to the next look: {}", crate::error::Chain(&error));
+    }
+}
+
+/// All requests, at most [`MAX_BATCH`], the earliest first.
+pub(super) async fn requests(link: &Link) -> Result<Vec<JobId>, BrokerError> {
+    let value = link.command(redis::cmd("ZRANGE").arg(ABORTS).arg(0).arg(MAX_BATCH - 1)).await?;
+    let mut reply = Reply::of("ZRANGE", value)?;
+    let mut ids = Vec::with_capacity(reply.len());
+    while !reply.is_over() {
+        ids.extend(reply.id()?);
+    }
+    Ok(ids)
+}
+
+/// Waits for requests that are not those of `since`; see [`Broker::aborts`](crate::broker::Broker::aborts).
+pub(super) async fn watch(
+    link: &Link,
+    seen: &Seen,
+    queues: &[String],
+    since: AbortMark,
+    poll_delay: Duration,
+    limit: Duration,
+) -> Result<Aborts, BrokerError> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let ids = standing(link, seen, queues).await?;
+        let mark = mark_of(&ids);
+        if mark != since || Instant::now() >= deadline {
+            return Ok(Aborts { ids, mark });
+        }
+        sleep_until((Instant::now() + poll_delay.max(SHORTEST_POLL)).min(deadline)).await;
+    }
+}
+
+const SHORTEST_POLL: Duration = Duration::from_millis(10);
+
+/// The requests for live jobs of these queues. Those for jobs that are nowhere are taken out: arq leaves them, and
+/// they would end the next job of their id.
+async fn standing(link: &Link, seen: &Seen, queues: &[String]) -> Result<Vec<JobId>, BrokerError> {
+    let requests = requests(link).await?;
+    if requests.is_empty() {
+        return Ok(requests);
+    }
+    let mut live = BTreeSet::new();
+    for queue in queues {
+        let mut call = LIVE.prepare_invoke();
+        call.key(queue);
+        for id in &requests {
+            call.arg(id.as_str());
+        }
+        let mut reply = Reply::of("live", link.script(&call).await?)?;
+        while !reply.is_over() {
+            live.extend(reply.id()?);
+        }
+    }
+    let mut stale = Vec::new();
+    for id in requests.into_iter().filter(|id| !live.contains(id)) {
+        if !link.command::<bool>(redis::cmd("EXISTS").arg(job(id.as_str()))).await? {
+            stale.push(id);
+        }
+    }
+    if !stale.is_empty() {
+        remove(link, &stale).await?;
+    }
+    seen.add(live.iter().cloned());
+    Ok(live.into_iter().collect())
+}
+
+/// Names a set of requests: when it is the same as before, nothing was added.
+fn mark_of(ids: &[JobId]) -> AbortMark {
+    if ids.is_empty() {
+        return AbortMark::default();
+    }
+    let mut hasher = DefaultHasher::new();
+    ids.hash(&mut hasher);
+    AbortMark(hasher.finish().max(1))
+}

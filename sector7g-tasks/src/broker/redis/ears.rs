@@ -1,0 +1,269 @@
+//! Connections that wait at the queues' bells.
+//!
+//! A worker's loop drops its wait whenever a job ends, and begins another a moment later. A blocking
+//! call that is dropped may still take a ring with it, so these calls belong to tasks of their own,
+//! which outlive the waits and pass on what rings for nobody.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use tokio::runtime::{Handle, Id};
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+
+use super::keys::bell;
+use super::link::Link;
+use super::waits::pass_on;
+use crate::broker::BrokerError;
+use crate::error::Chain;
+
+/// How long one blocking call lasts; the server ends it by itself.
+const BLOCK: Duration = Duration::from_secs(5);
+
+/// All ears of a broker: as many as there were waits at a time.
+#[derive(Debug, Default)]
+pub(super) struct Ears {
+    shelf: Mutex<Vec<Owned>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// An ear and its task.
+#[derive(Debug)]
+struct Owned {
+    ear: Arc<Ear>,
+    runtime: Id,
+    task: AbortHandle,
+}
+
+/// One connection that waits at the bells of some queues.
+#[derive(Debug)]
+struct Ear {
+    queues: Vec<String>,
+    state: Mutex<Hearing>,
+    /// Tells the ear's task that `state` has changed.
+    changed: Notify,
+    /// Tells the waiter that the bell has rung, or that the connection failed.
+    rung: Notify,
+}
+
+#[derive(Debug)]
+enum Hearing {
+    /// Nobody waits. A bell that rings now is rung again, for others.
+    Off,
+    On,
+    /// A ring was taken, and is held for the waiter.
+    Rung,
+    /// A ring was taken, and who was to hear it is gone.
+    PassOn,
+    /// The connection failed; the waiter is to be told.
+    Failed(BrokerError),
+}
+
+/// An ear in use; dropped, it goes back to the shelf, and what it has heard is passed on.
+pub(super) struct Listener<'a> {
+    ears: &'a Ears,
+    owned: Option<Owned>,
+    ear: Arc<Ear>,
+}
+
+impl Ears {
+    /// An ear for these queues, from the shelf or new.
+    pub(super) fn take(&self, link: &Arc<Link>, queues: &[String]) -> Listener<'_> {
+        let runtime = Handle::current().id();
+        let mut shelf = lock(&self.shelf);
+        shelf.retain(|owned| !owned.task.is_finished()); // their runtime has ended
+        let found = shelf.iter().position(|owned| owned.runtime == runtime && owned.ear.queues == queues);
+        let owned = found.map(|index| shelf.swap_remove(index));
+        drop(shelf);
+        let owned = owned.unwrap_or_else(|| self.grow(link, queues, runtime));
+        owned.ear.begin();
+        Listener { ears: self, ear: Arc::clone(&owned.ear), owned: Some(owned) }
+    }
+
+    fn grow(&self, link: &Arc<Link>, queues: &[String], runtime: Id) -> Owned {
+        let ear = Arc::new(Ear {
+            queues: queues.to_vec(),
+            state: Mutex::new(Hearing::Off),
+            changed: Notify::new(),
+            rung: Notify::new(),
+        });
+        let mut tasks = lock(&self.tasks);
+        while tasks.try_join_next().is_some() {}
+        let task = tasks.spawn(listen(Arc::clone(&ear), Arc::clone(link)));
+        Owned { ear, runtime, task }
+    }
+}
+
+impl Listener<'_> {
+    /// Until the bell has rung, or the connection failed.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what was heard stays in the ear's state.
+    pub(super) async fn heard(&self) {
+        loop {
+            let rung = self.ear.rung.notified();
+            if matches!(*self.ear.state(), Hearing::Rung | Hearing::Failed(_)) {
+                return;
+            }
+            rung.await;
+        }
+    }
+
+    /// What the connection failed with, if it did.
+    pub(super) fn check(&self) -> Result<(), BrokerError> {
+        let mut state = self.ear.state();
+        match std::mem::replace(&mut *state, Hearing::Off) {
+            Hearing::Failed(error) => Err(error),
+            other => {
+                *state = other;
+                Ok(())
+            }
+        }
+    }
+
+    /// The ring was for this waiter, who acts on it.
+    pub(super) fn consume(&self) {
+        self.ear.set(Hearing::Off);
+    }
+
+    /// The ring was for nothing: waits for the next.
+    pub(super) fn listen_on(&self) {
+        self.ear.set(Hearing::On);
+    }
+}
+
+impl Drop for Listener<'_> {
+    fn drop(&mut self) {
+        let next = if matches!(*self.ear.state(), Hearing::Rung) { Hearing::PassOn } else { Hearing::Off };
+        self.ear.set(next);
+        lock(&self.ears.shelf).extend(self.owned.take());
+    }
+}
+
+impl Ear {
+    fn state(&self) -> MutexGuard<'_, Hearing> {
+        lock(&self.state)
+    }
+
+    fn set(&self, hearing: Hearing) {
+        *self.state() = hearing;
+        self.changed.notify_one();
+    }
+
+    /// Hears for a new waiter, who also gets what was heard for one who has just gone.
+    fn begin(&self) {
+        let mut state = self.state();
+        let is_owed = matches!(*state, Hearing::PassOn);
+        *state = if is_owed { Hearing::Rung } else { Hearing::On };
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Until somebody wants to hear; passes on what was heard for one who is gone.
+    async fn wanted(&self, link: &Link) {
+        loop {
+            let changed = self.changed.notified();
+            let is_owed = {
+                let mut state = self.state();
+                match *state {
+                    Hearing::On => return,
+                    Hearing::PassOn => {
+                        *state = Hearing::Off;
+                        true
+                    }
+                    _ => false,
+                }
+            };
+            if is_owed { self.ring_for_others(link).await } else { changed.await }
+        }
+    }
+
+    /// Hands a ring to the waiter; false when there is none any more.
+    fn tell_ring(&self) -> bool {
+        let mut state = self.state();
+        let is_heard = matches!(*state, Hearing::On);
+        if is_heard {
+            *state = Hearing::Rung;
+            self.rung.notify_one();
+        }
+        is_heard
+    }
+
+    fn tell_failure(&self, error: BrokerError) {
+        let mut state = self.state();
+        if matches!(*state, Hearing::On) {
+            *state = Hearing::Failed(error);
+            self.rung.notify_one();
+        }
+    }
+
+    async fn ring_for_others(&self, link: &Link) {
+        if let Err(error) = pass_on(link, &self.queues).await {
+            tracing::debug!("a wake-up was not passed on, the next look finds what is due: {}", Chain(&error));
+        }
+    }
+}
+
+/// The task of an ear: as long as somebody wants to hear, waits at the bells.
+async fn listen(ear: Arc<Ear>, link: Arc<Link>) {
+    let mut connection = None;
+    let bells: Vec<String> = ear.queues.iter().map(|queue| bell(queue)).collect();
+    loop {
+        ear.wanted(&link).await;
+        match hear(&ear, &link, &mut connection, &bells).await {
+            Ok(false) => {}
+            Ok(true) if ear.tell_ring() => {}
+            Ok(true) => ear.ring_for_others(&link).await,
+            Err(error) => {
+                connection = None;
+                ear.tell_failure(error);
+            }
+        }
+    }
+}
+
+/// One blocking call, to its end; meanwhile passes on what an earlier one heard for a waiter who is gone.
+async fn hear(
+    ear: &Ear,
+    link: &Link,
+    connection: &mut Option<MultiplexedConnection>,
+    bells: &[String],
+) -> Result<bool, BrokerError> {
+    let connection = match connection {
+        Some(connection) => connection,
+        none => none.insert(link.blocking().await?),
+    };
+    let ring = wait_at(link, connection, bells);
+    tokio::pin!(ring);
+    loop {
+        tokio::select! {
+            biased; // a ring first: what it is for is decided by the state then
+            rung = &mut ring => return rung, // not dropped before it has ended
+            () = ear.changed.notified() => { // cancel safe: the state is read anew
+                let is_owed = matches!(*ear.state(), Hearing::PassOn);
+                if is_owed {
+                    ear.set(Hearing::Off);
+                    ear.ring_for_others(link).await;
+                }
+            }
+        }
+    }
+}
+
+/// Whether a bell rang.
+async fn wait_at(link: &Link, connection: &mut MultiplexedConnection, bells: &[String]) -> Result<bool, BrokerError> {
+    let mut command = redis::cmd("BLPOP");
+    command.arg(bells).arg(BLOCK.as_secs());
+    let answer = timeout(BLOCK + link.patience(), command.query_async::<redis::Value>(connection)).await;
+    match answer {
+        Ok(Ok(value)) => Ok(value != redis::Value::Nil),
+        Ok(Err(error)) => Err(link.error(error)),
+        Err(late) => Err(link.unavailable(late)),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner) // no code panics while it holds one
+}

@@ -1,0 +1,132 @@
+//! Jobs, queues and workers, for those who look.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::tz::TimeZone;
+
+use super::link::Link;
+use super::reply::Reply;
+use super::script::{HEALTH, JOBS, STATS};
+use crate::broker::{
+    BrokerError, JobFilter, JobId, JobRecord, JobState, Page, PageMark, QueueStats, WorkerHealth,
+};
+use crate::clock::Timestamp;
+use crate::job::Failure;
+
+pub(super) async fn job(link: &Link, queue: &str, id: &JobId) -> Result<Option<JobRecord>, BrokerError> {
+    let mut call = JOBS.key(queue);
+    call.arg("one").arg(id.as_str());
+    let mut reply = Reply::of("jobs", link.script(&call).await?)?;
+    reply.maybe_list()?;
+    let mut records = reply.list()?;
+    if records.is_over() { Ok(None) } else { record(&mut records.list()?) }
+}
+
+pub(super) async fn jobs(
+    link: &Link,
+    queue: &str,
+    filter: JobFilter,
+    after: Option<PageMark>,
+    limit: usize,
+) -> Result<Page, BrokerError> {
+    let (score, id) = match &after {
+        None => ("", ""),
+        Some(mark) => read_mark(mark)?,
+    };
+    let which = match filter {
+        JobFilter::Live => "live",
+        JobFilter::Dead => "dead",
+    };
+    let mut call = JOBS.key(queue);
+    call.arg(which).arg(limit).arg(score).arg(id);
+    let mut reply = Reply::of("jobs", link.script(&call).await?)?;
+    let next = match reply.maybe_list()? {
+        Some(mut mark) => mark.text()?.zip(mark.text()?).map(|(score, id)| PageMark(format!("{score}:{id}"))),
+        None => None,
+    };
+    let mut records = reply.list()?;
+    let mut jobs = Vec::with_capacity(records.len());
+    while !records.is_over() {
+        jobs.extend(record(&mut records.list()?)?);
+    }
+    Ok(Page { jobs, next })
+}
+
+fn read_mark(mark: &PageMark) -> Result<(&str, &str), BrokerError> {
+    let parts = mark.0.split_once(':').filter(|(score, _)| score.parse::<f64>().is_ok_and(f64::is_finite));
+    parts.ok_or_else(|| BrokerError::Refused(format!("{:?} is no mark of a page: begin with the first one", mark.0)))
+}
+
+/// A job as `jobs.lua` tells it; `None` when its id can't be used.
+fn record(reply: &mut Reply) -> Result<Option<JobRecord>, BrokerError> {
+    let id = reply.id()?;
+    let state = match reply.text()?.as_deref() {
+        Some("deferred") => JobState::Deferred,
+        Some("running") => JobState::InProgress,
+        Some("complete") => JobState::Complete,
+        Some("dead") => JobState::Dead,
+        _ => JobState::Queued,
+    };
+    let (payload, result) = (reply.bytes()?, reply.bytes()?);
+    let (attempt, due_at) = (reply.count()?, reply.moment()?);
+    let failures = failures(reply.bytes()?);
+    let (progress, abort_requested) = (reply.bytes()?, reply.bytes()?.is_some());
+    Ok(id.map(|id| JobRecord { id, state, payload, result, attempt, due_at, failures, progress, abort_requested }))
+}
+
+/// A failure a line; one that another version wrote and this one can't read is left out.
+fn failures(lines: Option<Bytes>) -> Vec<Failure> {
+    let lines = lines.unwrap_or_default();
+    let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+pub(super) async fn stats(link: &Link, queue: &str) -> Result<QueueStats, BrokerError> {
+    let mut reply = Reply::of("stats", link.script(&STATS.key(queue)).await?)?;
+    let (queued, deferred, running, dead) = (reply.count()?, reply.count()?, reply.count()?, reply.count()?);
+    let oldest_due = u64::try_from(reply.int()?).ok().map(Duration::from_millis);
+    let mut entries = reply.list()?;
+    let mut workers: Vec<WorkerHealth> = Vec::with_capacity(entries.len());
+    while !entries.is_over() {
+        workers.extend(entries.bytes()?.and_then(|entry| serde_json::from_slice(&entry).ok()));
+    }
+    workers.sort_by(|a, b| (&a.name, &a.instance).cmp(&(&b.name, &b.instance)));
+    Ok(QueueStats { queued, deferred, running, dead, oldest_due, workers })
+}
+
+/// Stores or removes a worker's entry of one queue.
+pub(super) async fn set_health(
+    link: &Link,
+    queue: &str,
+    worker: &str,
+    health: Option<&WorkerHealth>,
+    ttl: Duration,
+) -> Result<(), BrokerError> {
+    let (entry, line) = match health {
+        Some(health) => (json(health)?, arq_line(health)),
+        None => (String::new(), String::new()),
+    };
+    let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, LONGEST_TTL_MS);
+    let mut call = HEALTH.key(queue);
+    call.arg(worker).arg(entry).arg(ttl).arg(line);
+    link.script(&call).await
+}
+
+/// A year: within what Redis's expiries hold.
+const LONGEST_TTL_MS: u64 = 365 * 86_400_000;
+
+fn json(health: &WorkerHealth) -> Result<String, BrokerError> {
+    serde_json::to_string(health).map_err(|error| BrokerError::Refused(error.to_string()))
+}
+
+/// arq's own words, up to the number of queued jobs, which the script adds.
+fn arq_line(health: &WorkerHealth) -> String {
+    let WorkerHealth { at, done, failed, retried, running, .. } = health;
+    format!("{} j_complete={done} j_failed={failed} j_retried={retried} j_ongoing={running} queued=", local(*at))
+}
+
+fn local(moment: Timestamp) -> String {
+    let moment = jiff::Timestamp::from_millisecond(moment.as_millis()).unwrap_or_default();
+    moment.to_zoned(TimeZone::system()).strftime("%b-%d %H:%M:%S").to_string()
+}

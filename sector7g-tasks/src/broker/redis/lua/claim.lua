@@ -1,0 +1,250 @@
+-- claim.lua: report what has ended, then lease due jobs; one call, all or nothing.
+-- KEYS[1] queue
+-- ARGV[1] worker   ARGV[2] number of this call of the worker's   ARGV[3] lease, ms   ARGV[4] how many jobs at most
+-- ARGV[5] dead letters kept at most   ARGV[6] their age at most, ms
+-- ARGV[7] a lost lease as a failure, JSON with @attempt and @at to be filled in   ARGV[8] number of finishes
+-- ARGV[9..] of each finish: id, token, then
+--   'e' result (or ''), ms to keep it ('' for ever), last failure of a dead letter (or ''), ms to hold the id
+--   'r' delay, ms; failure; attempt; ''
+--   'g' delay, ms; 's' stop, 'z' snooze or 'u' unknown task; ''; ''
+-- Returns { now, more due: 0 or 1, { of each finish 1 applied or 0 lost }, { of each job
+--   { id, payload or nil, attempt, delivery, due at, abort asked: 0 or 1, unknown since or 0 } } }.
+-- O((n + m) log N), whatever else is due or runs, plus what Python workers hold at the head of the queue.
+-- Keeps true: one live lease a job; an attempt is counted before it is handed out; only the newest token
+--   ends a job; its result is there before it leaves the queue.
+
+local q, now = KEYS[1], now_ms()
+local worker, call, span, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local dead_most, dead_age, lost_failure = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local finishes = tonumber(ARGV[8])
+local token = worker .. '-' .. call
+local call_key = q .. ':s7:call:' .. worker
+
+local function attempts(id)
+  return tonumber(redis.call('GET', 'arq:retry:' .. id)) or 0
+end
+
+local function set_attempts(id, count, delay)
+  if count <= 0 then return redis.call('DEL', 'arq:retry:' .. id) end
+  redis.call('SET', 'arq:retry:' .. id, int(count), 'PX', int(ATTEMPTS_TTL * 1000 + delay))
+end
+
+-- What the whole call removes and deletes, so that each is one command.
+local gone, unleased, deleted, has_buried = {}, {}, {}, false
+
+local function bury(id, failure)
+  local payload = redis.call('GET', 'arq:job:' .. id)
+  local letter = q .. ':s7:dead:' .. id
+  redis.call('DEL', letter)
+  redis.call('HSET', letter, 'f', add_failure(redis.call('HGET', meta(id), 'f'), failure), 'a', int(attempts(id)))
+  if payload then redis.call('HSET', letter, 'p', payload) end
+  redis.call('PEXPIRE', letter, int(dead_age))
+  redis.call('ZADD', q .. ':s7:dead', int(now), id)
+  has_buried = true
+end
+
+local function trim_dead()
+  local dead = q .. ':s7:dead'
+  redis.call('ZREMRANGEBYSCORE', dead, '-inf', int(now - dead_age)) -- their letters have run out
+  local over = redis.call('ZCARD', dead) - dead_most
+  if over > 0 then
+    local oldest = redis.call('ZRANGE', dead, 0, math.min(over, BATCH) - 1)
+    local letters = {}
+    for i = 1, #oldest do letters[i] = q .. ':s7:dead:' .. oldest[i] end
+    redis.call('DEL', unpack(letters))
+    redis.call('ZREM', dead, unpack(oldest))
+  end
+end
+
+local function finish_end(id, result, keep, failure, hold)
+  if result ~= '' then
+    if keep == '' then
+      redis.call('SET', 'arq:result:' .. id, result)
+    else
+      redis.call('SET', 'arq:result:' .. id, result, 'PX', keep)
+    end
+  end
+  if failure ~= '' then bury(id, failure) end
+  if hold ~= '0' then
+    redis.call('SET', 'arq:s7:hold:' .. id, '1', 'PX', hold)
+    -- As arq leaves it after a schedule's job: no Python worker starts the same tick again meanwhile.
+    redis.call('SET', 'arq:in-progress:' .. id, 'held', 'PX', hold)
+  else
+    deleted[#deleted + 1] = 'arq:in-progress:' .. id
+  end
+  deleted[#deleted + 1] = 'arq:job:' .. id
+  deleted[#deleted + 1] = 'arq:retry:' .. id
+  deleted[#deleted + 1] = meta(id)
+  gone[#gone + 1] = id
+end
+
+local function put_back(id, delay)
+  if redis.call('HGET', meta(id), 'b') then delay = 0 end -- one that is to be aborted does not wait
+  redis.call('DEL', 'arq:in-progress:' .. id)
+  redis.call('ZADD', q, int(now + delay), id)
+  tell_due(q, now + delay, now)
+end
+
+local function finish_retry(id, delay, failure, attempt)
+  set_attempts(id, math.max(attempts(id), tonumber(attempt)), delay)
+  set_meta(id, delay, 'f', add_failure(redis.call('HGET', meta(id), 'f'), failure))
+  redis.call('HDEL', meta(id), 'u')
+  put_back(id, delay)
+end
+
+local function finish_give_back(id, delay, why, lease)
+  set_attempts(id, attempts(id) - 1, delay)
+  redis.call('HINCRBY', meta(id), 'x', 1)
+  redis.call('PEXPIRE', meta(id), int(ATTEMPTS_TTL * 1000 + delay))
+  if why == 'u' then
+    redis.call('HSETNX', meta(id), 'u', int(now))
+    -- Nobody has started it, so it still expires.
+    if lease.expires > 0 then redis.call('PEXPIREAT', 'arq:job:' .. id, int(lease.expires)) end
+  else
+    redis.call('HDEL', meta(id), 'u')
+  end
+  put_back(id, delay)
+end
+
+local function finish_all()
+  local answers, ids = {}, {}
+  for i = 1, finishes do ids[i] = ARGV[9 + (i - 1) * 7] end
+  local values, over = mget('arq:in-progress:', ids), {}
+  for i = 1, finishes do
+    local at = 9 + (i - 1) * 7
+    local id, lease, kind = ids[i], read_lease(values[i]), ARGV[at + 2]
+    local ours = lease and lease.token == ARGV[at + 1] and not over[id]
+    if ours then
+      over[id] = true
+      unleased[#unleased + 1] = id
+      if kind == 'e' then
+        finish_end(id, ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
+      elseif kind == 'r' then
+        finish_retry(id, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
+      else
+        finish_give_back(id, tonumber(ARGV[at + 3]), ARGV[at + 4], lease)
+      end
+    end
+    answers[i] = ours and 1 or 0
+  end
+  call_many('ZREM', q, gone)
+  call_many('ZREM', q .. ':s7:leases', unleased)
+  call_many('DEL', nil, deleted)
+  if has_buried then trim_dead() end
+  return answers
+end
+
+local jobs, leased, raised = {}, {}, {}
+
+-- Hands out a job: counts the attempt (unless it is counted already), writes the lease.
+local function hand_out(id, score, before, count, counts, known)
+  local key = 'arq:job:' .. id
+  local delivery, aborting, unknown = tonumber(known[1] or 0), known[2] and 1 or 0, known[3] or 0
+  local due, expires = score, 0
+  if counts then
+    if before then -- its lease ran out: that attempt is over
+      local failure = string.gsub(string.gsub(lost_failure, '@attempt', int(count)), '@at', int(now))
+      set_meta(id, 0, 'f', add_failure(known[4], failure))
+    end
+    count = count + 1
+    set_attempts(id, count, 0)
+    -- Started in time, it does not expire any more.
+    local ttl = redis.call('PTTL', key)
+    if ttl >= 0 then
+      expires = now + ttl
+      redis.call('PERSIST', key)
+    end
+  else
+    due, expires = before.due, before.expires
+  end
+  write_lease(id, { token = token, ends = now + span, due = due, expires = expires }, span)
+  raised[#raised + 1] = int(now + span)
+  raised[#raised + 1] = id
+  leased[#leased + 1] = id
+  jobs[#jobs + 1] = { id, redis.call('GET', key), count, count + delivery, int(due), aborting, unknown }
+end
+
+local function notes(id)
+  return redis.call('HMGET', meta(id), 'x', 'b', 'u', 'f')
+end
+
+-- Most jobs have none, and then one command says so for all.
+local function have_notes(ids)
+  local keys = {}
+  for i = 1, #ids do keys[i] = meta(ids[i]) end
+  return redis.call('EXISTS', unpack(keys)) > 0
+end
+
+-- The same call again: what is still leased under its token, with the lease anew.
+local function lease_again(ids)
+  local values = mget('arq:in-progress:', ids)
+  for i = 1, #ids do
+    local lease = read_lease(values[i])
+    if lease and lease.token == token then
+      hand_out(ids[i], lease.due, lease, attempts(ids[i]), false, notes(ids[i]))
+    end
+  end
+end
+
+-- Members of Python workers stay where they are, as their retries count from there; they are passed over.
+local function lease_due()
+  local passed = 0
+  while #leased < most and passed < LOOK_AT_MOST do
+    local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', passed + #leased,
+      math.min(most - #leased + (passed > 0 and 100 or 0), BATCH))
+    if #page == 0 then return end
+    local ids = {}
+    for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
+    local values, counts = mget('arq:in-progress:', ids), mget('arq:retry:', ids)
+    local noted = have_notes(ids)
+    for i = 1, #ids do
+      local lease, score = read_lease(values[i]), tonumber(page[2 * i])
+      if score == 0 or #leased >= most then
+        passed = passed + 1 -- arq: a score of 0 is no membership
+      elseif not is_held(lease, now) then
+        hand_out(ids[i], score, lease, tonumber(counts[i]) or 0, true, noted and notes(ids[i]) or {})
+      elseif lease.foreign then
+        passed = passed + 1
+      else
+        passed = passed + 1
+        raised[#raised + 1] = int(lease.ends) -- a Python client's abort has moved it
+        raised[#raised + 1] = ids[i]
+      end
+    end
+  end
+end
+
+local function claim()
+  local before = redis.call('GET', call_key)
+  local last, said, ids = string.match(before or '', '^(%S+)\n([01]*)\n(.*)$')
+  local answers
+  if last == call then
+    answers = {}
+    for digit in string.gmatch(said, '%d') do answers[#answers + 1] = tonumber(digit) end
+    local list = {}
+    for id in string.gmatch(ids, '[^\n]+') do list[#list + 1] = id end
+    lease_again(list)
+  else
+    answers = finish_all()
+    if most > 0 then lease_due() end
+  end
+  call_many('ZADD', q, raised)
+  if #leased > 0 then
+    local ends = {}
+    for i = 1, #leased do
+      ends[#ends + 1] = int(now + span)
+      ends[#ends + 1] = leased[i]
+    end
+    call_many('ZADD', q .. ':s7:leases', ends)
+    tell_due(q, now + span, now)
+  end
+  if finishes > 0 or #leased > 0 then
+    local note = call .. '\n' .. table.concat(answers) .. '\n' .. table.concat(leased, '\n')
+    redis.call('SET', call_key, note, 'PX', int(math.max(2 * span, 60000)))
+  end
+  local more = first_free(q, now)
+  if more then ring(q) end
+  return { int(now), more and 1 or 0, answers, jobs }
+end
+
+return claim()

@@ -1,0 +1,140 @@
+-- common.lua: what the scripts share. It stands before each of them and reads no KEYS or ARGV.
+--
+-- Keys, all derived from a queue's own name q and a job's id:
+--   q                     zset    job id -> due at, ms; of a leased job: the end of its lease      (arq's)
+--   arq:job:<id>          string  the encoded job                                                  (arq's)
+--   arq:in-progress:<id>  string  who has it: '1' is a Python worker, else a lease, see below      (arq's)
+--   arq:retry:<id>        string  attempts so far                                                  (arq's)
+--   arq:result:<id>       string  the encoded result                                               (arq's)
+--   arq:s7:job:<id>       hash    f failures, a JSON object a line; x deliveries beyond the attempts;
+--                                 u unknown since, ms; b '1' when an abort is asked for; p progress
+--   arq:s7:hold:<id>      string  keeps the id of an ended schedule's job taken
+--   q:s7:leases           zset    job id -> end of its lease, ms
+--   q:s7:bell             list    at most one element: «look at the queue»
+--   q:s7:look             string  when the next waiting worker looks by itself, ms
+--   q:s7:call:<worker>    string  the worker's last call: its number, what its finishes came to, what it leased
+--   q:s7:dead             zset    id of a dead letter -> when it died, ms
+--   q:s7:dead:<id>        hash    p payload, f failures, a attempts
+--   q:s7:workers          zset    worker instance -> when its health entry runs out, ms
+--   q:s7:worker:<name>    string  what it last said of itself, JSON
+
+-- A lease, as kept in arq:in-progress:<id>:  <token> <end, ms> <due at, ms> <expires at, ms, or 0>
+-- The key outlives the lease, so that a late finish is told from a stale one and a lost lease is
+-- noticed; until then a Python worker leaves the job alone, too.
+
+local BATCH = 1000               -- unpack() fails near 8,000 values
+local AFTERLIFE = 5000           -- ms that the key of a lease outlives it, at least
+local ATTEMPTS_TTL = 88400       -- s; arq's own
+local MAX_FAILURES = 20
+local BELL_TTL = 60000           -- ms
+local LOOK_AT_MOST = 400         -- due members that Python workers hold, passed over in one call
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- Numbers beyond 2^31 would be written as 1.7e+12.
+local function int(n)
+  return string.format('%.0f', n)
+end
+
+local function each_batch(list, act)
+  for from = 1, #list, BATCH do
+    act(from, math.min(from + BATCH - 1, #list))
+  end
+end
+
+local function mget(prefix, ids)
+  local values = {}
+  each_batch(ids, function(from, to)
+    local keys = {}
+    for i = from, to do keys[#keys + 1] = prefix .. ids[i] end
+    local found = redis.call('MGET', unpack(keys))
+    for i = 1, #found do values[from + i - 1] = found[i] end
+  end)
+  return values
+end
+
+local function call_many(command, key, list)
+  each_batch(list, function(from, to)
+    if key then
+      redis.call(command, key, unpack(list, from, to))
+    else
+      redis.call(command, unpack(list, from, to))
+    end
+  end)
+end
+
+local function read_lease(value)
+  if not value then return nil end
+  local token, ends, due, expires = string.match(value, '^(%S+) (%d+) (%-?%d+) (%d+)$')
+  if not token then return { foreign = true } end
+  return { token = token, ends = tonumber(ends), due = tonumber(due), expires = tonumber(expires) }
+end
+
+-- Whether somebody has the job now.
+local function is_held(lease, now)
+  return lease ~= nil and (lease.foreign or lease.ends > now)
+end
+
+local function write_lease(id, lease, span)
+  local value = lease.token .. ' ' .. int(lease.ends) .. ' ' .. int(lease.due) .. ' ' .. int(lease.expires)
+  redis.call('SET', 'arq:in-progress:' .. id, value, 'PX', int(span + math.max(span, AFTERLIFE)))
+end
+
+local function meta(id)
+  return 'arq:s7:job:' .. id
+end
+
+local function set_meta(id, delay, ...)
+  redis.call('HSET', meta(id), ...)
+  redis.call('PEXPIRE', meta(id), int(ATTEMPTS_TTL * 1000 + delay))
+end
+
+-- The failures with one more, the last MAX_FAILURES of them.
+local function add_failure(failures, failure)
+  if not failures or failures == '' then return failure end
+  local _, lines = string.gsub(failures, '\n', '\n')
+  local all = failures .. '\n' .. failure
+  while lines + 2 > MAX_FAILURES do
+    all = string.sub(all, string.find(all, '\n', 1, true) + 1)
+    lines = lines - 1
+  end
+  return all
+end
+
+local function ring(q)
+  local bell = q .. ':s7:bell'
+  if redis.call('EXISTS', bell) == 0 then
+    redis.call('RPUSH', bell, '1')
+    redis.call('PEXPIRE', bell, BELL_TTL) -- who waits looks by itself before that
+  end
+end
+
+-- Wakes a waiting worker if something is due at `score` before any of them looks by itself.
+local function tell_due(q, score, now)
+  if score <= now then return ring(q) end
+  local look = tonumber(redis.call('GET', q .. ':s7:look'))
+  if look and score < look then ring(q) end
+end
+
+-- The score of the first due job that nobody has, and how many due ones before it somebody has.
+-- Leases whose score an abort by a Python client has moved are given their own score again.
+local function first_free(q, now)
+  local held = 0
+  while held < LOOK_AT_MOST do
+    local size = held == 0 and 1 or 100
+    local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', held, size)
+    if #page == 0 then return nil, held end
+    local ids = {}
+    for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
+    local values = mget('arq:in-progress:', ids)
+    for i = 1, #ids do
+      local score = tonumber(page[2 * i])
+      if score ~= 0 and not is_held(read_lease(values[i]), now) then return score, held end
+      held = held + 1
+    end
+  end
+  return nil, held
+end

@@ -1,0 +1,44 @@
+-- enqueue.lua: add jobs to one queue, each only if its id is free.
+-- KEYS[1] queue
+-- ARGV[1] '1' when this repeats a call whose answer was lost   ARGV[2..] of each job six values: id, payload,
+--   due kind ('n' now, 'd' delay, 'a' at), ms (of the kind), ms until it expires (or ''), '1' to replace what has finished
+-- Returns n integers in order: 1 added, 0 its id is taken.   O(n log N).
+-- Keeps true: job key and member appear together; an id is one job, whatever its queue.
+
+local q, again, now = KEYS[1], ARGV[1] == '1', now_ms()
+local answers, members, earliest = {}, {}, nil
+
+-- arq enqueues only where neither the job nor its result exists; ours also honours a held id.
+local function is_free(id, payload, replace)
+  local job, result, hold = 'arq:job:' .. id, 'arq:result:' .. id, 'arq:s7:hold:' .. id
+  if redis.call('EXISTS', job, result, hold, meta(id)) == 0 then return true end
+  if redis.call('EXISTS', job) == 1 then
+    return false, again and redis.call('GET', job) == payload
+  end
+  if redis.call('EXISTS', result, hold) > 0 then
+    if not replace then return false end
+    redis.call('DEL', result, hold, 'arq:in-progress:' .. id)
+  end
+  redis.call('DEL', meta(id), 'arq:retry:' .. id) -- left by a job of that id which a Python worker ended
+  return true
+end
+
+for i = 2, #ARGV, 6 do
+  local id, payload, kind, ms, expires = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4]
+  local free, ours = is_free(id, payload, ARGV[i + 5] == '1')
+  local due = now
+  if kind == 'd' then due = now + ms elseif kind == 'a' then due = math.max(ms, now) end
+  -- A member whose job key has run out lives until its end is recorded.
+  if free and redis.call('ZADD', q, 'NX', int(due), id) == 0 then free = false end
+  if free then
+    if expires == '' then
+      redis.call('SET', 'arq:job:' .. id, payload)
+    else
+      redis.call('SET', 'arq:job:' .. id, payload, 'PX', expires)
+    end
+    earliest = math.min(earliest or due, due)
+  end
+  answers[#answers + 1] = (free or ours) and 1 or 0
+end
+if earliest then tell_due(q, earliest, now) end
+return answers

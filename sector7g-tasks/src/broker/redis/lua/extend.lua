@@ -1,0 +1,24 @@
+-- extend.lua: renew the leases of running jobs, each only while the caller holds it.
+-- KEYS[1] queue   ARGV[1] lease, ms   ARGV[2..] id and token of each
+-- Returns n integers in order: 1 renewed, 0 lost.   O(n log N).
+-- Keeps true: only the newest token moves a score.
+
+local q, now, span = KEYS[1], now_ms(), tonumber(ARGV[1])
+local ids = {}
+for i = 2, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
+local values, answers, ends = mget('arq:in-progress:', ids), {}, {}
+for i = 1, #ids do
+  local lease = read_lease(values[i])
+  local ours = lease and lease.token == ARGV[2 * i + 1]
+  if ours then
+    lease.ends = now + span
+    write_lease(ids[i], lease, span)
+    ends[#ends + 1] = int(lease.ends)
+    ends[#ends + 1] = ids[i]
+  end
+  answers[i] = ours and 1 or 0
+end
+call_many('ZADD', q, ends)
+call_many('ZADD', q .. ':s7:leases', ends)
+if #ends > 0 then tell_due(q, now + span, now) end
+return answers

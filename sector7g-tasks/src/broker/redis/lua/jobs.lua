@@ -1,0 +1,57 @@
+-- jobs.lua: what is known of jobs: of one, or of a page of a queue's.
+-- KEYS[1] queue   ARGV[1] 'one' id | 'live' limit mark-score mark-id | 'dead' limit mark-score mark-id (mark '' for the first page)
+-- Returns { mark of the last (score, id) or nil, { of each: id, state, payload, result, attempt, due at, failures,
+--   progress, abort asked } }, absent values as false.   O(limit log N).
+-- Keeps true: it changes nothing.
+
+local q, now = KEYS[1], now_ms()
+local dead = q .. ':s7:dead'
+
+local function live(id, score)
+  local lease = read_lease(redis.call('GET', 'arq:in-progress:' .. id))
+  local known = redis.call('HMGET', meta(id), 'f', 'p', 'b')
+  local state, due = score > now and 'deferred' or 'queued', score
+  if is_held(lease, now) then state, due = 'running', lease.due or score end
+  return { id, state, redis.call('GET', 'arq:job:' .. id), false, redis.call('GET', 'arq:retry:' .. id) or '0',
+    int(due), known[1], known[2], known[3] }
+end
+
+local function letter(id, died)
+  local kept = redis.call('HMGET', dead .. ':' .. id, 'p', 'f', 'a')
+  return { id, 'dead', kept[1], redis.call('GET', 'arq:result:' .. id), kept[3] or '0', int(died), kept[2], false, false }
+end
+
+local function one(id)
+  local score = redis.call('ZSCORE', q, id)
+  if score then return live(id, tonumber(score)) end
+  local died = redis.call('ZSCORE', dead, id)
+  if died and redis.call('EXISTS', dead .. ':' .. id) == 1 then return letter(id, tonumber(died)) end
+  local result = redis.call('GET', 'arq:result:' .. id)
+  if result then return { id, 'complete', false, result, '0', '0', false, false, false } end
+end
+
+-- By rank, so that a page costs the same however many jobs share a moment.
+local function start_after(key, score, id, newest_first)
+  if score == '' then return 0 end
+  local rank = redis.call(newest_first and 'ZREVRANK' or 'ZRANK', key, id)
+  if rank and tonumber(redis.call('ZSCORE', key, id)) == tonumber(score) then return rank + 1 end
+  if newest_first then return redis.call('ZCOUNT', key, '(' .. score, '+inf') end
+  return redis.call('ZCOUNT', key, '-inf', score)
+end
+
+local function page(key, newest_first, read)
+  local limit, from = tonumber(ARGV[2]), start_after(key, ARGV[3], ARGV[4], newest_first)
+  local found = redis.call(newest_first and 'ZREVRANGE' or 'ZRANGE', key, from, from + limit - 1, 'WITHSCORES')
+  local records = {}
+  for i = 1, #found, 2 do records[#records + 1] = read(found[i], tonumber(found[i + 1])) end
+  local more = from + limit < redis.call('ZCARD', key)
+  return { more and #found > 0 and { found[#found], found[#found - 1] } or false, records }
+end
+
+if ARGV[1] == 'one' then
+  local record = one(ARGV[2])
+  return { false, record and { record } or {} }
+elseif ARGV[1] == 'live' then
+  return page(q, false, live)
+end
+return page(dead, true, letter)

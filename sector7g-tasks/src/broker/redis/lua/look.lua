@@ -1,0 +1,25 @@
+-- look.lua: is something due, and if not, when; what a waiting worker asks.
+-- KEYS queues   ARGV[1] ms until it looks again by itself   ARGV[2] '1' to ring for what is due, so that one of
+--   the waiting workers wakes
+-- Returns { 1 when something is due else 0, ms until the next is due, at most ARGV[1] }.   O(k log N).
+-- Keeps true: whoever makes something due before `q:s7:look` rings the bell.
+
+local now, pause, due = now_ms(), tonumber(ARGV[1]), 0
+for _, q in ipairs(KEYS) do
+  if first_free(q, now) then
+    due = 1
+    if ARGV[2] == '1' then ring(q) end
+  else
+    local next = redis.call('ZRANGEBYSCORE', q, '(' .. int(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    if #next > 0 then pause = math.min(pause, math.ceil(tonumber(next[2])) - now) end
+  end
+end
+if due == 0 then
+  for _, q in ipairs(KEYS) do
+    local look = tonumber(redis.call('GET', q .. ':s7:look'))
+    if not look or look <= now or look > now + pause then
+      redis.call('SET', q .. ':s7:look', int(now + pause), 'PX', int(math.max(pause, 1)))
+    end
+  end
+end
+return { due, int(pause) }

@@ -1,0 +1,29 @@
+-- stats.lua: the sizes of a queue, and its workers.
+-- KEYS[1] queue
+-- Returns { queued, deferred, running, dead, ms that the oldest due job has waited or -1, { health entries, JSON } }.
+-- O(log N + workers); of jobs that Python workers hold, the first LOOK_AT_MOST at the head are counted as running.
+-- Keeps true: it changes nothing.
+
+local q, now = KEYS[1], now_ms()
+local total = redis.call('ZCARD', q)
+local due = redis.call('ZCOUNT', q, '-inf', int(now))
+local leases = redis.call('ZCOUNT', q .. ':s7:leases', '(' .. int(now), '+inf')
+local oldest, held = first_free(q, now)
+local foreign, ours = 0, 0
+if held > 0 then
+  local ids = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'LIMIT', 0, held)
+  local values = mget('arq:in-progress:', ids)
+  for i = 1, #ids do
+    local lease = read_lease(values[i])
+    if lease and lease.foreign then foreign = foreign + 1 elseif is_held(lease, now) then ours = ours + 1 end
+  end
+end
+local health = {}
+local names = redis.call('ZRANGEBYSCORE', q .. ':s7:workers', '(' .. int(now), '+inf', 'LIMIT', 0, BATCH)
+if #names > 0 then
+  for _, text in ipairs(mget(q .. ':s7:worker:', names)) do
+    if text then health[#health + 1] = text end
+  end
+end
+return { due - foreign - ours, total - due - (leases - ours), leases + foreign,
+  redis.call('ZCARD', q .. ':s7:dead'), oldest and int(now - oldest) or '-1', health }

@@ -1,0 +1,443 @@
+//! Jobs in Redis, in arq's wire format: Rust and Python workers and clients share queues.
+
+mod aborts;
+mod ears;
+mod inspect;
+mod keys;
+mod link;
+mod path;
+mod reply;
+mod script;
+mod waits;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+
+use self::aborts::Seen;
+use self::ears::Ears;
+use self::keys::{Keys, QUEUES};
+use self::link::Link;
+use self::path::DeadLetters;
+use self::reply::Reply;
+use super::{
+    AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
+    NewJob, Page, PageMark, QueueName, QueueStats, ResultState, WorkerHealth, check_batch, check_lease,
+};
+use crate::clock::Clock;
+
+/// Keeps jobs in Redis 6.2 or later, in the format of Python's arq 0.28.
+///
+/// Clones share their connections. A queue named `homer` is arq's queue `arq:queue:homer`; a name
+/// that begins with `arq:queue` is taken as it stands, so `arq:queue` is arq's default queue.
+///
+/// On top of arq's keys each running job has a lease, seconds long and renewed while it runs, so a
+/// job of a killed worker starts again soon. Python workers respect it, and it them. What is kept
+/// beside arq's keys begins with `arq:s7:`, or with the queue's key and `:s7:`.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use sector7g_tasks::broker::RedisBroker;
+/// # use sector7g_tasks::Runner;
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = RedisBroker::connect("redis://127.0.0.1:6379").await?;
+/// Runner::new().broker(Arc::new(broker)).run().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisBroker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    link: Arc<Link>,
+    keys: Keys,
+    dead_letters: DeadLetters,
+    clock: Clock,
+    ears: Ears,
+    aborts: Seen,
+    /// When each queue was last noted as used.
+    noted: Mutex<HashMap<QueueName, Instant>>,
+    /// The queues of the workers of this process, to remove their entries from.
+    workers: Mutex<HashMap<String, Vec<QueueName>>>,
+}
+
+/// Why a URL names no Redis.
+#[derive(Debug, thiserror::Error)]
+#[error("`{url}` is no URL of a Redis: give redis://, rediss:// or unix://")]
+pub struct InvalidUrl {
+    /// The URL, without what may be a password.
+    url: String,
+    #[source]
+    cause: redis::RedisError,
+}
+
+/// Sets a [`RedisBroker`] up.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct RedisBrokerBuilder {
+    url: String,
+    keys: Keys,
+    dead_letters: DeadLetters,
+    response_timeout: Duration,
+    retries: u32,
+    retry_delay: Duration,
+}
+
+impl RedisBrokerBuilder {
+    /// What stands before a queue's name in Redis (`arq:queue:` unless set). Empty: nothing, a queue's name is its key.
+    pub fn queue_prefix(mut self, prefix: &str) -> Self {
+        self.keys = Keys::with_prefix(prefix);
+        self
+    }
+
+    /// How many dead letters each queue keeps (10,000 unless set). Beyond it, the oldest go first.
+    pub fn max_dead_letters(mut self, letters: usize) -> Self {
+        self.dead_letters.most = letters;
+        self
+    }
+
+    /// How long dead letters are kept (7 days unless set).
+    pub fn dead_letter_age(mut self, age: Duration) -> Self {
+        self.dead_letters.age = age;
+        self
+    }
+
+    /// How long an answer may take (5 s unless set) before a call fails as `Unavailable`.
+    pub fn response_timeout(mut self, timeout: Duration) -> Self {
+        self.response_timeout = timeout;
+        self
+    }
+
+    /// How often, and after what pause, [`connect`](Self::connect) tries again (5 times, 1 s). Mirrors: arq,
+    /// `conn_retries` and `conn_retry_delay`.
+    pub fn connect_retries(mut self, retries: u32, delay: Duration) -> Self {
+        (self.retries, self.retry_delay) = (retries, delay);
+        self
+    }
+
+    /// A broker that connects when it is first used.
+    ///
+    /// # Errors
+    /// [`InvalidUrl`].
+    pub fn build(self) -> Result<RedisBroker, InvalidUrl> {
+        let link = Link::new(&self.url, self.response_timeout)
+            .map_err(|cause| InvalidUrl { url: without_secrets(&self.url), cause })?;
+        Ok(RedisBroker {
+            shared: Arc::new(Shared {
+                link: Arc::new(link),
+                keys: self.keys,
+                dead_letters: self.dead_letters,
+                clock: Clock::system(),
+                ears: Ears::default(),
+                aborts: Seen::default(),
+                noted: Mutex::default(),
+                workers: Mutex::default(),
+            }),
+        })
+    }
+
+    /// A broker whose server has answered.
+    ///
+    /// # Errors
+    /// The URL is none, or the server does not answer after all retries, each of which is logged.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only connects.
+    pub async fn connect(self) -> Result<RedisBroker, ConnectError> {
+        let (mut left, delay) = (self.retries, self.retry_delay);
+        let broker = self.build()?;
+        loop {
+            match broker.ping().await {
+                Ok(()) => return Ok(broker),
+                Err(error) if left == 0 || !error.is_transient() => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!("{}, {left} retries remaining...", crate::error::Chain(&error));
+                    left -= 1;
+                    sleep(delay).await;
+                }
+            }
+        }
+    }
+}
+
+/// Why there is no connection to a Redis.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL can't be one.
+    #[error(transparent)]
+    Url(#[from] InvalidUrl),
+    /// The server does not answer, or refuses.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+impl RedisBroker {
+    /// Sets up a broker on the Redis at `url`: `redis://`, `rediss://` or `unix://`, with user, password and database.
+    pub fn builder(url: impl Into<String>) -> RedisBrokerBuilder {
+        RedisBrokerBuilder {
+            url: url.into(),
+            keys: Keys::default(),
+            dead_letters: DeadLetters { most: 10_000, age: Duration::from_hours(7 * 24) },
+            response_timeout: Duration::from_secs(5),
+            retries: 5,
+            retry_delay: Duration::from_secs(1),
+        }
+    }
+
+    /// A broker on the Redis at `url`, once it has answered; see [`RedisBrokerBuilder::connect`].
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only connects.
+    pub async fn connect(url: impl Into<String>) -> Result<Self, ConnectError> {
+        Self::builder(url).connect().await
+    }
+
+    async fn ping(&self) -> Result<(), BrokerError> {
+        self.shared.link.command::<String>(&redis::cmd("PING")).await.map(drop)
+    }
+
+    fn key(&self, queue: &QueueName) -> String {
+        self.shared.keys.queue(queue)
+    }
+
+    /// Notes that queues are used, each now and then, so that they can be listed.
+    async fn note(&self, queues: &[&QueueName]) -> Result<(), BrokerError> {
+        let now = Instant::now();
+        let is_stale = |noted: Option<&Instant>| noted.is_none_or(|noted| now.duration_since(*noted) > NOTE_EVERY);
+        let stale: Vec<&QueueName> = {
+            let noted = self.shared.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            queues.iter().copied().filter(|queue| is_stale(noted.get(*queue))).collect()
+        };
+        if stale.is_empty() {
+            return Ok(());
+        }
+        let mut command = redis::cmd("ZADD");
+        command.arg(QUEUES);
+        for queue in &stale {
+            command.arg(self.shared.clock.now().as_millis()).arg(queue.as_str());
+        }
+        self.shared.link.command::<()>(&command).await?;
+        let mut noted = self.shared.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.retain(|_, at| now.duration_since(*at) <= NOTE_EVERY);
+        noted.extend(stale.into_iter().map(|queue| (queue.clone(), now)));
+        Ok(())
+    }
+}
+
+/// How often a queue in use is noted.
+const NOTE_EVERY: Duration = Duration::from_mins(1);
+
+/// Where `result` begins and ends with its looks: short for quick jobs, bounded for the server's sake.
+const RESULT_LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
+
+fn without_secrets(url: &str) -> String {
+    match url.rsplit_once('@') {
+        Some((before, after)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://***@{after}")
+        }
+        None => url.chars().take(200).collect(),
+    }
+}
+
+#[async_trait]
+impl Broker for RedisBroker {
+    async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, BrokerError> {
+        check_batch("jobs", jobs.len())?;
+        let mut answers = vec![Enqueued::Duplicate; jobs.len()];
+        // Queues lie in different slots of a cluster: a call for each.
+        let mut by_queue: Vec<(&QueueName, Vec<usize>)> = Vec::new();
+        for (index, job) in jobs.iter().enumerate() {
+            match by_queue.iter_mut().find(|(queue, _)| **queue == job.queue) {
+                Some((_, indices)) => indices.push(index),
+                None => by_queue.push((&job.queue, vec![index])),
+            }
+        }
+        let queues: Vec<&QueueName> = by_queue.iter().map(|(queue, _)| *queue).collect();
+        self.note(&queues).await?;
+        for (queue, indices) in by_queue {
+            let batch: Vec<&NewJob> = indices.iter().map(|index| &jobs[*index]).collect();
+            let added = path::enqueue(&self.shared.link, &self.key(queue), &batch).await?;
+            for (index, answer) in indices.into_iter().zip(added) {
+                answers[index] = answer;
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn claim(&self, request: &Claim<'_>) -> Result<Claimed, BrokerError> {
+        check_batch("finished jobs", request.finished.len())?;
+        check_batch("jobs to claim", request.max)?;
+        check_lease(request.lease)?;
+        let Shared { link, aborts, dead_letters, .. } = &*self.shared;
+        let queue = self.key(request.queue);
+        let claiming = path::claim(link, &queue, request, *dead_letters);
+        let mut claimed = if request.max == 0 {
+            claiming.await?
+        } else {
+            // arq's requests are in one key for all queues, which a script must not touch.
+            let (claimed, requests) = tokio::join!(claiming, aborts::requests(link));
+            let (mut claimed, requests) = (claimed?, requests.unwrap_or_default());
+            for job in claimed.jobs.iter_mut().filter(|job| requests.contains(&job.lease.id)) {
+                job.abort_requested = true;
+            }
+            claimed
+        };
+        aborts.add(claimed.jobs.iter().filter(|job| job.abort_requested).map(|job| job.lease.id.clone()));
+        aborts::clean_up(link, aborts, request.finished).await;
+        claimed.jobs.shrink_to_fit();
+        Ok(claimed)
+    }
+
+    async fn extend(&self, queue: &QueueName, leases: &[Lease], lease: Duration) -> Result<Vec<Extended>, BrokerError> {
+        check_batch("leases", leases.len())?;
+        check_lease(lease)?;
+        path::extend(&self.shared.link, &self.key(queue), leases, lease).await
+    }
+
+    async fn wait(&self, queues: &[QueueName], poll_delay: Duration, timeout: Duration) -> Result<(), BrokerError> {
+        let Shared { link, ears, keys, .. } = &*self.shared;
+        waits::wait(link, ears, &keys.queues(queues), poll_delay, timeout).await
+    }
+
+    async fn abort(&self, queue: &QueueName, id: &JobId) -> Result<bool, BrokerError> {
+        let Shared { link, aborts, clock, .. } = &*self.shared;
+        aborts::abort(link, aborts, &self.key(queue), id, clock.now()).await
+    }
+
+    async fn aborts(
+        &self,
+        queues: &[QueueName],
+        since: AbortMark,
+        poll_delay: Duration,
+        timeout: Duration,
+    ) -> Result<Aborts, BrokerError> {
+        let Shared { link, aborts, keys, .. } = &*self.shared;
+        aborts::watch(link, aborts, &keys.queues(queues), since, poll_delay, timeout).await
+    }
+
+    async fn result(&self, queue: &QueueName, id: &JobId, timeout: Duration) -> Result<ResultState, BrokerError> {
+        let deadline = Instant::now() + timeout;
+        let mut pause = RESULT_LOOKS.0;
+        loop {
+            let mut call = script::RESULT.key(self.key(queue));
+            call.arg(id.as_str());
+            let mut reply = Reply::of("result", self.shared.link.script(&call).await?)?;
+            match (reply.bytes()?, reply.flag()?) {
+                (Some(record), _) => return Ok(ResultState::Ready(record)),
+                (None, false) => return Ok(ResultState::NotFound),
+                (None, true) if Instant::now() >= deadline => return Ok(ResultState::Pending),
+                (None, true) => {}
+            }
+            tokio::time::sleep_until((Instant::now() + pause).min(deadline)).await;
+            pause = (pause * 3 / 2).min(RESULT_LOOKS.1);
+        }
+    }
+
+    async fn set_progress(&self, queue: &QueueName, lease: &Lease, progress: Bytes) -> Result<bool, BrokerError> {
+        let mut call = script::PROGRESS.key(self.key(queue));
+        call.arg(lease.id.as_str()).arg(lease.token.to_string()).arg(&*progress);
+        self.shared.link.script(&call).await
+    }
+
+    async fn job(&self, queue: &QueueName, id: &JobId) -> Result<Option<JobRecord>, BrokerError> {
+        inspect::job(&self.shared.link, &self.key(queue), id).await
+    }
+
+    async fn jobs(
+        &self,
+        queue: &QueueName,
+        filter: JobFilter,
+        after: Option<PageMark>,
+        limit: usize,
+    ) -> Result<Page, BrokerError> {
+        check_batch("jobs in a page", limit)?;
+        inspect::jobs(&self.shared.link, &self.key(queue), filter, after, limit).await
+    }
+
+    async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BrokerError> {
+        inspect::stats(&self.shared.link, &self.key(queue)).await
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueName>, BrokerError> {
+        let value = self.shared.link.command(redis::cmd("ZRANGE").arg(QUEUES).arg(0).arg(-1)).await?;
+        let mut reply = Reply::of("ZRANGE", value)?;
+        let mut queues = Vec::new();
+        while !reply.is_over() {
+            let Some(queue) = reply.text()?.and_then(|name| QueueName::new(name).ok()) else { continue };
+            let stats = self.stats(&queue).await?;
+            if stats.live() + stats.dead > 0 {
+                queues.push(queue);
+            }
+        }
+        queues.sort_unstable();
+        Ok(queues)
+    }
+
+    async fn retry_dead(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<bool>, BrokerError> {
+        self.change_dead("retry", queue, ids).await
+    }
+
+    async fn discard_dead(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<bool>, BrokerError> {
+        self.change_dead("discard", queue, ids).await
+    }
+
+    async fn set_health(&self, worker: &str, health: Option<&WorkerHealth>, ttl: Duration) -> Result<(), BrokerError> {
+        let queues: Vec<QueueName> = {
+            let mut workers = self.shared.workers.lock().unwrap_or_else(PoisonError::into_inner);
+            match health {
+                Some(health) => {
+                    let queues: Vec<_> = health.queues.iter().filter_map(|name| QueueName::new(name).ok()).collect();
+                    workers.insert(worker.to_owned(), queues.clone());
+                    queues
+                }
+                None => workers.remove(worker).unwrap_or_default(),
+            }
+        };
+        for queue in &queues {
+            inspect::set_health(&self.shared.link, &self.key(queue), worker, health, ttl).await?;
+        }
+        Ok(())
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    fn location(&self) -> String {
+        self.shared.link.location().to_owned()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+}
+
+impl RedisBroker {
+    async fn change_dead(&self, what: &str, queue: &QueueName, ids: &[JobId]) -> Result<Vec<bool>, BrokerError> {
+        check_batch("dead letters", ids.len())?;
+        let mut call = script::DEAD.key(self.key(queue));
+        call.arg(what);
+        for id in ids {
+            call.arg(id.as_str());
+        }
+        reply::flags("dead", self.shared.link.script(&call).await?)
+    }
+}
+
+impl fmt::Debug for RedisBroker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBroker").field("location", &self.location()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,167 @@
+//! The path of a job: enqueue, claim and finish, extend; what the scripts are told, and what they answer.
+
+use std::time::Duration;
+
+use redis::ScriptInvocation;
+
+use super::link::Link;
+use super::reply::{Reply, flags};
+use super::script::{CLAIM, ENQUEUE, EXTEND};
+use crate::broker::{
+    BrokerError, Claim, Claimed, ClaimedJob, Enqueued, Extended, Finish, Finished, GiveBack, Lease, NewJob, Outcome,
+};
+use crate::clock::Timestamp;
+use crate::job::{Due, Failure, FailureKind};
+
+/// What a queue keeps of dead letters.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DeadLetters {
+    pub(super) most: usize,
+    pub(super) age: Duration,
+}
+
+/// Longer spans would leave the numbers that a sorted set holds exactly: 10,000 years.
+const LONGEST_MS: u64 = 10_000 * 366 * 86_400_000;
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX).min(LONGEST_MS)
+}
+
+/// A span for which something is to live: at least a millisecond, which Redis wants.
+fn lifetime(span: Duration) -> u64 {
+    millis(span).max(1)
+}
+
+/// Adds jobs of one queue.
+pub(super) async fn enqueue(link: &Link, queue: &str, jobs: &[&NewJob]) -> Result<Vec<Enqueued>, BrokerError> {
+    let answer = match link.script_once(&enqueue_call(queue, jobs, false)).await {
+        // The connection died, perhaps after the jobs were added: those that hold our bytes are ours.
+        Err((_, true)) => link.script_once(&enqueue_call(queue, jobs, true)).await,
+        answer => answer,
+    };
+    let added = flags("enqueue", answer.map_err(|(error, _)| error)?)?;
+    Ok(added.into_iter().map(|added| if added { Enqueued::New } else { Enqueued::Duplicate }).collect())
+}
+
+fn enqueue_call<'a>(queue: &str, jobs: &[&NewJob], again: bool) -> ScriptInvocation<'a> {
+    let mut call = ENQUEUE.key(queue);
+    call.arg(u8::from(again));
+    for job in jobs {
+        let (kind, ms) = match job.due {
+            Due::Now => ("n", 0),
+            Due::In(delay) => ("d", i64::try_from(millis(delay)).unwrap_or(i64::MAX)),
+            Due::At(moment) => ("a", moment.as_millis()),
+        };
+        call.arg(job.id.as_str()).arg(&*job.payload).arg(kind).arg(ms);
+        match job.expires_in {
+            Some(span) => call.arg(lifetime(span)),
+            None => call.arg(""),
+        };
+        call.arg(u8::from(job.replace_finished));
+    }
+    call
+}
+
+/// Reports what has ended and leases what is due. The same request may be sent again as it is: its token tells.
+pub(super) async fn claim(
+    link: &Link,
+    queue: &str,
+    request: &Claim<'_>,
+    dead: DeadLetters,
+) -> Result<Claimed, BrokerError> {
+    let mut call = CLAIM.key(queue);
+    call.arg(format!("{:016x}", request.token.worker)).arg(format!("{:x}", request.token.call));
+    call.arg(lifetime(request.lease)).arg(request.max).arg(dead.most).arg(lifetime(dead.age));
+    call.arg(lost_lease()?).arg(request.finished.len());
+    for finish in request.finished {
+        add_finish(&mut call, finish)?;
+    }
+    let mut reply = Reply::of("claim", link.script(&call).await?)?;
+    let (now, more_due) = (reply.moment()?, reply.flag()?);
+    let mut answers = reply.list()?;
+    let mut finished = Vec::with_capacity(answers.len());
+    while !answers.is_over() {
+        finished.push(if answers.flag()? { Finished::Applied } else { Finished::LeaseLost });
+    }
+    let mut list = reply.list()?;
+    let mut jobs = Vec::with_capacity(list.len());
+    while !list.is_over() {
+        jobs.extend(claimed(&mut list.list()?, request)?);
+    }
+    Ok(Claimed { jobs, finished, more_due, now })
+}
+
+fn claimed(reply: &mut Reply, request: &Claim<'_>) -> Result<Option<ClaimedJob>, BrokerError> {
+    let id = reply.id()?;
+    let payload = reply.bytes()?;
+    let (attempt, delivery, due_at) = (reply.count()?, reply.count()?, reply.moment()?);
+    let abort_requested = reply.flag()?;
+    let unknown_since = Some(reply.moment()?).filter(|since| *since != Timestamp::default());
+    Ok(id.map(|id| ClaimedJob {
+        lease: Lease { id, token: request.token },
+        payload,
+        attempt,
+        delivery,
+        due_at,
+        abort_requested,
+        unknown_since,
+    }))
+}
+
+/// A lost lease as a failure; the script fills in which attempt it was, and when it was noticed.
+fn lost_lease() -> Result<String, BrokerError> {
+    let failure = Failure::new(FailureKind::LeaseLost, crate::broker::LEASE_LOST, 0, Timestamp::default());
+    let text = json(&failure)?;
+    Ok(text.replace("\"attempt\":0", "\"attempt\":@attempt").replace("\"at\":0", "\"at\":@at"))
+}
+
+fn json(failure: &Failure) -> Result<String, BrokerError> {
+    serde_json::to_string(failure).map_err(|error| BrokerError::Refused(error.to_string()))
+}
+
+fn add_finish(call: &mut ScriptInvocation<'_>, finish: &Finish) -> Result<(), BrokerError> {
+    call.arg(finish.lease.id.as_str()).arg(finish.lease.token.to_string());
+    match &finish.outcome {
+        Outcome::End { result, dead, hold_id } => {
+            call.arg("e");
+            match result {
+                Some(result) => {
+                    call.arg(&*result.record);
+                    match result.keep {
+                        Some(keep) => call.arg(lifetime(keep)),
+                        None => call.arg(""),
+                    };
+                }
+                None => drop(call.arg("").arg("")),
+            }
+            call.arg(dead.as_ref().map(json).transpose()?.unwrap_or_default()).arg(millis(*hold_id));
+        }
+        Outcome::Retry { delay, failure } => {
+            call.arg("r").arg(millis(*delay)).arg(json(failure)?).arg(failure.attempt).arg("");
+        }
+        Outcome::GiveBack { delay, why } => {
+            let why = match why {
+                GiveBack::Stop => "s",
+                GiveBack::Snooze => "z",
+                GiveBack::UnknownTask => "u",
+            };
+            call.arg("g").arg(millis(*delay)).arg(why).arg("").arg("");
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn extend(
+    link: &Link,
+    queue: &str,
+    leases: &[Lease],
+    lease: Duration,
+) -> Result<Vec<Extended>, BrokerError> {
+    let mut call = EXTEND.key(queue);
+    call.arg(lifetime(lease));
+    for held in leases {
+        call.arg(held.id.as_str()).arg(held.token.to_string());
+    }
+    let held = flags("extend", link.script(&call).await?)?;
+    Ok(held.into_iter().map(|held| if held { Extended::Renewed } else { Extended::Lost }).collect())
+}

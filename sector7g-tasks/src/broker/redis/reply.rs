@@ -1,0 +1,109 @@
+use bytes::Bytes;
+use redis::Value;
+
+use crate::broker::{BrokerError, JobId};
+use crate::clock::Timestamp;
+
+/// Reads a script's answer from front to back. What is not as the script's header says is refused, never guessed.
+pub(super) struct Reply {
+    script: &'static str,
+    values: std::vec::IntoIter<Value>,
+}
+
+impl Reply {
+    pub(super) fn of(script: &'static str, value: Value) -> Result<Self, BrokerError> {
+        match value {
+            Value::Array(values) => Ok(Self { script, values: values.into_iter() }),
+            other => Err(odd(script, &other)),
+        }
+    }
+
+    fn next(&mut self) -> Result<Value, BrokerError> {
+        self.values.next().ok_or_else(|| odd(self.script, &"an end"))
+    }
+
+    /// Whether all is read.
+    pub(super) fn is_over(&self) -> bool {
+        self.values.len() == 0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    pub(super) fn list(&mut self) -> Result<Self, BrokerError> {
+        let value = self.next()?;
+        Self::of(self.script, value)
+    }
+
+    /// A list, or nothing.
+    pub(super) fn maybe_list(&mut self) -> Result<Option<Self>, BrokerError> {
+        match self.next()? {
+            Value::Nil | Value::Boolean(false) => Ok(None),
+            value => Self::of(self.script, value).map(Some),
+        }
+    }
+
+    pub(super) fn bytes(&mut self) -> Result<Option<Bytes>, BrokerError> {
+        match self.next()? {
+            Value::Nil | Value::Boolean(false) => Ok(None),
+            Value::BulkString(bytes) => Ok(Some(bytes.into())),
+            Value::SimpleString(text) => Ok(Some(text.into_bytes().into())),
+            other => Err(odd(self.script, &other)),
+        }
+    }
+
+    pub(super) fn text(&mut self) -> Result<Option<String>, BrokerError> {
+        let script = self.script;
+        let text = |bytes: Bytes| String::from_utf8(bytes.into()).map_err(|error| odd(script, &error));
+        self.bytes()?.map(text).transpose()
+    }
+
+    /// An integer, also one that the script wrote as text because it is large.
+    pub(super) fn int(&mut self) -> Result<i64, BrokerError> {
+        match self.next()? {
+            Value::Int(number) => Ok(number),
+            Value::BulkString(text) => {
+                let number = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
+                number.ok_or_else(|| odd(self.script, &text))
+            }
+            Value::Nil | Value::Boolean(false) => Ok(0),
+            other => Err(odd(self.script, &other)),
+        }
+    }
+
+    pub(super) fn flag(&mut self) -> Result<bool, BrokerError> {
+        Ok(self.int()? != 0)
+    }
+
+    /// A count; what can't be one is 0.
+    pub(super) fn count<T: TryFrom<i64> + Default>(&mut self) -> Result<T, BrokerError> {
+        Ok(T::try_from(self.int()?).unwrap_or_default())
+    }
+
+    pub(super) fn moment(&mut self) -> Result<Timestamp, BrokerError> {
+        Ok(Timestamp::from_millis(self.int()?))
+    }
+
+    /// A job's id as someone stored it; `None` when it is no text that can be one.
+    pub(super) fn id(&mut self) -> Result<Option<JobId>, BrokerError> {
+        let bytes = self.bytes()?.unwrap_or_default();
+        let id = std::str::from_utf8(&bytes).ok().and_then(|text| JobId::new(text).ok());
+        if id.is_none() {
+            tracing::error!("a job is left alone, its id is not one that can be used: {bytes:?}");
+        }
+        Ok(id)
+    }
+}
+
+/// The flags that several scripts answer with.
+pub(super) fn flags(script: &'static str, value: Value) -> Result<Vec<bool>, BrokerError> {
+    let mut reply = Reply::of(script, value)?;
+    (0..reply.len()).map(|_| reply.flag()).collect()
+}
+
+fn odd(script: &str, value: &dyn std::fmt::Debug) -> BrokerError {
+    let mut value = format!("{value:?}");
+    value.truncate(value.floor_char_boundary(200));
+    BrokerError::Refused(format!("the script `{script}` gave an answer that is not its own: {value}"))
+}
