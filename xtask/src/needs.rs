@@ -17,7 +17,11 @@ pub(crate) struct Need {
 }
 
 /// Add a line for each program that a test starts, in the commit that adds the test.
-pub(crate) const NEEDS: &[Need] = &[];
+pub(crate) const NEEDS: &[Need] = &[
+    Need { program: "redis-server", debian_package: "redis-server", why: "all tests on Redis, each with its own" },
+    Need { program: "redis-cli", debian_package: "redis-tools", why: "looking into a test's Redis" },
+    Need { program: "openssl", debian_package: "openssl", why: "certificates of encrypted connections" },
+];
 
 /// What to do about missing programs.
 #[derive(Debug, PartialEq, Eq)]

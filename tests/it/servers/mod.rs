@@ -1,0 +1,3 @@
+//! The servers that tests start, themselves: they answer, and none is left behind.
+
+mod redis;
