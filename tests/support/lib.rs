@@ -4,9 +4,11 @@
 
 mod lines;
 mod ports;
+mod python;
 mod redis;
 mod watched;
 
 pub use lines::Lines;
+pub use python::{PythonClient, PythonWorker};
 pub use redis::{Monitor, RedisServer, RedisServerBuilder};
 pub use watched::Signal;

@@ -3,9 +3,7 @@ use std::time::{Duration, Instant};
 
 use support::RedisServer;
 
-fn runs(pid: i32) -> bool {
-    Command::new("kill").args(["-0", &pid.to_string()]).output().unwrap().status.success()
-}
+use super::runs;
 
 #[test]
 fn two_servers_know_nothing_of_each_other() {
