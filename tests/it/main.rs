@@ -13,5 +13,6 @@ mod crashes;
 mod inventory;
 mod outages;
 mod schedules;
+mod servers;
 mod stopping;
 mod tidy;

@@ -2,6 +2,7 @@
 
 mod features;
 mod needs;
+mod python;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,8 @@ use run::{Failed, Runner, Step};
 const HELP: &str = "\
 usage: cargo xtask <command>
 
-  test   installs what the tests need (as root on Debian; else says what to install), runs all tests
+  needs  installs what the tests need (as root on Debian; else says what to install)
+  test   the same, then runs all tests
   ci     what .ci/run runs: format, lints, test, documentation, each feature by itself
   help   this text
 
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let command: fn(&mut Runner) -> Result<(), Failed> = match arguments[..] {
+        ["needs"] => needs::install,
         ["test"] => test,
         ["ci"] => ci,
         ["help" | "--help" | "-h"] => {
@@ -56,7 +59,7 @@ fn root() -> &'static Path {
 }
 
 fn test(runner: &mut Runner) -> Result<(), Failed> {
-    needs::install(runner, needs::NEEDS)?;
+    needs::install(runner)?;
     if runner.has_nextest() {
         runner.run(&Step::cargo("nextest run --workspace --all-features"))?;
     } else {

@@ -3,6 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::python;
 use crate::run::{Failed, Runner, Step};
 
 /// A program that some test starts, beside cargo.
@@ -10,6 +11,8 @@ use crate::run::{Failed, Runner, Step};
 pub(crate) struct Need {
     /// Its name, as found in `PATH`.
     pub(crate) program: &'static str,
+    /// The argument with which it says its version.
+    pub(crate) version: &'static str,
     /// The Debian package that has it.
     pub(crate) debian_package: &'static str,
     /// The tests that start it.
@@ -17,7 +20,26 @@ pub(crate) struct Need {
 }
 
 /// Add a line for each program that a test starts, in the commit that adds the test.
-pub(crate) const NEEDS: &[Need] = &[];
+pub(crate) const NEEDS: &[Need] = &[
+    Need {
+        program: "redis-server",
+        version: "--version",
+        debian_package: "redis-server",
+        why: "all tests on Redis, each with its own",
+    },
+    Need {
+        program: "redis-cli",
+        version: "--version",
+        debian_package: "redis-tools",
+        why: "looking into the Redis of a test",
+    },
+    Need {
+        program: "openssl",
+        version: "version",
+        debian_package: "openssl",
+        why: "the certificates of encrypted connections",
+    },
+];
 
 /// What to do about missing programs.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,23 +52,35 @@ pub(crate) enum Plan {
     Ask { text: String },
 }
 
-/// Makes sure that all of `needs` are there.
-pub(crate) fn install(runner: &mut Runner, needs: &[Need]) -> Result<(), Failed> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    match plan(&missing(needs, &folders), is_debian(), is_root()) {
-        Plan::Nothing if needs.is_empty() => eprintln!("the tests need no program beside cargo: nothing to install"),
-        Plan::Nothing => eprintln!("all programs that the tests need are there: nothing to install"),
-        Plan::Ask { text } => return Err(refuse(&text)),
+/// Makes sure that all programs and Python's packages are there, and says which.
+pub(crate) fn install(runner: &mut Runner) -> Result<(), Failed> {
+    let mut missing = missing(NEEDS, &folders());
+    missing.extend(python::missing(runner));
+    get(runner, &missing)?;
+    python::environment(runner)?;
+    eprintln!("\nthe tests use:");
+    versions(runner).iter().for_each(|version| eprintln!("  {version}"));
+    Ok(())
+}
+
+/// Installs the packages of `missing`, or says what to install.
+pub(crate) fn get(runner: &mut Runner, missing: &[&Need]) -> Result<(), Failed> {
+    match plan(missing, is_debian(), is_root()) {
+        Plan::Nothing => Ok(()),
+        Plan::Ask { text } => Err(refuse(&text)),
         Plan::Install { packages } => {
-            runner.run(&apt(&["update"]))?;
-            runner.run(&apt(&["install --yes --no-install-recommends", &packages]))?;
-            if let Plan::Ask { text } = plan(&missing(needs, &folders), true, false) {
-                return Err(refuse(&text)); // the packages did not bring the programs
+            let install = format!("install --yes --no-install-recommends {packages}");
+            if let Err(failed) = runner.run_again_on_failure(&[apt("update"), apt(&install)]) {
+                eprintln!("xtask: can't install {packages}; once you have, by whatever means, try again");
+                return Err(failed);
+            }
+            let missing = missing.iter().filter(|need| !is_there(need.program, &folders()));
+            match plan(&missing.copied().collect::<Vec<_>>(), true, false) {
+                Plan::Ask { text } => Err(refuse(&text)), // the packages did not bring the programs
+                _ => Ok(()),
             }
         }
     }
-    Ok(())
 }
 
 pub(crate) fn plan(missing: &[&Need], is_debian: bool, is_root: bool) -> Plan {
@@ -68,15 +102,31 @@ pub(crate) fn plan(missing: &[&Need], is_debian: bool, is_root: bool) -> Plan {
 }
 
 pub(crate) fn missing<'a>(needs: &'a [Need], folders: &[PathBuf]) -> Vec<&'a Need> {
-    needs.iter().filter(|need| !folders.iter().any(|folder| is_program(&folder.join(need.program)))).collect()
+    needs.iter().filter(|need| !is_there(need.program, folders)).collect()
+}
+
+fn is_there(program: &str, folders: &[PathBuf]) -> bool {
+    folders.iter().any(|folder| is_program(&folder.join(program)))
 }
 
 fn is_program(file: &Path) -> bool {
     file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-fn apt(arguments: &[&str]) -> Step {
-    Step::new("apt-get", &arguments.join(" ")).env("DEBIAN_FRONTEND", "noninteractive")
+fn folders() -> Vec<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect()
+}
+
+fn versions(runner: &Runner) -> Vec<String> {
+    let programs = NEEDS.iter().map(|need| {
+        let said = runner.ask(&Step::new(need.program, need.version)).unwrap_or_default();
+        format!("{}: {}", need.program, said.lines().next().unwrap_or("it does not say its version"))
+    });
+    programs.chain(python::versions(runner)).collect()
+}
+
+fn apt(arguments: &str) -> Step {
+    Step::new("apt-get", arguments).env("DEBIAN_FRONTEND", "noninteractive")
 }
 
 fn is_debian() -> bool {
@@ -87,7 +137,7 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-fn refuse(text: &str) -> Failed {
+pub(crate) fn refuse(text: &str) -> Failed {
     eprintln!("{text}");
     Failed { code: 1 }
 }

@@ -16,15 +16,22 @@ pub(crate) struct Failed {
 /// A command to run in the workspace's root, with nothing on its standard input.
 #[derive(Debug)]
 pub(crate) struct Step {
-    program: &'static str,
+    program: String,
     arguments: Vec<String>,
     env: Vec<(&'static str, &'static str)>,
 }
 
 impl Step {
-    /// `arguments` are separated by spaces; none has one in it.
-    pub(crate) fn new(program: &'static str, arguments: &str) -> Self {
-        Self { program, arguments: arguments.split_whitespace().map(str::to_owned).collect(), env: Vec::new() }
+    /// `arguments` are separated by spaces; none has one in it. See [`Self::argument`].
+    pub(crate) fn new(program: &str, arguments: &str) -> Self {
+        let arguments = arguments.split_whitespace().map(str::to_owned).collect();
+        Self { program: program.to_owned(), arguments, env: Vec::new() }
+    }
+
+    /// One more argument, whatever is in it.
+    pub(crate) fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
     }
 
     pub(crate) fn cargo(arguments: &str) -> Self {
@@ -39,7 +46,7 @@ impl Step {
     fn command(&self, root: &Path) -> Command {
         // Within `cargo xtask` the variable names the very cargo that was called.
         let cargo = || std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        let program = if self.program == "cargo" { cargo() } else { self.program.into() };
+        let program = if self.program == "cargo" { cargo() } else { (&self.program).into() };
         let mut command = Command::new(program);
         command.args(&self.arguments).envs(self.env.iter().copied()).current_dir(root).stdin(Stdio::null());
         command
@@ -52,8 +59,12 @@ impl fmt::Display for Step {
         for (name, value) in &self.env {
             write!(f, "{name}='{value}' ")?;
         }
-        f.write_str(self.program)?;
-        self.arguments.iter().try_for_each(|argument| write!(f, " {argument}"))
+        f.write_str(&self.program)?;
+        self.arguments.iter().try_for_each(|argument| {
+            let is_plain =
+                !argument.is_empty() && !argument.contains(|c: char| c.is_whitespace() || ";'*$".contains(c));
+            if is_plain { write!(f, " {argument}") } else { write!(f, " '{argument}'") }
+        })
     }
 }
 
@@ -91,9 +102,23 @@ impl Runner {
         if code == 0 { Ok(()) } else { Err(Failed { code }) }
     }
 
+    /// Runs `steps` to their end, all of them once more when one fails: networks have bad moments.
+    pub(crate) fn run_again_on_failure(&mut self, steps: &[Step]) -> Result<(), Failed> {
+        let first = steps.iter().try_for_each(|step| self.run(step));
+        first.or_else(|_| {
+            eprintln!("xtask: once more");
+            steps.iter().try_for_each(|step| self.run(step))
+        })
+    }
+
+    /// What `step` says on its standard output, without the line's end, if it succeeds. Nothing is shown.
+    pub(crate) fn ask(&self, step: &Step) -> Option<String> {
+        let output = step.command(&self.root).output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    }
+
     pub(crate) fn has_nextest(&self) -> bool {
-        let mut command = Step::cargo("nextest --version").command(&self.root);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        self.ask(&Step::cargo("nextest --version")).is_some()
     }
 }
 

@@ -4,11 +4,14 @@ use std::process::ExitStatus;
 
 use crate::needs::{self, Need, Plan};
 use crate::run::{self, Runner, Step};
-use crate::{features, root};
+use crate::{features, python, root};
 
-const PRESENT: Need = Need { program: "sh", debian_package: "dash", why: "scripts" };
-const ABSENT: Need =
-    Need { program: "no-such-program", debian_package: "no-such-package", why: "the tests of nothing" };
+const PRESENT: Need = need("sh", "dash", "scripts");
+const ABSENT: Need = need("no-such-program", "no-such-package", "the tests of nothing");
+
+const fn need(program: &'static str, debian_package: &'static str, why: &'static str) -> Need {
+    Need { program, version: "--version", debian_package, why }
+}
 
 #[test]
 fn features_are_the_keys_of_their_table() {
@@ -46,9 +49,9 @@ fn a_program_is_missing_unless_path_has_it() {
     assert_eq!(names(&[PRESENT, ABSENT]), ["no-such-program"]);
     assert_eq!(names(&[]), [""; 0]);
     // A file that can't be run, and a folder, are no programs.
-    let passwd = Need { program: "passwd", debian_package: "base-passwd", why: "nothing" };
+    let passwd = need("passwd", "base-passwd", "nothing");
     assert_eq!(needs::missing(&[passwd], &["/etc".into()]).len(), 1);
-    let bin = Need { program: "bin", debian_package: "base-files", why: "nothing" };
+    let bin = need("bin", "base-files", "nothing");
     assert_eq!(needs::missing(&[bin], &["/usr".into()]).len(), 1);
 }
 
@@ -82,6 +85,70 @@ fn missing_programs_are_installed_or_asked_for() {
 fn steps_show_as_they_would_be_typed() {
     let step = Step::cargo("doc  --no-deps").env("RUSTDOCFLAGS", "-D warnings");
     assert_eq!(step.to_string(), "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps");
+    assert_eq!(Step::new("ls", "-l").argument("a folder").to_string(), "ls -l 'a folder'");
+}
+
+#[test]
+fn what_fails_is_tried_once_more() {
+    let folder = Folder::new("once");
+    let there = format!("{}/there", folder.0.display());
+    let steps = |last: &str| [Step::new("mkdir", "-p").argument(&there), Step::new("sh", "-c").argument(last)];
+    let mut runner = Runner::new(&folder.0);
+    runner.run_again_on_failure(&steps("test -e there/mark || { touch there/mark; exit 3; }")).unwrap();
+    assert_eq!(runner.to_string().matches("mkdir").count(), 2, "each step again: {runner}");
+    assert_eq!(runner.run_again_on_failure(&steps("exit 4")).unwrap_err().code, 4);
+    assert_eq!(runner.to_string().matches("exit code 4").count(), 2, "{runner}");
+}
+
+#[test]
+fn an_answer_is_what_a_program_says_if_it_succeeds() {
+    let runner = Runner::new(Path::new("/"));
+    assert_eq!(runner.ask(&Step::new("echo", "").argument("glazed  donuts")).as_deref(), Some("glazed  donuts"));
+    assert_eq!(runner.ask(&Step::new("false", "")), None);
+    assert_eq!(runner.ask(&Step::new("no-such-program", "")), None);
+}
+
+#[test]
+fn an_environment_is_current_while_its_copy_of_the_requirements_is() {
+    let folder = Folder::new("stamp");
+    let (environment, requirements) = (folder.0.join("environment"), folder.0.join("wanted.txt"));
+    let current = || python::is_current(&environment, &requirements);
+    std::fs::create_dir(&environment).unwrap();
+    std::fs::write(&requirements, "arq==0.28.0\n").unwrap();
+    assert!(!current(), "it is new, or was not finished");
+    std::fs::copy(&requirements, environment.join("requirements.txt")).unwrap();
+    assert!(current());
+    std::fs::write(&requirements, "arq==0.28.1\n").unwrap();
+    assert!(!current());
+    std::fs::remove_file(&requirements).unwrap();
+    assert!(!current());
+}
+
+#[test]
+fn the_first_python_that_can_make_an_environment_is_tried_first() {
+    let check = |able: &[&str], expected: &[&str]| {
+        assert_eq!(python::interpreters(|program| able.contains(&program)).collect::<Vec<_>>(), expected);
+    };
+    check(&["python3", "/usr/bin/python3"], &["python3", "/usr/bin/python3"]);
+    check(&["/usr/bin/python3"], &["/usr/bin/python3"]);
+    check(&[], &[]);
+}
+
+/// A folder of one test, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("xtask-{}-{name}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 #[test]

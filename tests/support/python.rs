@@ -1,0 +1,235 @@
+//! Stock arq workers and clients: the programs in `tests/arq/`.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::watched::{Signal, Watched};
+
+/// Within which Python must start, answer or end; beyond what a command itself waits for, it takes half a second.
+const SOON: Duration = Duration::from_mins(1);
+
+/// A stock arq worker in a process of its own, killed with this value. When a test fails, it shows its log.
+///
+/// `tests/arq/py_worker.py` lists its options and the functions it knows.
+#[derive(Debug)]
+pub struct PythonWorker {
+    watched: Watched,
+    files: Files,
+}
+
+impl PythonWorker {
+    /// Starts a worker on the server at `url`, with options as `["--queue", "arq:lenny", "--codec", "json"]`, and
+    /// waits until it polls.
+    pub async fn start(url: &str, options: &[&str]) -> Self {
+        let mut worker = Self::spawn(url, options);
+        worker.ready().await;
+        worker
+    }
+
+    /// As [`Self::start`], without the wait: several can start together. See [`Self::ready`].
+    #[must_use]
+    pub fn spawn(url: &str, options: &[&str]) -> Self {
+        let files = Files::new();
+        let script = script("py_worker.py");
+        let arguments = [&["-B", script.to_str().expect("a path in Unicode"), "--redis", url], options].concat();
+        let watched = Watched::start(interpreter().as_os_str(), &arguments, &files.output(), &files.log_file());
+        Self { watched: watched.expect("Python starts"), files }
+    }
+
+    /// Waits until it polls.
+    pub async fn ready(&mut self) {
+        let until = Instant::now() + SOON;
+        while !self.files.said("READY") {
+            assert!(self.watched.exit_code().is_none(), "the worker has ended");
+            assert!(Instant::now() < until, "the worker is not ready after {SOON:?}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Asks it to stop, as an operator does (SIGTERM), and waits for its end. Returns its exit code.
+    pub async fn terminate(&mut self) -> i32 {
+        self.watched.signal(Signal::TERM);
+        self.end().await
+    }
+
+    /// Waits for its end: that of a burst, or of a crash. Returns its exit code; 128 and its number for a signal.
+    pub async fn end(&mut self) -> i32 {
+        let until = Instant::now() + SOON;
+        loop {
+            if let Some(code) = self.watched.exit_code() {
+                return code;
+            }
+            assert!(Instant::now() < until, "the worker still runs after {SOON:?}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Kills it with `kill -9` and waits for its end.
+    pub fn kill9(&mut self) {
+        self.watched.kill();
+    }
+
+    /// Freezes it with SIGSTOP.
+    pub fn freeze(&self) {
+        self.watched.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.watched.signal(Signal::CONT);
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.watched.pid()
+    }
+
+    /// What arq has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.files.log()
+    }
+}
+
+/// A stock arq client: one Python process that takes commands as long as this lives.
+///
+/// `tests/arq/py_client.py` lists its commands. When a test fails, it shows what Python had to say.
+#[derive(Debug)]
+pub struct PythonClient {
+    process: Mutex<Process>,
+    files: Files,
+}
+
+#[derive(Debug)]
+struct Process {
+    stdin: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+    /// How many commands it was sent.
+    sent: u64,
+    /// Ends with its standard input; killed when dropped.
+    _child: Child,
+}
+
+impl PythonClient {
+    /// A client of the server at `url`, with options as `["--queue", "arq:lenny", "--codec", "json"]`.
+    ///
+    /// It starts while the test goes on; the first command waits for it.
+    #[must_use]
+    pub fn start(url: &str, options: &[&str]) -> Self {
+        let files = Files::new();
+        let log = std::fs::File::create(files.log_file()).expect("the folder is ours");
+        let mut child = tokio::process::Command::new(interpreter())
+            .arg("-B")
+            .arg(script("py_client.py"))
+            .args(["--redis", url])
+            .args(options)
+            .arg("serve")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("Python starts");
+        let stdin = child.stdin.take().expect("it is piped");
+        let answers = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        Self { process: Mutex::new(Process { stdin, answers, sent: 0, _child: child }), files }
+    }
+
+    /// What Python answers to a command, as `["enqueue", "add", "--args", "[1, 2]", "--wait", "5"]`.
+    ///
+    /// Commands take turns: for one during another's wait, start a second client.
+    ///
+    /// # Panics
+    /// When the command raises. See [`Self::try_call`].
+    pub async fn call(&self, words: &[&str]) -> Value {
+        let answer = self.try_call(words).await;
+        answer.unwrap_or_else(|raised| panic!("{} raised {raised}", words.join(" ")))
+    }
+
+    /// As [`Self::call`]; `Err` is `{"raised": class, "message": text}`.
+    ///
+    /// # Errors
+    /// The exception that arq raised.
+    pub async fn try_call(&self, words: &[&str]) -> Result<Value, Value> {
+        let answer = timeout(SOON, async { self.process.lock().await.ask(words).await });
+        let answer = answer.await.unwrap_or_else(|_| panic!("no answer within {SOON:?} to {words:?}"));
+        if answer.get("raised").is_some() { Err(answer) } else { Ok(answer) }
+    }
+
+    /// What Python had to say beside its answers, as warnings.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.files.log()
+    }
+}
+
+impl Process {
+    async fn ask(&mut self, words: &[&str]) -> Value {
+        self.sent += 1;
+        let line = format!("{}\n", json!([self.sent, words]));
+        self.stdin.write_all(line.as_bytes()).await.expect("the client takes commands");
+        loop {
+            let line = self.answers.next_line().await.expect("the client answers in UTF-8");
+            let line = line.unwrap_or_else(|| panic!("the client ended at {words:?}"));
+            let (number, answer): (u64, Value) = serde_json::from_str(&line).expect("the client answers in JSON");
+            if number == self.sent {
+                return answer; // others are of commands whose callers went away
+            }
+        }
+    }
+}
+
+/// What a Python process wrote. When a test fails, it is shown.
+#[derive(Debug)]
+struct Files(TempDir);
+
+impl Files {
+    fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("s7-arq-").tempdir();
+        Self(folder.expect("the system has temporary files"))
+    }
+
+    fn output(&self) -> PathBuf {
+        self.0.path().join("output")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.0.path().join("log")
+    }
+
+    fn said(&self, text: &str) -> bool {
+        std::fs::read_to_string(self.output()).is_ok_and(|output| output.contains(text))
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("a Python process of this test logged:\n{}", self.log());
+        }
+    }
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("arq").join(name)
+}
+
+/// That of the environment which `cargo xtask needs` has made, in the folder in which this program was built.
+fn interpreter() -> PathBuf {
+    let own = std::env::current_exe().expect("the system knows this program");
+    let mut found = own.ancestors().map(|folder| folder.join("arq-venv/bin/python"));
+    found.find(|python| python.exists()).expect("`cargo xtask needs` has installed arq")
+}

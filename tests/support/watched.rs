@@ -1,0 +1,102 @@
+//! Child processes that never outlive the test.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, kill_process};
+
+pub use rustix::process::Signal;
+
+/// Runs `"$@"` until it ends, or until our end of standard input closes: then it is killed. The system closes that
+/// end with our process, however it dies. Says the process id first; exits with the program's code.
+const WATCHDOG: &str = r#"
+exec 3<&0 </dev/null
+"$@" 3<&- >>"$WATCHED_OUTPUT" &
+watched=$!
+trap 'kill -9 $watched' HUP INT TERM
+echo $watched
+{ read -r _ <&3; kill -9 $watched; } >/dev/null 2>&1 &
+exec 3<&-
+wait $watched
+code=$?
+kill -9 $! 2>/dev/null
+exit $code
+"#;
+
+/// A program that is killed when this is dropped, and when this process dies, even by `kill -9`.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    shell: Child,
+    /// Closing it kills the program.
+    lifeline: Option<ChildStdin>,
+    pid: Pid,
+}
+
+impl Watched {
+    /// Starts `program`, its standard output and error appended to `output` and `errors`.
+    pub(crate) fn start(
+        program: &OsStr,
+        arguments: &[impl AsRef<OsStr>],
+        output: &Path,
+        errors: &Path,
+    ) -> io::Result<Self> {
+        let errors = File::options().create(true).append(true).open(errors)?;
+        let mut shell = Command::new("sh")
+            .args(["-c", WATCHDOG, "watchdog"])
+            .arg(program)
+            .args(arguments)
+            .env("WATCHED_OUTPUT", output)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()?;
+        let lifeline = shell.stdin.take();
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().expect("it is piped")).read_line(&mut line)?;
+        let pid = line.trim().parse().ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other(format!("the watchdog said {line:?}, no process id")))?;
+        Ok(Self { shell, lifeline, pid })
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).unwrap_or_else(|error| panic!("can't signal {}: {error}", self.pid()));
+    }
+
+    /// The program's exit code, once it has ended; 128 and its number for a signal.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        let status = self.shell.try_wait().expect("it is our child")?;
+        Some(status.code().unwrap_or(-1))
+    }
+
+    /// Kills the program and waits for its end.
+    pub(crate) fn kill(&mut self) {
+        drop(self.lifeline.take());
+        self.shell.wait().expect("it is our child");
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        drop(self.lifeline.take());
+        let _ = self.shell.wait();
+    }
+}
+
+/// A program by its name, or the one that the environment variable `choice` names instead.
+pub(crate) fn program(name: &str, choice: &str) -> PathBuf {
+    std::env::var_os(choice).map_or_else(|| PathBuf::from(name), PathBuf::from)
+}
+
+/// Blocks for the moment between two looks at something that another process does.
+#[expect(clippy::disallowed_methods, reason = "programs start in milliseconds, and no runtime need be there")]
+pub(crate) fn blink() {
+    std::thread::sleep(Duration::from_millis(1));
+}
