@@ -12,6 +12,7 @@ mod clients;
 mod crashes;
 mod inventory;
 mod outages;
+mod redis;
 mod schedules;
 mod servers;
 mod stopping;

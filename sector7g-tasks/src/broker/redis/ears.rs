@@ -72,14 +72,16 @@ impl Ears {
     /// An ear for these queues, from the shelf or new.
     pub(super) fn take(&self, link: &Arc<Link>, queues: &[String]) -> Listener<'_> {
         let runtime = Handle::current().id();
-        let mut shelf = lock(&self.shelf);
-        shelf.retain(|owned| !owned.task.is_finished()); // their runtime has ended
-        let found = shelf.iter().position(|owned| owned.runtime == runtime && owned.ear.queues == queues);
-        let owned = found.map(|index| shelf.swap_remove(index));
-        drop(shelf);
-        let owned = owned.unwrap_or_else(|| self.grow(link, queues, runtime));
+        let owned = self.shelved(queues, runtime).unwrap_or_else(|| self.grow(link, queues, runtime));
         owned.ear.begin();
         Listener { ears: self, ear: Arc::clone(&owned.ear), owned: Some(owned) }
+    }
+
+    fn shelved(&self, queues: &[String], runtime: Id) -> Option<Owned> {
+        let mut unused = lock(&self.shelf);
+        unused.retain(|owned| !owned.task.is_finished()); // their runtime has ended
+        let found = unused.iter().position(|owned| owned.runtime == runtime && owned.ear.queues == queues)?;
+        Some(unused.swap_remove(found))
     }
 
     fn grow(&self, link: &Arc<Link>, queues: &[String], runtime: Id) -> Owned {
@@ -235,12 +237,12 @@ async fn hear(
         Some(connection) => connection,
         none => none.insert(link.blocking().await?),
     };
-    let ring = wait_at(link, connection, bells);
-    tokio::pin!(ring);
+    let call = wait_at(link, connection, bells);
+    tokio::pin!(call);
     loop {
         tokio::select! {
             biased; // a ring first: what it is for is decided by the state then
-            rung = &mut ring => return rung, // not dropped before it has ended
+            answer = &mut call => return answer, // not dropped before it has ended
             () = ear.changed.notified() => { // cancel safe: the state is read anew
                 let is_owed = matches!(*ear.state(), Hearing::PassOn);
                 if is_owed {

@@ -8,9 +8,7 @@ use jiff::tz::TimeZone;
 use super::link::Link;
 use super::reply::Reply;
 use super::script::{HEALTH, JOBS, STATS};
-use crate::broker::{
-    BrokerError, JobFilter, JobId, JobRecord, JobState, Page, PageMark, QueueStats, WorkerHealth,
-};
+use crate::broker::{BrokerError, JobFilter, JobId, JobRecord, JobState, Page, PageMark, QueueStats, WorkerHealth};
 use crate::clock::Timestamp;
 use crate::job::Failure;
 
@@ -103,13 +101,13 @@ pub(super) async fn set_health(
     health: Option<&WorkerHealth>,
     ttl: Duration,
 ) -> Result<(), BrokerError> {
-    let (entry, line) = match health {
-        Some(health) => (json(health)?, arq_line(health)),
+    let (entry, words) = match health {
+        Some(health) => (json(health)?, arq_words(health)),
         None => (String::new(), String::new()),
     };
     let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, LONGEST_TTL_MS);
     let mut call = HEALTH.key(queue);
-    call.arg(worker).arg(entry).arg(ttl).arg(line);
+    call.arg(worker).arg(entry).arg(ttl).arg(words);
     link.script(&call).await
 }
 
@@ -121,7 +119,7 @@ fn json(health: &WorkerHealth) -> Result<String, BrokerError> {
 }
 
 /// arq's own words, up to the number of queued jobs, which the script adds.
-fn arq_line(health: &WorkerHealth) -> String {
+fn arq_words(health: &WorkerHealth) -> String {
     let WorkerHealth { at, done, failed, retried, running, .. } = health;
     format!("{} j_complete={done} j_failed={failed} j_retried={retried} j_ongoing={running} queued=", local(*at))
 }

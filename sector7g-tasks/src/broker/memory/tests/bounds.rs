@@ -5,8 +5,8 @@ use tokio::time::sleep;
 
 use super::{LEASE, START, Worker, done, failure, job, job_id, queue};
 use crate::broker::{
-    Broker, BrokerError, Due, Enqueued, JobFilter, KeptResult, MemoryBroker, MemoryBrokerBuilder, NewJob, Outcome,
-    ResultState, WorkerHealth,
+    Broker, Due, Enqueued, JobFilter, KeptResult, MemoryBroker, MemoryBrokerBuilder, NewJob, Outcome, ResultState,
+    WorkerHealth,
 };
 use crate::clock::Clock;
 

@@ -109,11 +109,11 @@ end
 local function finish_all()
   local answers, ids = {}, {}
   for i = 1, finishes do ids[i] = ARGV[9 + (i - 1) * 7] end
-  local values, over = mget('arq:in-progress:', ids), {}
+  local values, scores, over = mget('arq:in-progress:', ids), scores_of(q, ids), {}
   for i = 1, finishes do
     local at = 9 + (i - 1) * 7
     local id, lease, kind = ids[i], read_lease(values[i]), ARGV[at + 2]
-    local ours = lease and lease.token == ARGV[at + 1] and not over[id]
+    local ours = lease and lease.token == ARGV[at + 1] and scores[i] and not over[id]
     if ours then
       over[id] = true
       unleased[#unleased + 1] = id

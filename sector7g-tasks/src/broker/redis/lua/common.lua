@@ -56,6 +56,16 @@ local function mget(prefix, ids)
   return values
 end
 
+-- Of each id, its score in the queue or false: ids are one space for all queues.
+local function scores_of(q, ids)
+  local scores = {}
+  each_batch(ids, function(from, to)
+    local found = redis.call('ZMSCORE', q, unpack(ids, from, to))
+    for i = 1, #found do scores[from + i - 1] = found[i] end
+  end)
+  return scores
+end
+
 local function call_many(command, key, list)
   each_batch(list, function(from, to)
     if key then

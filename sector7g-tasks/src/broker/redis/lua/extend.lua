@@ -6,10 +6,10 @@
 local q, now, span = KEYS[1], now_ms(), tonumber(ARGV[1])
 local ids = {}
 for i = 2, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
-local values, answers, ends = mget('arq:in-progress:', ids), {}, {}
+local values, scores, answers, ends = mget('arq:in-progress:', ids), scores_of(q, ids), {}, {}
 for i = 1, #ids do
   local lease = read_lease(values[i])
-  local ours = lease and lease.token == ARGV[2 * i + 1]
+  local ours = lease and lease.token == ARGV[2 * i + 1] and scores[i]
   if ours then
     lease.ends = now + span
     write_lease(ids[i], lease, span)

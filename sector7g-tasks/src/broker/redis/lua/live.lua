@@ -2,8 +2,8 @@
 -- KEYS[1] queue   ARGV ids
 -- Returns the ids that do, in order.   O(n).
 
-local live = {}
-for _, id in ipairs(ARGV) do
-  if redis.call('ZSCORE', KEYS[1], id) then live[#live + 1] = id end
+local live, scores = {}, scores_of(KEYS[1], ARGV)
+for i = 1, #ARGV do
+  if scores[i] then live[#live + 1] = ARGV[i] end
 end
 return live

@@ -1,0 +1,3 @@
+//! The broker on a real Redis.
+
+mod conformance;
