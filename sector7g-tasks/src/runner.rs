@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Broker, MemoryBroker, QueueName};
+use crate::broker::{Broker, BrokerError, MemoryBroker, QueueName};
 use crate::client::Client;
 use crate::context::{States, WorkerContext, WorkerShared};
 use crate::error::{BoxError, TaskError};
@@ -72,6 +72,9 @@ pub enum RunnerError {
         /// What its hook returned.
         error: TaskError,
     },
+    /// The broker does not answer.
+    #[error("the workers can't start")]
+    Broker(#[source] BrokerError),
     /// The system refused a thread or a signal handler, or a worker ended abnormally.
     #[error("the workers can't run")]
     System(#[source] BoxError),
@@ -223,6 +226,10 @@ impl Runner {
         if self.signals {
             let (stop, mut heard) = (stop.clone(), Signals::new().map_err(|error| RunnerError::System(error.into()))?);
             signals.spawn(async move { heard.obey(&stop).await });
+        }
+        match stop.graceful.run_until_cancelled(self.broker.ready()).await {
+            Some(ready) => ready.map_err(RunnerError::Broker)?,
+            None => return Ok(RunReport::default()), // told to stop before it began
         }
         self.announce(&engines);
         let pulse = Pulse::start(engines.clone()).map_err(RunnerError::System)?;

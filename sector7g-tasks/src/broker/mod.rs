@@ -10,6 +10,8 @@ mod messages;
 mod names;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(any(feature = "redis", feature = "cli"))]
+mod url;
 
 use std::fmt;
 use std::time::Duration;
@@ -25,7 +27,11 @@ pub use self::messages::{
 };
 pub use self::names::{InvalidName, JobId, QueueName};
 #[cfg(feature = "redis")]
-pub use self::redis::{ConnectError, InvalidUrl, RedisBroker, RedisBrokerBuilder};
+pub use self::redis::{ConnectError, RedisBroker, RedisBrokerBuilder};
+#[cfg(any(feature = "redis", feature = "cli"))]
+pub use self::url::UrlError;
+#[cfg(any(feature = "redis", feature = "cli"))]
+pub(crate) use self::url::{check_url, redacted};
 use crate::clock::Clock;
 use crate::error::BoxError;
 pub use crate::job::Due;
@@ -287,6 +293,17 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// Promises: `conformance::health_runs_out`.
     async fn set_health(&self, worker: &str, health: Option<&WorkerHealth>, ttl: Duration) -> Result<(), BrokerError>;
+
+    /// Waits until the broker answers, for as long as it is set up to try; a runner asks before it starts.
+    ///
+    /// # Errors
+    /// `Unavailable` after the last try.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only asks.
+    async fn ready(&self) -> Result<(), BrokerError> {
+        Ok(())
+    }
 
     /// The clock that decides what is due, as near as this process knows it.
     fn clock(&self) -> &Clock;

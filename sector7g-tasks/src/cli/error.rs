@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::builder::styling::{AnsiColor, Style};
 
-use super::broker::{self, UrlError};
 use super::log::{self, Format};
+use crate::broker::{UrlError, redacted};
 use crate::error::{BoxError, Chain};
 use crate::runner::RunnerError;
 
@@ -42,9 +42,7 @@ impl From<RunnerError> for CliError {
     fn from(error: RunnerError) -> Self {
         Self::Runner(match error {
             // A URL that was given without its flag is taken for a worker.
-            RunnerError::UnknownWorker { name, known } => {
-                RunnerError::UnknownWorker { name: broker::redacted(&name), known }
-            }
+            RunnerError::UnknownWorker { name, known } => RunnerError::UnknownWorker { name: redacted(&name), known },
             other => other,
         })
     }

@@ -27,7 +27,8 @@ use self::path::DeadLetters;
 use self::reply::Reply;
 use super::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
-    NewJob, Page, PageMark, QueueName, QueueStats, ResultState, WorkerHealth, check_batch, check_lease,
+    NewJob, Page, PageMark, QueueName, QueueStats, ResultState, UrlError, WorkerHealth, check_batch, check_lease,
+    check_url,
 };
 use crate::clock::Clock;
 
@@ -66,16 +67,8 @@ struct Shared {
     noted: Mutex<HashMap<QueueName, Instant>>,
     /// The queues of the workers of this process, to remove their entries from.
     workers: Mutex<HashMap<String, Vec<QueueName>>>,
-}
-
-/// Why a URL names no Redis.
-#[derive(Debug, thiserror::Error)]
-#[error("`{url}` is no URL of a Redis: give redis://, rediss:// or unix://")]
-pub struct InvalidUrl {
-    /// The URL, without what may be a password.
-    url: String,
-    #[source]
-    cause: redis::RedisError,
+    retries: u32,
+    retry_delay: Duration,
 }
 
 /// Sets a [`RedisBroker`] up.
@@ -125,10 +118,11 @@ impl RedisBrokerBuilder {
     /// A broker that connects when it is first used.
     ///
     /// # Errors
-    /// [`InvalidUrl`].
-    pub fn build(self) -> Result<RedisBroker, InvalidUrl> {
+    /// [`UrlError`].
+    pub fn build(self) -> Result<RedisBroker, UrlError> {
+        let shown = check_url(&self.url)?;
         let link = Link::new(&self.url, self.response_timeout)
-            .map_err(|cause| InvalidUrl { url: without_secrets(&self.url), cause })?;
+            .map_err(|error| UrlError::Unusable(shown, error.to_string()))?;
         Ok(RedisBroker {
             shared: Arc::new(Shared {
                 link: Arc::new(link),
@@ -139,6 +133,8 @@ impl RedisBrokerBuilder {
                 aborts: Seen::default(),
                 noted: Mutex::default(),
                 workers: Mutex::default(),
+                retries: self.retries,
+                retry_delay: self.retry_delay,
             }),
         })
     }
@@ -151,19 +147,9 @@ impl RedisBrokerBuilder {
     /// # Cancel safety
     /// Cancel safe: it only connects.
     pub async fn connect(self) -> Result<RedisBroker, ConnectError> {
-        let (mut left, delay) = (self.retries, self.retry_delay);
         let broker = self.build()?;
-        loop {
-            match broker.ping().await {
-                Ok(()) => return Ok(broker),
-                Err(error) if left == 0 || !error.is_transient() => return Err(error.into()),
-                Err(error) => {
-                    tracing::warn!("{}, {left} retries remaining...", crate::error::Chain(&error));
-                    left -= 1;
-                    sleep(delay).await;
-                }
-            }
-        }
+        broker.ready().await?;
+        Ok(broker)
     }
 }
 
@@ -173,7 +159,7 @@ impl RedisBrokerBuilder {
 pub enum ConnectError {
     /// The URL can't be one.
     #[error(transparent)]
-    Url(#[from] InvalidUrl),
+    Url(#[from] UrlError),
     /// The server does not answer, or refuses.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -241,18 +227,22 @@ const NOTE_EVERY: Duration = Duration::from_mins(1);
 /// Where `result` begins and ends with its looks: short for quick jobs, bounded for the server's sake.
 const RESULT_LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
-fn without_secrets(url: &str) -> String {
-    match url.rsplit_once('@') {
-        Some((before, after)) => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            format!("{scheme}://***@{after}")
-        }
-        None => url.chars().take(200).collect(),
-    }
-}
-
 #[async_trait]
 impl Broker for RedisBroker {
+    async fn ready(&self) -> Result<(), BrokerError> {
+        let mut left = self.shared.retries;
+        loop {
+            match self.ping().await {
+                Err(error) if left > 0 && error.is_transient() => {
+                    tracing::warn!("{}, {left} retries remaining...", crate::error::Chain(&error));
+                    left -= 1;
+                    sleep(self.shared.retry_delay).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, BrokerError> {
         check_batch("jobs", jobs.len())?;
         let mut answers = vec![Enqueued::Duplicate; jobs.len()];

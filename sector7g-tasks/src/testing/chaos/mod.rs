@@ -321,6 +321,10 @@ impl Broker for ChaosBroker {
         self.inner.clock()
     }
 
+    async fn ready(&self) -> Result<(), BrokerError> {
+        self.inner.ready().await
+    }
+
     fn location(&self) -> String {
         self.inner.location()
     }

@@ -1,54 +1,42 @@
-use std::sync::Arc;
-
-use super::error::CliError;
-use crate::broker::{Broker, MemoryBroker};
-
-/// The broker at `url`, or the embedded one.
-pub(super) fn broker_for(url: Option<&str>) -> Result<Arc<dyn Broker>, CliError> {
-    match url {
-        None => Ok(Arc::new(MemoryBroker::new())),
-        Some(url) => Err(UrlError::NotYet(Location::parse(url)?.0).into()),
-    }
-}
-
-/// A broker's URL that is well-formed, without its secrets.
-#[derive(Debug, PartialEq, Eq)]
-struct Location(String);
+//! What a broker's URL may be, and how it is shown.
 
 /// What is wrong with a broker's URL. Shows nothing of it that may be secret.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum UrlError {
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// Nothing before a `://`.
     #[error("the broker's URL has no scheme: write redis://, rediss:// or unix:// before it")]
     NoScheme,
+    /// Another scheme than those of Redis.
     #[error("the broker's URL has the unknown scheme `{0}://`; allowed are redis://, rediss:// and unix://")]
     Scheme(String),
+    /// A port that is none.
     #[error("the port of the broker's URL `{0}` is not a number from 1 to 65535")]
     Port(String),
+    /// A database that is none.
     #[error("the database of the broker's URL `{0}` is not a number")]
     Database(String),
+    /// A socket without a path.
     #[error("the broker's URL `{0}` names no socket: write unix:///path/to/redis.sock")]
     NoSocket(String),
-    #[error(
-        "`{0}` is understood, but the Redis broker comes with the next release of sector7g-tasks; \
-         without --redis and REDIS_URL workers run on the embedded broker"
-    )]
-    NotYet(String),
+    /// The program can't speak to it.
+    #[error("the broker's URL `{0}` can't be used: {1}")]
+    Unusable(String, String),
 }
 
-impl Location {
-    fn parse(url: &str) -> Result<Self, UrlError> {
-        let (scheme, rest) = split_scheme(url).ok_or(UrlError::NoScheme)?;
-        let shown = redacted(url);
-        let rest = after_secrets(rest);
-        let (rest, _) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
-        match &*scheme.to_ascii_lowercase() {
-            "redis" | "rediss" => check_address(rest, &shown)?,
-            "unix" if rest.trim_start_matches('/').is_empty() => return Err(UrlError::NoSocket(shown)),
-            "unix" => {}
-            _ => return Err(UrlError::Scheme(scheme.to_owned())),
-        }
-        Ok(Self(shown))
+/// Looks whether `url` can name a Redis, and returns it as messages may show it.
+pub(crate) fn check_url(url: &str) -> Result<String, UrlError> {
+    let (scheme, rest) = split_scheme(url).ok_or(UrlError::NoScheme)?;
+    let shown = redacted(url);
+    let rest = after_secrets(rest);
+    let (rest, _) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
+    match &*scheme.to_ascii_lowercase() {
+        "redis" | "rediss" => check_address(rest, &shown)?,
+        "unix" if rest.trim_start_matches('/').is_empty() => return Err(UrlError::NoSocket(shown)),
+        "unix" => {}
+        _ => return Err(UrlError::Scheme(scheme.to_owned())),
     }
+    Ok(shown)
 }
 
 /// `host`, `host:port` or `host:port/database`; the host may be missing, as in arq, or an IPv6 address in brackets.
@@ -77,7 +65,7 @@ fn after_secrets(rest: &str) -> &str {
 }
 
 /// A URL as messages may show it: without user, password and the values after a `?`; other text as it is.
-pub(super) fn redacted(text: &str) -> String {
+pub(crate) fn redacted(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let scheme = split_scheme(text).map_or("***", |_| scheme);
     let secret = if rest.contains('@') { "***@" } else { "" };
