@@ -59,7 +59,9 @@ pub(crate) fn install(runner: &mut Runner) -> Result<(), Failed> {
     get(runner, &missing)?;
     python::environment(runner)?;
     eprintln!("\nthe tests use:");
-    versions(runner).iter().for_each(|version| eprintln!("  {version}"));
+    for version in versions(runner) {
+        eprintln!("  {version}");
+    }
     Ok(())
 }
 
