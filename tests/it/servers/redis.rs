@@ -1,4 +1,5 @@
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,13 +36,15 @@ fn a_server_ends_when_its_process_is_killed() {
         .unwrap();
     let mut line = String::new();
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let server = line.trim().parse().unwrap();
-    assert!(runs(server));
+    let (server, url) = line.trim().split_once(' ').unwrap();
+    let server = server.parse().unwrap();
+    let folder = Path::new(url.strip_prefix("unix://").unwrap()).parent().unwrap();
+    assert!(runs(server) && folder.exists());
     process.kill().unwrap(); // SIGKILL: it has no say
     process.wait().unwrap();
     let until = Instant::now() + Duration::from_secs(10);
-    while runs(server) {
-        assert!(Instant::now() < until, "the server outlives its process");
+    while runs(server) || folder.exists() {
+        assert!(Instant::now() < until, "the server or its folder outlives its process");
     }
 }
 

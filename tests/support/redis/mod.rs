@@ -205,14 +205,14 @@ fn redis_cli(prefix: &[String], arguments: &[&str]) -> Result<String, String> {
 
 fn launch(folder: &Path) -> Result<Watched, String> {
     let program: OsString = program("redis-server", "SECTOR7G_REDIS_SERVER").into();
-    let log = folder.join("log");
     let mut arguments = vec![folder.join("redis.conf").into_os_string()];
     if folder.join(SENTINEL).exists() {
         arguments.push("--sentinel".into());
     }
-    Watched::start(&program, &arguments, &log, &log).map_err(|error| error.to_string())
+    Watched::start(&program, &arguments, folder).map_err(|error| error.to_string())
 }
 
 fn log(folder: &Path) -> String {
-    fs::read_to_string(folder.join("log")).unwrap_or_default()
+    let file = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
+    file("log") + &file("output")
 }
