@@ -10,5 +10,5 @@ mod watched;
 
 pub use lines::Lines;
 pub use python::{PythonClient, PythonWorker};
-pub use redis::{Monitor, RedisServer, RedisServerBuilder};
+pub use redis::{Monitor, RedisCluster, RedisSentinel, RedisServer, RedisServerBuilder};
 pub use watched::Signal;

@@ -40,7 +40,7 @@ impl PythonWorker {
         let files = Files::new();
         let script = script("py_worker.py");
         let arguments = [&["-B", script.to_str().expect("a path in Unicode"), "--redis", url], options].concat();
-        let watched = Watched::start(interpreter().as_os_str(), &arguments, &files.output(), &files.log_file());
+        let watched = Watched::start(interpreter().as_os_str(), &arguments, files.0.path());
         Self { watched: watched.expect("Python starts"), files }
     }
 
@@ -198,16 +198,12 @@ impl Files {
         Self(folder.expect("the system has temporary files"))
     }
 
-    fn output(&self) -> PathBuf {
-        self.0.path().join("output")
-    }
-
     fn log_file(&self) -> PathBuf {
         self.0.path().join("log")
     }
 
     fn said(&self, text: &str) -> bool {
-        std::fs::read_to_string(self.output()).is_ok_and(|output| output.contains(text))
+        std::fs::read_to_string(self.0.path().join("output")).is_ok_and(|output| output.contains(text))
     }
 
     fn log(&self) -> String {

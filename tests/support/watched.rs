@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
@@ -11,15 +11,19 @@ use rustix::process::{Pid, kill_process};
 
 pub use rustix::process::Signal;
 
-/// Runs `"$@"` until it ends, or until our end of standard input closes: then it is killed. The system closes that
-/// end with our process, however it dies. Says the process id first; exits with the program's code.
+/// Runs `"$@"` until it ends, or until there is a line on standard input: then it is killed. When standard input
+/// closes without one, our process has died, however it did, so that the folder goes, too. Says the process id first;
+/// exits with the program's code.
 const WATCHDOG: &str = r#"
 exec 3<&0 </dev/null
-"$@" 3<&- >>"$WATCHED_OUTPUT" &
+"$@" 3<&- >>"$WATCHED_FOLDER/output" &
 watched=$!
 trap 'kill -9 $watched' HUP INT TERM
 echo $watched
-{ read -r _ <&3; kill -9 $watched; } >/dev/null 2>&1 &
+{
+    read -r _ <&3 || { kill -STOP $watched; rm -rf "$WATCHED_FOLDER"; }
+    kill -9 $watched
+} >/dev/null 2>&1 &
 exec 3<&-
 wait $watched
 code=$?
@@ -31,25 +35,21 @@ exit $code
 #[derive(Debug)]
 pub(crate) struct Watched {
     shell: Child,
-    /// Closing it kills the program.
+    /// A line, or its end, kills the program.
     lifeline: Option<ChildStdin>,
     pid: Pid,
 }
 
 impl Watched {
-    /// Starts `program`, its standard output and error appended to `output` and `errors`.
-    pub(crate) fn start(
-        program: &OsStr,
-        arguments: &[impl AsRef<OsStr>],
-        output: &Path,
-        errors: &Path,
-    ) -> io::Result<Self> {
-        let errors = File::options().create(true).append(true).open(errors)?;
+    /// Starts `program`. What it says is appended to the files `output` and `log` of `folder`, which is removed when
+    /// this process dies without the time to do so.
+    pub(crate) fn start(program: &OsStr, arguments: &[impl AsRef<OsStr>], folder: &Path) -> io::Result<Self> {
+        let errors = File::options().create(true).append(true).open(folder.join("log"))?;
         let mut shell = Command::new("sh")
             .args(["-c", WATCHDOG, "watchdog"])
             .arg(program)
             .args(arguments)
-            .env("WATCHED_OUTPUT", output)
+            .env("WATCHED_FOLDER", folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)
@@ -78,14 +78,20 @@ impl Watched {
 
     /// Kills the program and waits for its end.
     pub(crate) fn kill(&mut self) {
-        drop(self.lifeline.take());
+        self.cut();
         self.shell.wait().expect("it is our child");
+    }
+
+    fn cut(&mut self) {
+        if let Some(mut lifeline) = self.lifeline.take() {
+            let _ = lifeline.write_all(b"\n"); // it may have ended by itself
+        }
     }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        drop(self.lifeline.take());
+        self.cut();
         let _ = self.shell.wait();
     }
 }

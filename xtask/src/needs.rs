@@ -59,7 +59,9 @@ pub(crate) fn install(runner: &mut Runner) -> Result<(), Failed> {
     get(runner, &missing)?;
     python::environment(runner)?;
     eprintln!("\nthe tests use:");
-    versions(runner).iter().for_each(|version| eprintln!("  {version}"));
+    for version in versions(runner) {
+        eprintln!("  {version}");
+    }
     Ok(())
 }
 
@@ -69,8 +71,8 @@ pub(crate) fn get(runner: &mut Runner, missing: &[&Need]) -> Result<(), Failed> 
         Plan::Nothing => Ok(()),
         Plan::Ask { text } => Err(refuse(&text)),
         Plan::Install { packages } => {
-            let install = format!("install --yes --no-install-recommends {packages}");
-            if let Err(failed) = runner.run_again_on_failure(&[apt("update"), apt(&install)]) {
+            let install = format!("install --quiet --yes --no-install-recommends {packages}");
+            if let Err(failed) = runner.run_again_on_failure(&[apt("update --quiet"), apt(&install)]) {
                 eprintln!("xtask: can't install {packages}; once you have, by whatever means, try again");
                 return Err(failed);
             }
@@ -126,7 +128,8 @@ fn versions(runner: &Runner) -> Vec<String> {
 }
 
 fn apt(arguments: &str) -> Step {
-    Step::new("apt-get", arguments).env("DEBIAN_FRONTEND", "noninteractive")
+    // Waits for another apt to end, for up to two minutes.
+    Step::new("apt-get", &format!("-o DPkg::Lock::Timeout=120 {arguments}")).env("DEBIAN_FRONTEND", "noninteractive")
 }
 
 fn is_debian() -> bool {

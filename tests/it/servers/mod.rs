@@ -1,6 +1,7 @@
 //! The servers that tests start, themselves: they answer, and none is left behind.
 
 mod arq;
+mod cluster;
 mod redis;
 
 fn runs(pid: i32) -> bool {

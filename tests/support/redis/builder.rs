@@ -5,7 +5,7 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use super::{RedisServer, SUPPORT, tls};
+use super::{RedisServer, SENTINEL, SUPPORT, tls};
 use crate::ports;
 
 /// How often to try other ports when those that were free have been taken meanwhile.
@@ -31,6 +31,7 @@ pub struct RedisServerBuilder {
     lines: Vec<String>,
     access: Access,
     tls: bool,
+    sentinel: bool,
 }
 
 impl RedisServerBuilder {
@@ -84,6 +85,13 @@ impl RedisServerBuilder {
         self
     }
 
+    /// Starts `redis-server --sentinel` instead.
+    #[must_use]
+    pub(crate) fn sentinel(mut self) -> Self {
+        self.sentinel = true;
+        self
+    }
+
     /// Starts the server and waits until it answers, some ten milliseconds.
     #[must_use]
     pub fn start(self) -> RedisServer {
@@ -104,6 +112,9 @@ impl RedisServerBuilder {
         if self.tls {
             tls::write(folder.path());
         }
+        if self.sentinel {
+            fs::write(folder.path().join(SENTINEL), "").expect("the folder is ours");
+        }
         fs::write(folder.path().join("redis.conf"), self.configuration(&folder, port, tls_port))
             .expect("the folder is ours");
         RedisServer::try_start(folder, port, tls_port, self.access.clone())
@@ -113,8 +124,11 @@ impl RedisServerBuilder {
         let folder = folder.path().display();
         let mut text = format!(
             "bind 127.0.0.1\nport {port}\nunixsocket {folder}/redis.sock\ndir {folder}\nprotected-mode no\n\
-             daemonize no\nsave \"\"\nappendonly no\n"
+             daemonize no\n"
         );
+        if !self.sentinel {
+            text += "save \"\"\nappendonly no\n";
+        }
         if let Some(port) = tls_port {
             let _ = write!(text, "tls-port {port}\ntls-auth-clients no\n{}", tls::configuration());
         }

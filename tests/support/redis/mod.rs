@@ -1,6 +1,7 @@
 //! Redis servers, each with a folder, a socket and ports of its own.
 
 mod builder;
+mod cluster;
 mod monitor;
 mod talk;
 mod tls;
@@ -18,6 +19,7 @@ use builder::Access;
 use talk::Talk;
 
 pub use builder::RedisServerBuilder;
+pub use cluster::{RedisCluster, RedisSentinel};
 pub use monitor::Monitor;
 
 /// Within which a server must answer; it takes some ten milliseconds, but machines can be busy.
@@ -25,6 +27,9 @@ const START: Duration = Duration::from_secs(20);
 
 /// The user whom tests know in each server that has a password or users: may do all, needs no password.
 const SUPPORT: &str = "support";
+
+/// The file that a sentinel's folder has.
+const SENTINEL: &str = "sentinel";
 
 /// A real `redis-server` of one test: on a free port of loopback and on a socket in a folder of its own.
 ///
@@ -200,10 +205,14 @@ fn redis_cli(prefix: &[String], arguments: &[&str]) -> Result<String, String> {
 
 fn launch(folder: &Path) -> Result<Watched, String> {
     let program: OsString = program("redis-server", "SECTOR7G_REDIS_SERVER").into();
-    let log = folder.join("log");
-    Watched::start(&program, &[folder.join("redis.conf")], &log, &log).map_err(|error| error.to_string())
+    let mut arguments = vec![folder.join("redis.conf").into_os_string()];
+    if folder.join(SENTINEL).exists() {
+        arguments.push("--sentinel".into());
+    }
+    Watched::start(&program, &arguments, folder).map_err(|error| error.to_string())
 }
 
 fn log(folder: &Path) -> String {
-    fs::read_to_string(folder.join("log")).unwrap_or_default()
+    let file = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
+    file("log") + &file("output")
 }

@@ -1,0 +1,183 @@
+//! Servers that work together: a cluster, and a pair under a sentinel.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::{RedisServer, redis_cli};
+
+/// Within which they must agree.
+const AGREE: Duration = Duration::from_secs(30);
+
+/// How many hash slots a cluster has.
+const SLOTS: usize = 16_384;
+
+/// A Redis Cluster of three masters, none with a replica, each with a third of the slots.
+#[derive(Debug)]
+pub struct RedisCluster {
+    nodes: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    /// Starts the nodes and waits until all see all, some three seconds: Redis keeps a new node from serving for two.
+    pub async fn start() -> Self {
+        let node = || RedisServer::builder().line("cluster-enabled yes").line("cluster-node-timeout 5000").start();
+        let cluster = Self { nodes: (0..3).map(|_| node()).collect() };
+        for (index, node) in cluster.nodes.iter().enumerate() {
+            let slot = |index: usize| SLOTS * index / cluster.nodes.len();
+            let (first, last) = (slot(index).to_string(), (slot(index + 1) - 1).to_string());
+            node.cli(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
+            node.cli(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
+            cluster.nodes[0].cli(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string()]); // itself: no harm
+        }
+        until("the cluster serves", || cluster.nodes.iter().all(|node| cluster.is_whole_for(node))).await;
+        cluster
+    }
+
+    fn is_whole_for(&self, node: &RedisServer) -> bool {
+        let info = node.cli(&["CLUSTER", "INFO"]);
+        let has = |line: &str| info.lines().any(|found| found.trim_end() == line);
+        has("cluster_state:ok")
+            && has(&format!("cluster_known_nodes:{}", self.nodes.len()))
+            && has(&format!("cluster_slots_ok:{SLOTS}"))
+    }
+
+    /// The masters, by ascending slots.
+    #[must_use]
+    pub fn nodes(&self) -> &[RedisServer] {
+        &self.nodes
+    }
+
+    /// The masters, to kill one or freeze one.
+    pub fn nodes_mut(&mut self) -> &mut [RedisServer] {
+        &mut self.nodes
+    }
+
+    /// `redis://127.0.0.1:PORT` of each node.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
+        let without_database = |url: String| url.trim_end_matches("/0").to_owned();
+        self.nodes.iter().map(|node| without_database(node.url())).collect()
+    }
+
+    /// What `redis-cli -c` says to one command: it goes to the node that has the key.
+    ///
+    /// # Panics
+    /// When the command fails.
+    pub fn cli(&self, arguments: &[&str]) -> String {
+        let port = self.nodes[0].port().to_string();
+        let said = redis_cli(&["-c".to_owned(), "-p".to_owned(), port], arguments);
+        said.unwrap_or_else(|error| panic!("redis-cli -c {}: {error}", arguments.join(" ")))
+    }
+}
+
+/// A master and its replica under one sentinel, by the name [`RedisSentinel::NAME`].
+#[derive(Debug)]
+pub struct RedisSentinel {
+    servers: [RedisServer; 2],
+    sentinel: RedisServer,
+}
+
+impl RedisSentinel {
+    /// What the sentinel calls the master.
+    pub const NAME: &str = "plant";
+
+    /// Starts the three and waits until the sentinel knows the replica, and that in step with its master.
+    pub async fn start() -> Self {
+        let server = || RedisServer::builder().line("repl-diskless-sync-delay 0").line("repl-ping-replica-period 1");
+        let master = server().start();
+        let replica = server().line(format!("replicaof 127.0.0.1 {}", master.port())).start();
+        until("the replica is in step", || is_in_step(&replica, &master)).await;
+        let sentinel = RedisServer::builder()
+            .sentinel()
+            .line(format!("sentinel monitor {} 127.0.0.1 {} 1", Self::NAME, master.port()))
+            .line(format!("sentinel down-after-milliseconds {} 500", Self::NAME))
+            .line(format!("sentinel failover-timeout {} 3000", Self::NAME))
+            .start();
+        // It takes ten seconds to see a change otherwise; servers before 7.0 must.
+        let _ = sentinel.try_cli(&["SENTINEL", "DEBUG", "INFO-PERIOD", "100", "PUBLISH-PERIOD", "100"]);
+        let trio = Self { servers: [master, replica], sentinel };
+        until("the sentinel knows the replica", || trio.knows_a_replica()).await;
+        trio
+    }
+
+    /// The sentinel itself; its [`RedisServer::port`] is what clients are told.
+    #[must_use]
+    pub fn sentinel(&self) -> &RedisServer {
+        &self.sentinel
+    }
+
+    /// The server that the sentinel calls master now.
+    #[must_use]
+    pub fn master(&self) -> &RedisServer {
+        &self.servers[self.master_index()]
+    }
+
+    /// The server that the sentinel calls master now, to kill it or freeze it.
+    pub fn master_mut(&mut self) -> &mut RedisServer {
+        let index = self.master_index();
+        &mut self.servers[index]
+    }
+
+    /// The other one.
+    #[must_use]
+    pub fn replica(&self) -> &RedisServer {
+        &self.servers[1 - self.master_index()]
+    }
+
+    /// Has the sentinel exchange master and replica, no write lost, and waits until the new master takes writes and
+    /// the old one, its connections cut, is its replica.
+    pub async fn failover(&self) {
+        let (old, new) = (self.master(), self.replica());
+        until("the replica is in step", || is_in_step(new, old)).await;
+        self.sentinel.cli(&["SENTINEL", "FAILOVER", Self::NAME]);
+        until("the replica is master", || self.master().port() == new.port() && is_master(new)).await;
+        until("the old master follows", || is_in_step(old, new)).await;
+        until("the sentinel knows the replica", || self.knows_a_replica()).await;
+    }
+
+    /// Kills the master with `kill -9` and waits until the sentinel has made the replica master, some seconds.
+    pub async fn kill_master(&mut self) {
+        let new = self.replica().port();
+        self.master_mut().kill9();
+        until("the replica is master", || self.master().port() == new && is_master(self.master())).await;
+    }
+
+    fn master_index(&self) -> usize {
+        let address = self.sentinel.cli(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", Self::NAME]);
+        let port = address.lines().nth(1).unwrap_or_default();
+        let index = self.servers.iter().position(|server| server.port().to_string() == port);
+        index.unwrap_or_else(|| panic!("the sentinel names a stranger: {address}"))
+    }
+
+    /// And that it could become master.
+    fn knows_a_replica(&self) -> bool {
+        let replicas = self.sentinel.cli(&["SENTINEL", "REPLICAS", Self::NAME]);
+        let fields: Vec<_> = replicas.lines().collect();
+        let is = |field: &str, value: &str| fields.chunks(2).any(|pair| pair == [field, value]);
+        is("flags", "slave") && is("master-link-status", "ok")
+    }
+}
+
+/// Whether `replica` has all that `master` was told until now.
+fn is_in_step(replica: &RedisServer, master: &RedisServer) -> bool {
+    let field = |server: &RedisServer, name: &str| {
+        let info = server.cli(&["INFO", "replication"]);
+        info.lines().find_map(|line| line.strip_prefix(name)?.trim_end().parse::<u64>().ok())
+    };
+    let told = field(master, "master_repl_offset:");
+    let is_linked = replica.cli(&["INFO", "replication"]).contains("master_link_status:up");
+    is_linked && field(replica, "slave_repl_offset:") >= told
+}
+
+fn is_master(server: &RedisServer) -> bool {
+    server.cli(&["ROLE"]).starts_with("master")
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + AGREE;
+    while !is_so() {
+        assert!(Instant::now() < end, "not within {AGREE:?}: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
