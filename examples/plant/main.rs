@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cargo run --example plant                 # one shift on the embedded broker: no server, some ten seconds
-//! cargo run --example plant -- homer lenny  # these workers, until they are stopped
+//! cargo run --example plant -- --redis redis://127.0.0.1:6379   # the same shift on a Redis server
+//! cargo run --example plant -- homer lenny  # these workers, until they are stopped; with --redis, on that server
 //! cargo run --example plant -- --help       # what else the command line knows
 //! ```
 //!
@@ -29,7 +30,9 @@ mod timeclock;
 
 use std::env;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use sector7g_tasks::broker::{Broker, MemoryBroker, RedisBroker};
 use sector7g_tasks::cli::Cli;
 use tracing_subscriber::EnvFilter;
 
@@ -52,21 +55,34 @@ async fn main() -> ExitCode {
 async fn work() -> Result<ExitCode, Trouble> {
     let scratch = tempfile::Builder::new().prefix("sector7g-plant-").tempdir()?;
     let plant = Plant::new(scratch.path())?;
-    let code = if env::args_os().len() > 1 {
-        Cli::new().configure(|runner| runner.state(plant)).run().await
-    } else {
-        hold_shift(&plant).await?
+    let code = match broker_of_shift(env::args().skip(1)) {
+        Some(broker) => hold_shift(broker, &plant).await?,
+        None => Cli::new().configure(|runner| runner.state(plant)).run().await,
     };
     scratch.close()?;
     Ok(code)
 }
 
-async fn hold_shift(plant: &Plant) -> Result<ExitCode, Trouble> {
+/// Where to hold a shift: without arguments here, with a URL alone there. All else is for the workers' command line,
+/// also a URL that is none, whose fault it tells.
+fn broker_of_shift(arguments: impl Iterator<Item = String>) -> Option<Arc<dyn Broker>> {
+    let arguments: Vec<String> = arguments.collect();
+    let url = match &*arguments {
+        [] => return Some(Arc::new(MemoryBroker::new())),
+        [flag, url] if flag == "--redis" => url,
+        [flag] => flag.strip_prefix("--redis=")?,
+        _ => return None,
+    };
+    let broker = RedisBroker::builder(url).build().ok()?;
+    Some(Arc::new(broker))
+}
+
+async fn hold_shift(broker: Arc<dyn Broker>, plant: &Plant) -> Result<ExitCode, Trouble> {
     let logging = env::var_os(EnvFilter::DEFAULT_ENV).is_some();
     if logging {
         tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
     }
-    let off = shift::hold(plant, Style::fitting(logging)).await?;
+    let off = shift::hold(broker, plant, Style::fitting(logging)).await?;
     if off.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }

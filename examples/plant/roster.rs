@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sector7g_tasks::broker::BrokerError;
 use sector7g_tasks::client::EnqueueError;
+use sector7g_tasks::job::JobKind;
 use sector7g_tasks::prelude::*;
 
 use crate::book::{Book, Expected};
@@ -19,6 +20,11 @@ pub const QUEUES: [&str; 6] = ["inanimate_rod", "homer", "lenny", "carl", "charl
 
 /// Entries that Grimey makes in each round.
 pub const STAMPS: u32 = 3;
+
+/// A job of a name that every shift uses: results that an earlier one has left on the same broker make room.
+fn named<K: JobKind>(job: Job<K>, id: impl Into<String>) -> Job<K> {
+    job.id(id).replace_finished()
+}
 
 /// Enqueues one round of everybody's usual work.
 ///
@@ -54,9 +60,9 @@ async fn homers_round(client: &Client, book: &mut Book, round: u32) -> Result<()
 async fn lennys_round(client: &Client, book: &mut Book, round: u32) -> Result<(), EnqueueError> {
     let depth = |reactor: u8| reactor.is_multiple_of(3).then_some(Depth::Thorough);
     let inspect =
-        |reactor| inspect_reactor::job(reactor, depth(reactor)).id(format!("reactor-{reactor}-round-{round}"));
+        |reactor| named(inspect_reactor::job(reactor, depth(reactor)), format!("reactor-{reactor}-round-{round}"));
     book.expect_readings(&client.enqueue_all((1..=5).map(inspect)).await?, &THERMOMETER, 5);
-    let report = |n| file_report::job(format!("round-{round}-{n}"), 40).id(format!("report-{round}-{n}"));
+    let report = |n| file_report::job(format!("round-{round}-{n}"), 40);
     book.expect_done(&client.enqueue_all((0..3).map(report)).await?);
     book.hand_over("verify_report", 3);
     book.hand_over("write_shift_note", 3);
@@ -66,7 +72,7 @@ async fn lennys_round(client: &Client, book: &mut Book, round: u32) -> Result<()
 }
 
 async fn carls_round(client: &Client, book: &mut Book, round: u32) -> Result<(), EnqueueError> {
-    let inspect = |circuit| inspect_coolant::job(circuit).id(format!("coolant-{circuit}-round-{round}"));
+    let inspect = |circuit| named(inspect_coolant::job(circuit), format!("coolant-{circuit}-round-{round}"));
     book.expect_readings(&client.enqueue_all((1..=5).map(inspect)).await?, &FLOW_METER, 6);
     book.expect(&client.enqueue(compile_shift_report::job()).await?, Expected::Done);
     let points = vec!["the fish in the outlet have three eyes".to_owned(), "somebody taped over the leak".to_owned()];
@@ -76,7 +82,7 @@ async fn carls_round(client: &Client, book: &mut Book, round: u32) -> Result<(),
 }
 
 async fn charlies_round(client: &Client, book: &mut Book, round: u32) -> Result<(), EnqueueError> {
-    let read = |panel| read_gauges::job(panel, 8).id(format!("panel-{panel}-round-{round}"));
+    let read = |panel| named(read_gauges::job(panel, 8), format!("panel-{panel}-round-{round}"));
     book.expect_readings(&client.enqueue_all((1..=6).map(read)).await?, &PRESSURE_GAUGE, 5);
     let items = ["crab juice", "powersauce bar"];
     book.expect_done(&client.enqueue_all(items.map(|item| restock_vending::job(item.to_owned(), 12))).await?);
@@ -99,13 +105,15 @@ async fn grimeys_round(client: &Client, book: &mut Book, round: u32) -> Result<(
 /// # Errors
 /// What enqueueing says.
 pub async fn deferred(client: &Client, book: &mut Book, end: Duration) -> Result<(), EnqueueError> {
-    let later =
-        |n: u16| read_gauges::job(100 + n, 4).id(format!("later-{n}")).delay(Duration::from_millis(700) * u32::from(n));
+    let later = |n: u16| {
+        named(read_gauges::job(100 + n, 4), format!("later-{n}")).delay(Duration::from_millis(700) * u32::from(n))
+    };
     book.expect_readings(&client.enqueue_all((1..=8).map(later)).await?, &PRESSURE_GAUGE, 5);
     let at_the_end = client.broker().clock().now() + end;
-    book.expect(&client.enqueue(close_books::job().at(at_the_end).id("close-books")).await?, Expected::Done);
+    let close = || named(close_books::job(), "close-books").at(at_the_end);
+    book.expect(&client.enqueue(close()).await?, Expected::Done);
     // The same id again is no second job, and no error.
-    let again = client.enqueue(close_books::job().at(at_the_end).id("close-books")).await?;
+    let again = client.enqueue(close()).await?;
     book.check(!again.is_new(), "a second job of the id close-books was taken for new");
     Ok(())
 }
@@ -115,20 +123,21 @@ pub async fn deferred(client: &Client, book: &mut Book, end: Duration) -> Result
 /// # Errors
 /// What enqueueing says.
 pub async fn incidents(client: &Client, book: &mut Book) -> Result<(), EnqueueError> {
-    let nap = client.enqueue(take_nap::job(30.0).id("homer-sleeps-in")).await?;
+    let nap = client.enqueue(named(take_nap::job(30.0), "homer-sleeps-in")).await?;
     book.expect(&nap, Expected::Failed(FailureKind::Timeout));
-    let late = restock_vending::job("krusty burger".to_owned(), 1).id("late-delivery");
+    let late = named(restock_vending::job("krusty burger".to_owned(), 1), "late-delivery");
     let late = client.enqueue(late.delay(Duration::from_secs(3)).expires(Duration::from_secs(1))).await?;
     book.expect(&late, Expected::Failed(FailureKind::Expired));
     let vent = |code: &str| vent_gas::job(7, code.to_owned());
     book.expect(&client.enqueue(vent("tibbetts-742")).await?, Expected::Done);
-    let wrong = client.enqueue(vent("1234").id("wrong-code")).await?;
+    let wrong = client.enqueue(named(vent("1234"), "wrong-code")).await?;
     book.expect(&wrong, Expected::Dead(FailureKind::Permanent));
-    let poison = client.enqueue(review_personnel_file::job("Homer Simpson".to_owned()).id("poison-file")).await?;
+    let poison = client.enqueue(named(review_personnel_file::job("Homer Simpson".to_owned()), "poison-file")).await?;
     book.retries += 2;
     book.expect(&poison, Expected::Dead(FailureKind::Error));
     // By name, as a program would that does not know the task: nobody checks the arguments beforehand.
-    let misread = client.enqueue(Job::untyped("read_gauges", "charlie").arg("the big one").id("misread-panel")).await?;
+    let misread = named(Job::untyped("read_gauges", "charlie").arg("the big one"), "misread-panel");
+    let misread = client.enqueue(misread).await?;
     book.expect(&misread, Expected::Dead(FailureKind::Arguments));
     Ok(())
 }
@@ -144,9 +153,9 @@ pub struct ToAbort {
 /// # Errors
 /// What enqueueing says.
 pub async fn to_abort(client: &Client, book: &mut Book) -> Result<ToAbort, EnqueueError> {
-    let running = client.enqueue(withdraw_rods::job(0.45, 1_000, 20).id("slow-withdrawal")).await?;
+    let running = client.enqueue(named(withdraw_rods::job(0.45, 1_000, 20), "slow-withdrawal")).await?;
     let tomorrow = restock_vending::job("malk".to_owned(), 100).delay(Duration::from_hours(24));
-    let waiting = client.enqueue(tomorrow.id("tomorrows-delivery")).await?;
+    let waiting = client.enqueue(named(tomorrow, "tomorrows-delivery")).await?;
     book.expect(&running, Expected::Failed(FailureKind::Aborted));
     book.expect(&waiting, Expected::Failed(FailureKind::Aborted));
     Ok(ToAbort { running, waiting })

@@ -1,4 +1,4 @@
-//! One shift of the plant: all six workers on the embedded broker, a few hundred jobs, and an account of it.
+//! One shift of the plant: all six workers, a few hundred jobs, and an account of it.
 
 use std::fs;
 use std::io::{self, Write};
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sector7g_tasks::broker::BrokerError;
 use sector7g_tasks::client::JobInfo;
+use sector7g_tasks::clock::Timestamp;
 use sector7g_tasks::prelude::*;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -42,15 +43,19 @@ struct Shift<'a> {
     clock: &'a TimeClock,
     plant: &'a Plant,
     started: Instant,
+    /// `started` by the broker's clock: what died before is of an earlier shift.
+    began: Timestamp,
 }
 
-/// Holds a shift and tells of it; returns what was off, nothing if all went as it should.
+/// Holds a shift on `broker` and tells of it; returns what was off, nothing if all went as it should.
 ///
 /// # Errors
 /// When the workers can't start, or the broker does not answer.
-pub async fn hold(plant: &Plant, style: Style) -> Result<Vec<String>, Trouble> {
+pub async fn hold(broker: Arc<dyn Broker>, plant: &Plant, style: Style) -> Result<Vec<String>, Trouble> {
     let started = Instant::now();
-    let client = Client::new(Arc::new(MemoryBroker::new()));
+    broker.ready().await?;
+    let client = Client::new(broker);
+    let began = client.broker().clock().now();
     let (clock, whistle) = (TimeClock::default(), CancellationToken::new());
     let runner = Runner::new().broker(client.broker().clone()).state(plant.clone()).state(clock.clone());
     let runner = runner.stop_on(whistle.clone());
@@ -68,7 +73,7 @@ pub async fn hold(plant: &Plant, style: Style) -> Result<Vec<String>, Trouble> {
     let (ran, book, ()) = tokio::join!(workers, foreman, progress);
     let ran = ran?;
     let Some(book) = book else { return Ok(vec!["it was stopped before its end".to_owned()]) };
-    account(Shift { client: &client, clock: &clock, plant, started }, book?, ran).await
+    account(Shift { client: &client, clock: &clock, plant, started, began }, book?, ran).await
 }
 
 /// Enqueues the shift's jobs in time and waits until all are done.
@@ -112,8 +117,8 @@ async fn still_open(client: &Client) -> Result<Option<String>, BrokerError> {
 
 /// Prints how the shift was, and compares it with the foreman's book.
 async fn account(shift: Shift<'_>, book: Book, ran: RunReport) -> Result<Vec<String>, Trouble> {
-    let Shift { client, clock, plant, started } = shift;
-    let (rows, dead) = queues(client, clock, ran).await?;
+    let Shift { client, clock, plant, started, began } = shift;
+    let (rows, dead) = queues(client, clock, began, ran).await?;
     let total = report::total(&rows, clock.total());
     let mut off = book.close(&total, &dead).await;
     off.extend(check_plant(plant, &total.card)?);
@@ -132,10 +137,16 @@ async fn account(shift: Shift<'_>, book: Book, ran: RunReport) -> Result<Vec<Str
 }
 
 /// Each queue's line of the summary, and its dead letters.
-async fn queues(client: &Client, clock: &TimeClock, ran: RunReport) -> Result<(Vec<Row>, Vec<JobInfo>), BrokerError> {
+async fn queues(
+    client: &Client,
+    clock: &TimeClock,
+    began: Timestamp,
+    ran: RunReport,
+) -> Result<(Vec<Row>, Vec<JobInfo>), BrokerError> {
     let (mut rows, mut dead) = (Vec::new(), Vec::new());
     for queue in QUEUES {
-        let letters = client.dead_letters(queue, None, 100).await?.jobs;
+        let mut letters = client.dead_letters(queue, None, 100).await?.jobs;
+        letters.retain(|letter| letter.due_at >= began);
         let worker = ran.workers.iter().find(|report| report.worker.replace('-', "_") == queue);
         let worker = worker.cloned().unwrap_or_default();
         rows.push(Row { queue: queue.to_owned(), worker, card: clock.card(queue), dead: letters.len() });
