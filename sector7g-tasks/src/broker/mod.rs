@@ -11,7 +11,7 @@ mod names;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(any(feature = "redis", feature = "cli"))]
-mod url;
+pub(crate) mod url;
 
 use std::fmt;
 use std::time::Duration;
@@ -30,8 +30,6 @@ pub use self::names::{InvalidName, JobId, QueueName};
 pub use self::redis::{ConnectError, RedisBroker, RedisBrokerBuilder};
 #[cfg(any(feature = "redis", feature = "cli"))]
 pub use self::url::UrlError;
-#[cfg(any(feature = "redis", feature = "cli"))]
-pub(crate) use self::url::{check_url, redacted};
 use crate::clock::Clock;
 use crate::error::BoxError;
 pub use crate::job::Due;

@@ -111,13 +111,25 @@ impl JobId {
     }
 }
 
+#[cfg(feature = "redis")]
+impl JobId {
+    /// See [`QueueName::hash_tag`].
+    pub(crate) fn hash_tag(&self) -> Option<&str> {
+        hash_tag(&self.0)
+    }
+}
+
 impl QueueName {
     /// The part from the first `{` to the next `}`, both included, when there is something between.
     pub(crate) fn hash_tag(&self) -> Option<&str> {
-        let start = self.0.find('{')?;
-        let length = self.0[start..].find('}')?;
-        (length > 1).then(|| &self.0[start..=start + length])
+        hash_tag(&self.0)
     }
+}
+
+fn hash_tag(name: &str) -> Option<&str> {
+    let start = name.find('{')?;
+    let length = name[start..].find('}')?;
+    (length > 1).then(|| &name[start..=start + length])
 }
 
 fn uuid_text(buffer: &mut [u8; uuid::fmt::Simple::LENGTH]) -> &str {

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::builder::styling::{AnsiColor, Style};
 
 use super::log::{self, Format};
-use crate::broker::{UrlError, redacted};
+use crate::broker::UrlError;
+use crate::broker::url::redacted;
 use crate::error::{BoxError, Chain};
 use crate::runner::RunnerError;
 

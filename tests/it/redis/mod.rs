@@ -1,3 +1,4 @@
 //! The broker on a real Redis.
 
 mod conformance;
+mod connections;

@@ -7,7 +7,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
@@ -15,6 +14,7 @@ use tokio::time::timeout;
 
 use super::keys::bell;
 use super::link::Link;
+use super::source::Route;
 use super::waits::pass_on;
 use crate::broker::BrokerError;
 use crate::error::Chain;
@@ -227,15 +227,10 @@ async fn listen(ear: Arc<Ear>, link: Arc<Link>) {
 }
 
 /// One blocking call, to its end; meanwhile passes on what an earlier one heard for a waiter who is gone.
-async fn hear(
-    ear: &Ear,
-    link: &Link,
-    connection: &mut Option<MultiplexedConnection>,
-    bells: &[String],
-) -> Result<bool, BrokerError> {
+async fn hear(ear: &Ear, link: &Link, connection: &mut Option<Route>, bells: &[String]) -> Result<bool, BrokerError> {
     let connection = match connection {
         Some(connection) => connection,
-        none => none.insert(link.blocking().await?),
+        none => none.insert(link.blocking(BLOCK).await?),
     };
     let call = wait_at(link, connection, bells);
     tokio::pin!(call);
@@ -255,14 +250,14 @@ async fn hear(
 }
 
 /// Whether a bell rang.
-async fn wait_at(link: &Link, connection: &mut MultiplexedConnection, bells: &[String]) -> Result<bool, BrokerError> {
+async fn wait_at(link: &Link, connection: &mut Route, bells: &[String]) -> Result<bool, BrokerError> {
     let mut command = redis::cmd("BLPOP");
     command.arg(bells).arg(BLOCK.as_secs());
     let answer = timeout(BLOCK + link.patience(), command.query_async::<redis::Value>(connection)).await;
     match answer {
         Ok(Ok(value)) => Ok(value != redis::Value::Nil),
-        Ok(Err(error)) => Err(link.error(error)),
-        Err(late) => Err(link.unavailable(late)),
+        Ok(Err(error)) => Err(link.error(&error)),
+        Err(late) => Err(link.unavailable(late.to_string())),
     }
 }
 

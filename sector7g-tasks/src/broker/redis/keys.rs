@@ -34,10 +34,6 @@ impl Keys {
         let is_whole = name == ARQ || name.strip_prefix(ARQ).is_some_and(|rest| rest.starts_with(':'));
         if is_whole { name.to_owned() } else { format!("{}{name}", self.prefix) }
     }
-
-    pub(super) fn queues(&self, names: &[QueueName]) -> Vec<String> {
-        names.iter().map(|name| self.queue(name)).collect()
-    }
 }
 
 /// The list at which workers wait.

@@ -8,6 +8,7 @@ mod link;
 mod path;
 mod reply;
 mod script;
+mod source;
 mod waits;
 
 use std::collections::HashMap;
@@ -25,10 +26,11 @@ use self::keys::{Keys, QUEUES};
 use self::link::Link;
 use self::path::DeadLetters;
 use self::reply::Reply;
+use self::source::Source;
+use super::url::{Address, redacted};
 use super::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
     NewJob, Page, PageMark, QueueName, QueueStats, ResultState, UrlError, WorkerHealth, check_batch, check_lease,
-    check_url,
 };
 use crate::clock::Clock;
 
@@ -72,15 +74,22 @@ struct Shared {
 }
 
 /// Sets a [`RedisBroker`] up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct RedisBrokerBuilder {
     url: String,
+    ca: Option<Vec<u8>>,
     keys: Keys,
     dead_letters: DeadLetters,
     response_timeout: Duration,
     retries: u32,
     retry_delay: Duration,
+}
+
+impl fmt::Debug for RedisBrokerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBrokerBuilder").field("url", &redacted(&self.url)).finish_non_exhaustive()
+    }
 }
 
 impl RedisBrokerBuilder {
@@ -108,6 +117,13 @@ impl RedisBrokerBuilder {
         self
     }
 
+    /// The certificate of the authority that signs the servers' own, PEM, in place of those the system trusts.
+    /// Feature `tls`; for `rediss://`.
+    pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca = Some(pem.into());
+        self
+    }
+
     /// How often, and after what pause, [`connect`](Self::connect) tries again (5 times, 1 s). Mirrors: arq,
     /// `conn_retries` and `conn_retry_delay`.
     pub fn connect_retries(mut self, retries: u32, delay: Duration) -> Self {
@@ -120,9 +136,9 @@ impl RedisBrokerBuilder {
     /// # Errors
     /// [`UrlError`].
     pub fn build(self) -> Result<RedisBroker, UrlError> {
-        let shown = check_url(&self.url)?;
-        let link = Link::new(&self.url, self.response_timeout)
-            .map_err(|error| UrlError::Unusable(shown, error.to_string()))?;
+        let address = Address::parse(&self.url)?;
+        let source = Source::new(&address, self.ca.as_deref(), self.response_timeout)?;
+        let link = Link::new(source, address.shown);
         Ok(RedisBroker {
             shared: Arc::new(Shared {
                 link: Arc::new(link),
@@ -166,10 +182,19 @@ pub enum ConnectError {
 }
 
 impl RedisBroker {
-    /// Sets up a broker on the Redis at `url`: `redis://`, `rediss://` or `unix://`, with user, password and database.
+    /// Sets up a broker on the Redis at `url`, with user, password and database:
+    ///
+    /// | URL | what | feature |
+    /// | --- | --- | --- |
+    /// | `redis://user:password@host:port/database` | a server | |
+    /// | `unix:///path/to/socket?db=0` | a server on this machine | |
+    /// | `rediss://…` | a server, encrypted | `tls` |
+    /// | `redis+sentinel://host:port,host:port/master/database` | the master that these sentinels know | `sentinel` |
+    /// | `redis+cluster://host:port,host:port` | a cluster; queues need a hash tag, as in `{homer}` | `cluster` |
     pub fn builder(url: impl Into<String>) -> RedisBrokerBuilder {
         RedisBrokerBuilder {
             url: url.into(),
+            ca: None,
             keys: Keys::default(),
             dead_letters: DeadLetters { most: 10_000, age: Duration::from_hours(7 * 24) },
             response_timeout: Duration::from_secs(5),
@@ -193,8 +218,32 @@ impl RedisBroker {
         self.shared.link.command::<String>(&redis::cmd("PING")).await.map(drop)
     }
 
-    fn key(&self, queue: &QueueName) -> String {
-        self.shared.keys.queue(queue)
+    /// The key of a queue.
+    fn key(&self, queue: &QueueName) -> Result<String, BrokerError> {
+        if self.shared.link.is_cluster() && queue.hash_tag().is_none() {
+            return Err(BrokerError::Refused(format!(
+                "on a cluster all keys of a queue must lie in one slot: name queue `{queue}` with a hash tag, `{{{queue}}}`"
+            )));
+        }
+        Ok(self.shared.keys.queue(queue))
+    }
+
+    /// The key of a queue that jobs of these ids can be in.
+    fn key_for<'a>(&self, queue: &QueueName, ids: impl IntoIterator<Item = &'a JobId>) -> Result<String, BrokerError> {
+        let key = self.key(queue)?;
+        if self.shared.link.is_cluster()
+            && let Some(id) = ids.into_iter().find(|id| id.hash_tag() != queue.hash_tag())
+        {
+            let tag = queue.hash_tag().unwrap_or_default();
+            return Err(BrokerError::Refused(format!(
+                "on a cluster a job must lie in its queue's slot: begin its id `{id}` with `{tag}:`"
+            )));
+        }
+        Ok(key)
+    }
+
+    fn all_keys(&self, queues: &[QueueName]) -> Result<Vec<String>, BrokerError> {
+        queues.iter().map(|queue| self.key(queue)).collect()
     }
 
     /// Notes that queues are used, each now and then, so that they can be listed.
@@ -258,7 +307,8 @@ impl Broker for RedisBroker {
         self.note(&queues).await?;
         for (queue, indices) in by_queue {
             let batch: Vec<&NewJob> = indices.iter().map(|index| &jobs[*index]).collect();
-            let added = path::enqueue(&self.shared.link, &self.key(queue), &batch).await?;
+            let key = self.key_for(queue, batch.iter().map(|job| &job.id))?;
+            let added = path::enqueue(&self.shared.link, &key, &batch).await?;
             for (index, answer) in indices.into_iter().zip(added) {
                 answers[index] = answer;
             }
@@ -271,7 +321,7 @@ impl Broker for RedisBroker {
         check_batch("jobs to claim", request.max)?;
         check_lease(request.lease)?;
         let Shared { link, aborts, dead_letters, .. } = &*self.shared;
-        let queue = self.key(request.queue);
+        let queue = self.key_for(request.queue, request.finished.iter().map(|finish| &finish.lease.id))?;
         let claiming = path::claim(link, &queue, request, *dead_letters);
         let mut claimed = if request.max == 0 {
             claiming.await?
@@ -293,17 +343,18 @@ impl Broker for RedisBroker {
     async fn extend(&self, queue: &QueueName, leases: &[Lease], lease: Duration) -> Result<Vec<Extended>, BrokerError> {
         check_batch("leases", leases.len())?;
         check_lease(lease)?;
-        path::extend(&self.shared.link, &self.key(queue), leases, lease).await
+        let key = self.key_for(queue, leases.iter().map(|lease| &lease.id))?;
+        path::extend(&self.shared.link, &key, leases, lease).await
     }
 
     async fn wait(&self, queues: &[QueueName], poll_delay: Duration, timeout: Duration) -> Result<(), BrokerError> {
-        let Shared { link, ears, keys, .. } = &*self.shared;
-        waits::wait(link, ears, &keys.queues(queues), poll_delay, timeout).await
+        let Shared { link, ears, .. } = &*self.shared;
+        waits::wait(link, ears, &self.all_keys(queues)?, poll_delay, timeout).await
     }
 
     async fn abort(&self, queue: &QueueName, id: &JobId) -> Result<bool, BrokerError> {
         let Shared { link, aborts, clock, .. } = &*self.shared;
-        aborts::abort(link, aborts, &self.key(queue), id, clock.now()).await
+        aborts::abort(link, aborts, &self.key_for(queue, [id])?, id, clock.now()).await
     }
 
     async fn aborts(
@@ -313,15 +364,16 @@ impl Broker for RedisBroker {
         poll_delay: Duration,
         timeout: Duration,
     ) -> Result<Aborts, BrokerError> {
-        let Shared { link, aborts, keys, .. } = &*self.shared;
-        aborts::watch(link, aborts, &keys.queues(queues), since, poll_delay, timeout).await
+        let Shared { link, aborts, .. } = &*self.shared;
+        aborts::watch(link, aborts, &self.all_keys(queues)?, since, poll_delay, timeout).await
     }
 
     async fn result(&self, queue: &QueueName, id: &JobId, timeout: Duration) -> Result<ResultState, BrokerError> {
+        let key = self.key_for(queue, [id])?;
         let deadline = Instant::now() + timeout;
         let mut pause = RESULT_LOOKS.0;
         loop {
-            let mut call = script::RESULT.key(self.key(queue));
+            let mut call = script::RESULT.key(&key);
             call.arg(id.as_str());
             let mut reply = Reply::of("result", self.shared.link.script(&call).await?)?;
             match (reply.bytes()?, reply.flag()?) {
@@ -336,13 +388,13 @@ impl Broker for RedisBroker {
     }
 
     async fn set_progress(&self, queue: &QueueName, lease: &Lease, progress: Bytes) -> Result<bool, BrokerError> {
-        let mut call = script::PROGRESS.key(self.key(queue));
+        let mut call = script::PROGRESS.key(self.key_for(queue, [&lease.id])?);
         call.arg(lease.id.as_str()).arg(lease.token.to_string()).arg(&*progress);
         self.shared.link.script(&call).await
     }
 
     async fn job(&self, queue: &QueueName, id: &JobId) -> Result<Option<JobRecord>, BrokerError> {
-        inspect::job(&self.shared.link, &self.key(queue), id).await
+        inspect::job(&self.shared.link, &self.key_for(queue, [id])?, id).await
     }
 
     async fn jobs(
@@ -353,11 +405,11 @@ impl Broker for RedisBroker {
         limit: usize,
     ) -> Result<Page, BrokerError> {
         check_batch("jobs in a page", limit)?;
-        inspect::jobs(&self.shared.link, &self.key(queue), filter, after, limit).await
+        inspect::jobs(&self.shared.link, &self.key(queue)?, filter, after, limit).await
     }
 
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BrokerError> {
-        inspect::stats(&self.shared.link, &self.key(queue)).await
+        inspect::stats(&self.shared.link, &self.key(queue)?).await
     }
 
     async fn queues(&self) -> Result<Vec<QueueName>, BrokerError> {
@@ -396,7 +448,7 @@ impl Broker for RedisBroker {
             }
         };
         for queue in &queues {
-            inspect::set_health(&self.shared.link, &self.key(queue), worker, health, ttl).await?;
+            inspect::set_health(&self.shared.link, &self.key(queue)?, worker, health, ttl).await?;
         }
         Ok(())
     }
@@ -417,7 +469,7 @@ impl Broker for RedisBroker {
 impl RedisBroker {
     async fn change_dead(&self, what: &str, queue: &QueueName, ids: &[JobId]) -> Result<Vec<bool>, BrokerError> {
         check_batch("dead letters", ids.len())?;
-        let mut call = script::DEAD.key(self.key(queue));
+        let mut call = script::DEAD.key(self.key_for(queue, ids)?);
         call.arg(what);
         for id in ids {
             call.arg(id.as_str());

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{select_all, try_join_all};
 use tokio::time::{Instant, sleep_until};
 
-use super::ears::Ears;
+use super::ears::{Ears, Listener};
 use super::link::Link;
 use super::reply::Reply;
 use super::script::LOOK;
@@ -34,36 +35,54 @@ pub(super) async fn wait(
 ) -> Result<(), BrokerError> {
     let deadline = Instant::now() + limit;
     let pause = poll_delay.min(limit).min(LONGEST_PAUSE);
-    let mut look = look_at(link, queues, pause, false).await?;
+    // The queues of a cluster lie on different servers.
+    let groups: Vec<&[String]> = if link.is_cluster() { queues.chunks(1).collect() } else { vec![queues] };
+    let mut look = look_at_all(link, &groups, pause, false).await?;
     if look.is_due || limit.is_zero() {
         return Ok(());
     }
-    let ear = ears.take(link, queues);
+    let listeners: Vec<Listener<'_>> = groups.iter().map(|group| ears.take(link, group)).collect();
     loop {
         let until = (Instant::now() + look.pause).min(deadline);
-        let is_rung = tokio::select! {
+        let rung = tokio::select! {
             biased;
-            () = ear.heard() => true, // cancel safe: what was heard stays in the ear until it is consumed
-            () = sleep_until(until) => false, // cancel safe: only waits
+            rung = first_heard(&listeners) => Some(rung), // cancel safe: what was heard stays in the ear until it is consumed
+            () = sleep_until(until) => None, // cancel safe: only waits
         };
-        if is_rung {
-            ear.check()?;
-            look = look_at(link, queues, pause, false).await?;
+        if let Some(rung) = rung {
+            let listener = &listeners[rung];
+            listener.check()?;
+            look = look_at_all(link, &groups, pause, false).await?;
             if look.is_due {
-                ear.consume();
+                listener.consume();
                 return Ok(());
             }
-            ear.listen_on();
+            listener.listen_on();
         } else if Instant::now() >= deadline {
             return Ok(());
         } else {
             // All who wait look at the same moment: the bell wakes one of them.
-            look = look_at(link, queues, pause, true).await?;
+            look = look_at_all(link, &groups, pause, true).await?;
             if look.is_due {
                 look.pause = look.pause.min(RING_AGAIN);
             }
         }
     }
+}
+
+/// Which of them has something to tell.
+async fn first_heard(listeners: &[Listener<'_>]) -> usize {
+    if let [one] = listeners {
+        one.heard().await;
+        return 0;
+    }
+    select_all(listeners.iter().map(|listener| Box::pin(listener.heard()))).await.1
+}
+
+async fn look_at_all(link: &Link, groups: &[&[String]], pause: Duration, ring: bool) -> Result<Look, BrokerError> {
+    let looks = try_join_all(groups.iter().map(|group| look_at(link, group, pause, ring))).await?;
+    let pause = looks.iter().map(|look| look.pause).min().unwrap_or(pause);
+    Ok(Look { is_due: looks.iter().any(|look| look.is_due), pause })
 }
 
 /// Rings the bell of queues where something is due: for those who wait, in place of one that no longer does.

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn urls_that_are_understood() {
-    let check = |url: &str, shown: &str| assert_eq!(check_url(url), Ok(shown.to_owned()), "{url}");
+    let check = |url: &str, shown: &str| assert_eq!(Address::parse(url).unwrap().shown, shown, "{url}");
     check("redis://", "redis://"); // arq: this machine
     check("redis://plant", "redis://plant");
     check("REDISS://plant:6380/3", "REDISS://plant:6380/3");
@@ -13,9 +13,27 @@ fn urls_that_are_understood() {
     check("unix:///run/redis.sock?db=2", "unix:///run/redis.sock?***");
 }
 
+#[cfg(all(feature = "sentinel", feature = "cluster"))]
+#[test]
+fn what_is_missing_in_a_url_is_the_default() {
+    let check = |url: &str, urls: &[&str]| assert_eq!(Address::parse(url).unwrap().server_urls(), urls, "{url}");
+    check("redis://", &["redis://127.0.0.1:6379/"]);
+    check(
+        "rediss://smithers:doughnut@plant/2?protocol=resp3",
+        &["rediss://smithers:doughnut@plant:6379/2?protocol=resp3"],
+    );
+    check("redis://[::1]/1", &["redis://[::1]:6379/1"]);
+    check(
+        "redis+sentinel://:doughnut@a,b:26380/plant/3",
+        &["redis://:doughnut@a:26379/3", "redis://:doughnut@b:26380/3"],
+    );
+    check("rediss+cluster://a:7000,b:7001", &["rediss://a:7000/", "rediss://b:7001/"]);
+    assert_eq!(Address::parse("redis+sentinel://a/plant").unwrap().master, "plant");
+}
+
 #[test]
 fn urls_that_are_refused() {
-    let check = |url: &str, expected: UrlError| assert_eq!(check_url(url), Err(expected), "{url}");
+    let check = |url: &str, expected: UrlError| assert_eq!(Address::parse(url).unwrap_err(), expected, "{url}");
     check("", UrlError::NoScheme);
     check("plant:6379", UrlError::NoScheme);
     check("dough nut@plant://", UrlError::NoScheme); // not a scheme, so perhaps a password
@@ -25,6 +43,9 @@ fn urls_that_are_refused() {
     check("redis://plant:65536", UrlError::Port("redis://plant:65536".to_owned()));
     check("redis://:doughnut@plant:x", UrlError::Port("redis://***@plant:x".to_owned()));
     check("redis://plant/two", UrlError::Database("redis://plant/two".to_owned()));
+    check("redis+sentinel://plant:26379", UrlError::NoMaster("redis+sentinel://plant:26379".to_owned()));
+    check("redis+cluster://a,b:x", UrlError::Port("redis+cluster://a,b:x".to_owned()));
+    check("redis+cluster://a/1", UrlError::Database("redis+cluster://a/1".to_owned()));
     check("unix://", UrlError::NoSocket("unix://".to_owned()));
     check("unix://?db=1", UrlError::NoSocket("unix://?***".to_owned()));
 }
@@ -44,7 +65,7 @@ fn no_message_shows_a_password() {
         format!("redis:{secret}@plant"),
         format!("{secret}://plant"),
     ] {
-        let error = check_url(&url).map_or_else(|error| error.to_string(), |shown| shown);
+        let error = Address::parse(&url).map_or_else(|error| error.to_string(), |address| format!("{address:?}"));
         let shown = redacted(&url);
         for part in ["dough", "n?u", "u#t"] {
             assert!(!error.contains(part), "{url}: {error}");

@@ -104,8 +104,8 @@ pub async fn a_past_moment_is_now(fixture: &impl Fixture) {
 /// A job that was not started before it expired is claimed without its payload, so that its end can be recorded.
 pub async fn expired_has_no_payload(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "expired_has_no_payload").await;
-    let expiring = NewJob { expires_in: Some(SHORT), ..ground.job() };
     let in_time = NewJob { expires_in: Some(SHORT), ..ground.job() };
+    let expiring = NewJob { expires_in: Some(SHORT), ..ground.job() };
     ground.add(in_time.clone()).await;
     ground.add(expiring.clone()).await;
     let claimed = ground.claim_one(SHORT).await;

@@ -1,0 +1,148 @@
+//! The ways to a Redis: sockets, encryption, users, sentinels, clusters; and what happens when it goes away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sector7g_tasks::broker::{Broker, BrokerError, RedisBroker};
+use sector7g_tasks::client::EnqueueError;
+use sector7g_tasks::prelude::*;
+use support::{RedisCluster, RedisSentinel, RedisServer};
+use tokio_util::sync::CancellationToken;
+
+#[task(queue = "{ways}", max_tries = 5)]
+async fn double(number: u32) -> u32 {
+    number * 2
+}
+
+/// Runs two jobs on it, one by one.
+async fn check_works(broker: RedisBroker) {
+    let client = Client::new(Arc::new(broker));
+    let runner = || Runner::new().broker(client.broker().clone()).inventory(Inventory::empty().task::<double>());
+    for number in [21, 4] {
+        let handle = client.enqueue(double::job(number)).await.unwrap();
+        runner().burst(true).handle_signals(false).run().await.unwrap();
+        assert_eq!(handle.result_within(Duration::ZERO).await.unwrap(), number * 2);
+    }
+    assert_eq!(client.stats("{ways}").await.unwrap().live(), 0);
+}
+
+async fn refusal(url: String) -> String {
+    let connecting = RedisBroker::builder(url).connect_retries(0, Duration::ZERO).connect().await;
+    let error = connecting.expect_err("it can't work");
+    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
+}
+
+#[tokio::test]
+async fn through_a_socket() {
+    let server = RedisServer::start();
+    check_works(RedisBroker::connect(server.unix_url()).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn in_another_database() {
+    let server = RedisServer::start();
+    let url = server.url().replace("/0", "/7");
+    check_works(RedisBroker::connect(url).await.unwrap()).await;
+    assert_eq!(server.cli(&["-n", "0", "DBSIZE"]).trim(), "0", "nothing is in the first one");
+}
+
+#[tokio::test]
+async fn with_a_password_that_is_never_shown() {
+    let server = RedisServer::builder().password("doughnut").start();
+    let url = |secret: &str| server.url().replace("redis://", &format!("redis://:{secret}@"));
+    let url =
+        |secret: &str| if server.url().contains('@') { server.url().replace("doughnut", secret) } else { url(secret) };
+    let broker = RedisBroker::connect(url("doughnut")).await.unwrap();
+    assert!(!format!("{broker:?} {}", broker.location()).contains("doughnut"));
+    check_works(broker).await;
+    let said = refusal(url("crumb-bun")).await;
+    assert!(!said.contains("crumb-bun") && said.contains("***@"), "{said}");
+}
+
+#[tokio::test]
+async fn encrypted_with_an_authority_of_its_own() {
+    let server = RedisServer::builder().tls().start();
+    let ca = std::fs::read(server.ca_file()).unwrap();
+    check_works(RedisBroker::builder(server.tls_url()).ca(ca).connect().await.unwrap()).await;
+    let said = refusal(server.tls_url()).await;
+    assert!(said.contains("certificate") || said.contains("UnknownIssuer"), "a stranger's certificate: {said}");
+}
+
+#[tokio::test]
+async fn nobody_there_is_one_clear_error() {
+    let said = refusal("redis://127.0.0.1:1/0".to_owned()).await;
+    assert!(said.starts_with("the broker at redis://127.0.0.1:1/0 is unavailable: "), "{said}");
+    assert_eq!(said.matches("refused").count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn a_cluster_with_tagged_queues() {
+    let cluster = RedisCluster::start().await;
+    let hosts: Vec<String> = cluster.urls().iter().map(|url| url.trim_start_matches("redis://").to_owned()).collect();
+    let broker = RedisBroker::connect(format!("redis+cluster://{}", hosts.join(","))).await.unwrap();
+    check_works(broker.clone()).await;
+    let client = Client::new(Arc::new(broker));
+    let untagged = client.enqueue(double::job(1).queue("ways")).await.unwrap_err();
+    let elsewhere = client.enqueue(double::job(1).id("one")).await.unwrap_err();
+    for (error, advice) in [(untagged, "`{ways}`"), (elsewhere, "`{ways}:`")] {
+        let EnqueueError::Broker { cause: BrokerError::Refused(said), .. } = &error else { panic!("{error:?}") };
+        assert!(said.contains(advice), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_master_that_sentinels_know() {
+    let trio = RedisSentinel::start().await;
+    let url = format!("redis+sentinel://127.0.0.1:{}/{}/0", trio.sentinel().port(), RedisSentinel::NAME);
+    let broker = RedisBroker::connect(url).await.unwrap();
+    check_works(broker.clone()).await;
+    trio.failover().await;
+    // The old master is a replica now: what is asked of it first finds the new one.
+    check_works(broker).await;
+}
+
+/// A worker outlives its server: running jobs go on, outcomes are held until it is back, new jobs are run.
+#[tokio::test]
+async fn a_server_that_goes_and_comes_back() {
+    let mut server = RedisServer::builder().append_only().start();
+    let broker = RedisBroker::connect(server.url()).await.unwrap();
+    let client = Client::new(Arc::new(broker));
+    let (stop, inside, go_on) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let runner = Runner::new().broker(client.broker().clone()).handle_signals(false).stop_on(stop.clone());
+    let runner = runner.inventory(Inventory::empty().task::<double>().task::<outlast>());
+    let worker = runner.state(Signals { inside: inside.clone(), go_on: go_on.clone() }).run();
+    let test = async {
+        let running = client.enqueue(outlast::job()).await.unwrap();
+        inside.cancelled().await;
+        server.kill9();
+        let lost = client.enqueue(double::job(1)).await.unwrap_err();
+        assert!(lost.to_string().contains("not confirmed"), "{lost}");
+        go_on.cancel(); // it ends while there is no server to tell
+        server.restart();
+        assert_eq!(running.result().await.unwrap(), 1, "its first attempt");
+        let next = client.enqueue(double::job(4)).await.unwrap();
+        assert_eq!(next.result().await.unwrap(), 8);
+        server.cli(&["SCRIPT", "FLUSH"]);
+        server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
+        let next = client.enqueue(double::job(5)).await.unwrap();
+        assert_eq!(next.result().await.unwrap(), 10, "scripts and connections are made anew");
+        stop.cancel();
+    };
+    let (report, ()) = tokio::join!(worker, test);
+    assert_eq!(report.unwrap().done(), 3);
+}
+
+#[derive(Clone)]
+struct Signals {
+    inside: CancellationToken,
+    go_on: CancellationToken,
+}
+
+/// Says when it runs, and runs until it is told to end.
+#[task(queue = "{ways}")]
+async fn outlast(ctx: &Context, State(signals): State<Signals>) -> u32 {
+    signals.inside.cancel();
+    signals.go_on.cancelled().await;
+    ctx.attempt()
+}
