@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Broker, BrokerError, MemoryBroker, QueueName};
 use crate::client::Client;
 use crate::context::{States, WorkerContext, WorkerShared};
-use crate::error::{BoxError, TaskError};
+use crate::error::{BoxError, Chain, TaskError};
 use crate::inventory::{Inventory, InventoryError, PlannedWorker};
 use crate::middleware::Middleware;
 use crate::task::TaskDef;
@@ -232,6 +232,7 @@ impl Runner {
             None => return Ok(RunReport::default()), // told to stop before it began
         }
         self.announce(&engines);
+        self.voice_concerns().await;
         let pulse = Pulse::start(engines.clone()).map_err(RunnerError::System)?;
         let report = work(engines, stop).await;
         pulse.end().await;
@@ -276,6 +277,18 @@ impl Runner {
             burst: self.burst.then(|| Arc::clone(all)),
             cut: CancellationToken::new(),
         }))
+    }
+
+    /// Says what is wrong with the broker's set-up. The workers start all the same: it may still do for them.
+    async fn voice_concerns(&self) {
+        match self.broker.concerns().await {
+            Ok(concerns) => {
+                for concern in concerns {
+                    tracing::warn!("the broker at {}: {concern}", self.broker.location());
+                }
+            }
+            Err(error) => tracing::warn!("the broker's set-up could not be looked at: {}", Chain(&error)),
+        }
     }
 
     fn announce(&self, engines: &[Arc<Engine>]) {

@@ -292,6 +292,17 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Promises: `conformance::health_runs_out`.
     async fn set_health(&self, worker: &str, health: Option<&WorkerHealth>, ttl: Duration) -> Result<(), BrokerError>;
 
+    /// What about the broker's own set-up would break these promises, for people: a sentence each.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what it tries out goes by itself.
+    async fn concerns(&self) -> Result<Vec<String>, BrokerError> {
+        Ok(Vec::new())
+    }
+
     /// Waits until the broker answers, for as long as it is set up to try; a runner asks before it starts.
     ///
     /// # Errors

@@ -76,6 +76,35 @@ async fn nobody_there_is_one_clear_error() {
     assert_eq!(said.matches("refused").count(), 1, "{said}");
 }
 
+/// What a worker and a client may do at the least; `sector7g-tasks/src/docs/redis.md` shows the same rules.
+const RULES: &str = "resetchannels -@all ~arq:* +ping +info +eval +evalsha +script|load +get +set +del +exists +mget \
+    +persist +pttl +pexpire +pexpireat +time +zadd +zrem +zscore +zmscore +zcard +zcount +zrank +zrevrank +zrange \
+    +zrevrange +zrangebyscore +zremrangebyscore +hset +hget +hmget +hdel +hsetnx +hincrby +rpush +blpop";
+
+#[tokio::test]
+async fn a_user_with_the_least_rights() {
+    let docs = include_str!("../../../sector7g-tasks/src/docs/redis.md").split_whitespace().collect::<Vec<_>>();
+    assert!(RULES.split_whitespace().all(|rule| docs.contains(&rule)), "the docs show these rules");
+    let as_user = |server: &RedisServer| format!("redis://milhouse:thrillhouse@127.0.0.1:{}/0", server.port());
+    let server = RedisServer::builder().user("milhouse", &format!("on >thrillhouse {RULES}")).start();
+    let broker = RedisBroker::connect(as_user(&server)).await.unwrap();
+    assert_eq!(broker.concerns().await.unwrap(), Vec::<String>::new());
+    check_works(broker).await;
+    let fewer = RULES.replace(" +blpop", "");
+    let server = RedisServer::builder().user("milhouse", &format!("on >thrillhouse {fewer}")).start();
+    let concerns = RedisBroker::connect(as_user(&server)).await.unwrap().concerns().await.unwrap();
+    assert!(concerns.iter().any(|concern| concern.contains("rights") && concern.contains("blpop")), "{concerns:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_evicts_is_named() {
+    let server = RedisServer::builder().line("maxmemory-policy allkeys-lru").start();
+    let concerns = RedisBroker::connect(server.url()).await.unwrap().concerns().await.unwrap();
+    assert!(matches!(&*concerns, [only] if only.contains("`allkeys-lru`")), "{concerns:?}");
+    let before = server.cli(&["KEYS", "*"]);
+    assert!(!before.contains("s7-check") || before.contains(":s7:"), "a trial leaves no job: {before}");
+}
+
 #[tokio::test]
 async fn a_cluster_with_tagged_queues() {
     let cluster = RedisCluster::start().await;

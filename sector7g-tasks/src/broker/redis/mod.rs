@@ -1,6 +1,7 @@
 //! Jobs in Redis, in arq's wire format: Rust and Python workers and clients share queues.
 
 mod aborts;
+mod concerns;
 mod ears;
 mod inspect;
 mod keys;
@@ -263,12 +264,18 @@ impl RedisBroker {
             command.arg(self.shared.clock.now().as_millis()).arg(queue.as_str());
         }
         self.shared.link.command::<()>(&command).await?;
+        let forgotten = (self.shared.clock.now() - FORGET_AFTER).as_millis();
+        let mut command = redis::cmd("ZREMRANGEBYSCORE");
+        self.shared.link.command::<()>(command.arg(QUEUES).arg("-inf").arg(forgotten)).await?;
         let mut noted = self.shared.noted.lock().unwrap_or_else(PoisonError::into_inner);
         noted.retain(|_, at| now.duration_since(*at) <= NOTE_EVERY);
         noted.extend(stale.into_iter().map(|queue| (queue.clone(), now)));
         Ok(())
     }
 }
+
+/// A queue that no client and no worker of ours has used for so long is not listed any more.
+const FORGET_AFTER: Duration = Duration::from_hours(30 * 24);
 
 /// How often a queue in use is noted.
 const NOTE_EVERY: Duration = Duration::from_mins(1);
@@ -278,6 +285,10 @@ const RESULT_LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::
 
 #[async_trait]
 impl Broker for RedisBroker {
+    async fn concerns(&self) -> Result<Vec<String>, BrokerError> {
+        concerns::concerns(self).await
+    }
+
     async fn ready(&self) -> Result<(), BrokerError> {
         let mut left = self.shared.retries;
         loop {
@@ -447,6 +458,9 @@ impl Broker for RedisBroker {
                 None => workers.remove(worker).unwrap_or_default(),
             }
         };
+        if health.is_some() {
+            self.note(&queues.iter().collect::<Vec<_>>()).await?;
+        }
         for queue in &queues {
             inspect::set_health(&self.shared.link, &self.key(queue)?, worker, health, ttl).await?;
         }

@@ -18,7 +18,13 @@ pub(super) async fn check(broker: &dyn Broker, workers: &[PlannedWorker]) -> Res
                       give the workers and --check a shared one with --redis or REDIS_URL";
         return Err(CliError::Unhealthy(reason.to_owned()));
     }
-    let looking = find_all(broker, workers);
+    let looking = async {
+        let concerns = broker.concerns().await.map_err(|error| crate::error::Chain(&error).to_string())?;
+        for concern in concerns {
+            tracing::warn!("the broker at {}: {concern}", broker.location());
+        }
+        find_all(broker, workers).await
+    };
     let found = tokio::time::timeout(ANSWER, looking).await;
     let entries =
         found.unwrap_or_else(|_| Err(format!("the broker at {} did not answer in {ANSWER:?}", broker.location())));

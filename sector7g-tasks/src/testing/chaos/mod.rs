@@ -321,6 +321,10 @@ impl Broker for ChaosBroker {
         self.inner.clock()
     }
 
+    async fn concerns(&self) -> Result<Vec<String>, BrokerError> {
+        self.inner.concerns().await
+    }
+
     async fn ready(&self) -> Result<(), BrokerError> {
         self.inner.ready().await
     }
