@@ -69,6 +69,23 @@ async fn encrypted_with_an_authority_of_its_own() {
     assert!(said.contains("certificate") || said.contains("UnknownIssuer"), "a stranger's certificate: {said}");
 }
 
+/// A Python producer rings no bell. Where the server tells of changes, who waits is woken all the same.
+#[tokio::test]
+async fn a_producer_that_rings_no_bell() {
+    let server = RedisServer::builder().keyspace_events("Kz").start();
+    let broker = RedisBroker::connect(server.url()).await.unwrap();
+    let queues = [sector7g_tasks::broker::QueueName::new("ways").unwrap()];
+    let endless = Duration::from_secs(120);
+    let mut wait = Box::pin(broker.wait(&queues, endless, endless));
+    let subscribed = || server.cli(&["PUBSUB", "CHANNELS"]).contains("__keyspace@0__:arq:queue:ways");
+    while !subscribed() {
+        let over = tokio::time::timeout(Duration::from_millis(10), &mut wait).await;
+        assert!(over.is_err(), "nothing is due");
+    }
+    server.cli(&["ZADD", "arq:queue:ways", "1", "from-python"]);
+    tokio::time::timeout(Duration::from_secs(10), wait).await.expect("it is woken").unwrap();
+}
+
 #[tokio::test]
 async fn nobody_there_is_one_clear_error() {
     let said = refusal("redis://127.0.0.1:1/0".to_owned()).await;

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
+use super::events;
 use super::keys::bell;
 use super::link::Link;
 use super::source::Route;
@@ -46,6 +47,8 @@ struct Ear {
     changed: Notify,
     /// Tells the waiter that the bell has rung, or that the connection failed.
     rung: Notify,
+    /// Tells the ear's task that a queue has changed, perhaps by a producer who rings no bell.
+    seen: Notify,
 }
 
 #[derive(Debug)]
@@ -90,10 +93,21 @@ impl Ears {
             state: Mutex::new(Hearing::Off),
             changed: Notify::new(),
             rung: Notify::new(),
+            seen: Notify::new(),
         });
         let mut tasks = lock(&self.tasks);
         while tasks.try_join_next().is_some() {}
-        let task = tasks.spawn(listen(Arc::clone(&ear), Arc::clone(link)));
+        let (hearing, link) = (Arc::clone(&ear), Arc::clone(link));
+        let task = tasks.spawn(async move {
+            let watching = async {
+                events::watch(&link, &hearing.queues, &hearing.seen).await;
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = listen(&hearing, &link) => {} // it never ends, nor does the other
+                () = watching => {}
+            }
+        });
         Owned { ear, runtime, task }
     }
 }
@@ -209,15 +223,15 @@ impl Ear {
 }
 
 /// The task of an ear: as long as somebody wants to hear, waits at the bells.
-async fn listen(ear: Arc<Ear>, link: Arc<Link>) {
+async fn listen(ear: &Ear, link: &Link) {
     let mut connection = None;
     let bells: Vec<String> = ear.queues.iter().map(|queue| bell(queue)).collect();
     loop {
-        ear.wanted(&link).await;
-        match hear(&ear, &link, &mut connection, &bells).await {
+        ear.wanted(link).await;
+        match hear(ear, link, &mut connection, &bells).await {
             Ok(false) => {}
             Ok(true) if ear.tell_ring() => {}
-            Ok(true) => ear.ring_for_others(&link).await,
+            Ok(true) => ear.ring_for_others(link).await,
             Err(error) => {
                 connection = None;
                 ear.tell_failure(error);
@@ -242,6 +256,12 @@ async fn hear(ear: &Ear, link: &Link, connection: &mut Option<Route>, bells: &[S
                 let is_owed = matches!(*ear.state(), Hearing::PassOn);
                 if is_owed {
                     ear.set(Hearing::Off);
+                    ear.ring_for_others(link).await;
+                }
+            }
+            () = ear.seen.notified() => { // cancel safe: what is due is looked at anew
+                let is_wanted = matches!(*ear.state(), Hearing::On);
+                if is_wanted {
                     ear.ring_for_others(link).await;
                 }
             }

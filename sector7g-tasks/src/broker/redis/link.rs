@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool_redis::Pool;
+use redis::aio::PubSub;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation, ServerErrorKind};
 use tokio::runtime::{Handle, Id};
 
@@ -136,6 +137,11 @@ impl Link {
     /// A connection for calls that block on the server for up to `longest`.
     pub(super) async fn blocking(&self, longest: Duration) -> Result<Route, BrokerError> {
         self.source.open_blocking(longest).await.map_err(|error| self.not_opened(error))
+    }
+
+    /// See [`Source::open_events`].
+    pub(super) async fn events(&self) -> Result<(PubSub, i64), BrokerError> {
+        self.source.open_events().await.map_err(|error| self.not_opened(error))
     }
 
     fn not_opened(&self, error: OpenError) -> BrokerError {

@@ -3,6 +3,7 @@
 mod aborts;
 mod concerns;
 mod ears;
+mod events;
 mod inspect;
 mod keys;
 mod link;

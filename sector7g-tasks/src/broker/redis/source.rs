@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 #[cfg(feature = "cluster")]
 use redis::cluster_async::ClusterConnection;
 use redis::{
@@ -130,6 +130,15 @@ impl Source {
         let config = self.config.clone().set_response_timeout(None);
         let client = Client::open(self.server().await?)?;
         Ok(Route::Server(client.get_multiplexed_async_connection_with_config(&config).await?))
+    }
+
+    /// A connection that hears what the server publishes, and the number of its database.
+    pub(super) async fn open_events(&self) -> Result<(PubSub, i64), OpenError> {
+        let server = self.server().await?;
+        let database = server.redis_settings().db();
+        let listening = Client::open(server)?;
+        let connecting = tokio::time::timeout(CONNECT, listening.get_async_pubsub()).await;
+        Ok((connecting.map_err(|_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))??, database))
     }
 
     /// The server that takes writes now.
