@@ -36,14 +36,7 @@ use super::{
 };
 use crate::clock::Clock;
 
-/// Keeps jobs in Redis 6.2 or later, in the format of Python's arq 0.28.
-///
-/// Clones share their connections. A queue named `homer` is arq's queue `arq:queue:homer`; a name
-/// that begins with `arq:queue` is taken as it stands, so `arq:queue` is arq's default queue.
-///
-/// On top of arq's keys each running job has a lease, seconds long and renewed while it runs, so a
-/// job of a killed worker starts again soon. Python workers respect it, and it them. What is kept
-/// beside arq's keys begins with `arq:s7:`, or with the queue's key and `:s7:`.
+/// Keeps jobs in Redis, in the format of Python's arq 0.28. Clones share their connections.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -55,6 +48,8 @@ use crate::clock::Clock;
 /// # Ok(())
 /// # }
 /// ```
+///
+#[doc = include_str!("../../docs/redis.md")]
 #[derive(Clone)]
 pub struct RedisBroker {
     shared: Arc<Shared>,
