@@ -86,10 +86,25 @@ pub struct Clock(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     started: Instant,
-    /// Epoch milliseconds at `started`; a forward jump of the system's clock raises it.
+    /// Epoch milliseconds at `started`.
     base_ms: AtomicI64,
-    is_virtual: bool,
+    kind: Kind,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A forward jump of the system's clock raises the base.
+    System,
+    /// Tokio's timers alone move it.
+    Virtual,
+    /// What another machine says moves it.
+    #[cfg(feature = "redis")]
+    Other,
+}
+
+/// How far ahead of another machine's clock we may be before we go back to it: its answers are under way for a while.
+#[cfg(feature = "redis")]
+const AHEAD_MS: i64 = 1_000;
 
 /// How far the system's clock may be ahead before we follow it: a suspended laptop, a step by NTP.
 const JUMP_MS: i64 = 500;
@@ -98,7 +113,7 @@ impl Clock {
     /// The system's time, on a monotonic scale: steps forward are followed (a machine that
     /// slept), steps backward are not, so a lease or a delay is never lengthened by one.
     pub fn system() -> Self {
-        Self::starting_at(system_now(), false)
+        Self::starting_at(system_now(), Kind::System)
     }
 
     /// A clock that starts at `start` and runs with tokio's timers only.
@@ -107,19 +122,36 @@ impl Clock {
     /// jumps to the next timer when none can, so hours pass in milliseconds. Workers whose
     /// broker has such a clock keep their heartbeats on the same paused runtime.
     pub fn starting_from(start: Timestamp) -> Self {
-        Self::starting_at(start, true)
+        Self::starting_at(start, Kind::Virtual)
     }
 
-    fn starting_at(start: Timestamp, is_virtual: bool) -> Self {
+    /// The clock of another machine, as near as this process knows it: the system's until it hears of the other.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of_another() -> Self {
+        Self::starting_at(system_now(), Kind::Other)
+    }
+
+    /// Follows what the other machine said its time was, a moment ago.
+    #[cfg(feature = "redis")]
+    pub(crate) fn follow(&self, said: Timestamp) {
+        let elapsed = millis(self.0.started.elapsed());
+        let base = said.0.saturating_sub(elapsed);
+        let ahead = self.0.base_ms.load(Ordering::Relaxed).saturating_sub(base);
+        if !(0..=AHEAD_MS).contains(&ahead) {
+            self.0.base_ms.store(base, Ordering::Relaxed);
+        }
+    }
+
+    fn starting_at(start: Timestamp, kind: Kind) -> Self {
         let base_ms = AtomicI64::new(start.0);
-        Self(Arc::new(Inner { started: Instant::now(), base_ms, is_virtual }))
+        Self(Arc::new(Inner { started: Instant::now(), base_ms, kind }))
     }
 
     /// The present moment.
     pub fn now(&self) -> Timestamp {
         let elapsed = millis(self.0.started.elapsed());
         let now = self.0.base_ms.load(Ordering::Relaxed).saturating_add(elapsed);
-        if self.0.is_virtual {
+        if self.0.kind != Kind::System {
             return Timestamp(now);
         }
         let system = system_now().0;
@@ -132,7 +164,7 @@ impl Clock {
 
     /// Whether tokio's timers alone move this clock (see [`Clock::starting_from`]).
     pub fn is_virtual(&self) -> bool {
-        self.0.is_virtual
+        self.0.kind == Kind::Virtual
     }
 }
 
@@ -145,4 +177,24 @@ impl Default for Clock {
 #[expect(clippy::disallowed_methods, reason = "this is the one place that may ask")]
 fn system_now() -> Timestamp {
     SystemTime::now().into()
+}
+
+#[cfg(all(test, feature = "redis", feature = "testing"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn another_machines_clock_is_followed_both_ways() {
+        let clock = Clock::of_another();
+        let hour = Duration::from_hours(1);
+        for said in [clock.now() + hour, clock.now() - hour] {
+            clock.follow(said);
+            assert_eq!(clock.now(), said);
+            tokio::time::advance(hour).await;
+            assert_eq!(clock.now(), said + hour, "it goes on by itself");
+        }
+        let now = clock.now();
+        clock.follow(now - Duration::from_millis(300));
+        assert_eq!(clock.now(), now, "an answer that was under way for a while is no step back");
+    }
 }

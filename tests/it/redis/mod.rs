@@ -1,4 +1,5 @@
 //! The broker on a real Redis.
 
+mod bounds;
 mod conformance;
 mod connections;

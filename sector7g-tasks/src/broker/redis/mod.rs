@@ -34,7 +34,7 @@ use super::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
     NewJob, Page, PageMark, QueueName, QueueStats, ResultState, UrlError, WorkerHealth, check_batch, check_lease,
 };
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 
 /// Keeps jobs in Redis, in the format of Python's arq 0.28. Clones share their connections.
 ///
@@ -141,7 +141,7 @@ impl RedisBrokerBuilder {
                 link: Arc::new(link),
                 keys: self.keys,
                 dead_letters: self.dead_letters,
-                clock: Clock::system(),
+                clock: Clock::of_another(),
                 ears: Ears::default(),
                 aborts: Seen::default(),
                 noted: Mutex::default(),
@@ -211,8 +211,12 @@ impl RedisBroker {
         Self::builder(url).connect().await
     }
 
-    async fn ping(&self) -> Result<(), BrokerError> {
-        self.shared.link.command::<String>(&redis::cmd("PING")).await.map(drop)
+    /// Asks the server what time it is: the clock that decides what is due.
+    async fn ask_time(&self) -> Result<(), BrokerError> {
+        let mut reply = Reply::of("TIME", self.shared.link.command(&redis::cmd("TIME")).await?)?;
+        let (seconds, micros) = (reply.int()?, reply.int()?);
+        self.shared.clock.follow(Timestamp::from_millis(seconds.saturating_mul(1_000).saturating_add(micros / 1_000)));
+        Ok(())
     }
 
     /// The key of a queue.
@@ -254,6 +258,7 @@ impl RedisBroker {
         if stale.is_empty() {
             return Ok(());
         }
+        self.ask_time().await?;
         let mut command = redis::cmd("ZADD");
         command.arg(QUEUES);
         for queue in &stale {
@@ -288,7 +293,7 @@ impl Broker for RedisBroker {
     async fn ready(&self) -> Result<(), BrokerError> {
         let mut left = self.shared.retries;
         loop {
-            match self.ping().await {
+            match self.ask_time().await {
                 Err(error) if left > 0 && error.is_transient() => {
                     tracing::warn!("{}, {left} retries remaining...", crate::error::Chain(&error));
                     left -= 1;
@@ -327,7 +332,7 @@ impl Broker for RedisBroker {
         check_batch("finished jobs", request.finished.len())?;
         check_batch("jobs to claim", request.max)?;
         check_lease(request.lease)?;
-        let Shared { link, aborts, dead_letters, .. } = &*self.shared;
+        let Shared { link, aborts, dead_letters, clock, .. } = &*self.shared;
         let queue = self.key_for(request.queue, request.finished.iter().map(|finish| &finish.lease.id))?;
         let claiming = path::claim(link, &queue, request, *dead_letters);
         let mut claimed = if request.max == 0 {
@@ -341,6 +346,7 @@ impl Broker for RedisBroker {
             }
             claimed
         };
+        clock.follow(claimed.now);
         aborts.add(claimed.jobs.iter().filter(|job| job.abort_requested).map(|job| job.lease.id.clone()));
         aborts::clean_up(link, aborts, request.finished).await;
         claimed.jobs.shrink_to_fit();
@@ -484,7 +490,9 @@ impl RedisBroker {
         for id in ids {
             call.arg(id.as_str());
         }
-        reply::flags("dead", self.shared.link.script(&call).await?)
+        // Not repeated: the second answer would deny what the first has done.
+        let answer = self.shared.link.script_once(&call).await.map_err(|(error, _)| error)?;
+        reply::flags("dead", answer)
     }
 }
 

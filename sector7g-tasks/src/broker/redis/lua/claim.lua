@@ -134,7 +134,7 @@ local function finish_all()
   return answers
 end
 
-local jobs, leased, raised = {}, {}, {}
+local jobs, leased, raised, bytes = {}, {}, {}, 0
 
 -- Hands out a job: counts the attempt (unless it is counted already), writes the lease.
 local function hand_out(id, score, before, count, counts, known)
@@ -161,7 +161,9 @@ local function hand_out(id, score, before, count, counts, known)
   raised[#raised + 1] = int(now + span)
   raised[#raised + 1] = id
   leased[#leased + 1] = id
-  jobs[#jobs + 1] = { id, redis.call('GET', key), count, count + delivery, int(due), aborting, unknown }
+  local payload = redis.call('GET', key)
+  bytes = bytes + (payload and #payload or 0)
+  jobs[#jobs + 1] = { id, payload, count, count + delivery, int(due), aborting, unknown }
 end
 
 local function notes(id)
@@ -189,7 +191,7 @@ end
 -- Members of Python workers stay where they are, as their retries count from there; they are passed over.
 local function lease_due()
   local passed = 0
-  while #leased < most and passed < LOOK_AT_MOST do
+  while #leased < most and bytes < BATCH_BYTES and passed < LOOK_AT_MOST do
     local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', passed + #leased,
       math.min(most - #leased + (passed > 0 and 100 or 0), BATCH))
     if #page == 0 then return end
@@ -199,7 +201,9 @@ local function lease_due()
     local noted = have_notes(ids)
     for i = 1, #ids do
       local lease, score = read_lease(values[i]), tonumber(page[2 * i])
-      if score == 0 or #leased >= most then
+      if bytes >= BATCH_BYTES or #leased >= most then
+        return -- the rest waits for the next call
+      elseif score == 0 then
         passed = passed + 1 -- arq: a score of 0 is no membership
       elseif not is_held(lease, now) then
         hand_out(ids[i], score, lease, tonumber(counts[i]) or 0, true, noted and notes(ids[i]) or {})

@@ -27,6 +27,7 @@ local AFTERLIFE = 5000           -- ms that the key of a lease outlives it, at l
 local ATTEMPTS_TTL = 88400       -- s; arq's own
 local MAX_FAILURES = 20
 local BELL_TTL = 60000           -- ms
+local BATCH_BYTES = 4194304      -- of payloads in one answer, or one payload that is larger by itself
 local LOOK_AT_MOST = 400         -- due members that Python workers hold, passed over in one call
 
 local function now_ms()
