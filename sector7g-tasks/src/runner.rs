@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, MemoryBroker, QueueName};
 use crate::client::Client;
+use crate::codec::Codec;
 use crate::context::{States, WorkerContext, WorkerShared};
 use crate::error::{BoxError, TaskError};
 use crate::inventory::{Inventory, InventoryError, PlannedWorker};
@@ -40,6 +41,7 @@ use crate::worker::{Engine, Pulse, Running, Stop, WorkerError, WorkerReport};
 #[must_use = "a runner does nothing until `run`"]
 pub struct Runner {
     pub(crate) broker: Arc<dyn Broker>,
+    codec: Codec,
     inventory: Inventory,
     states: Arc<States>,
     only: Vec<String>,
@@ -106,6 +108,7 @@ impl Runner {
     pub fn new() -> Self {
         Self {
             broker: Arc::new(MemoryBroker::new()),
+            codec: Codec::default(),
             inventory: Inventory::linked(),
             states: Arc::default(),
             only: Vec::new(),
@@ -119,6 +122,15 @@ impl Runner {
     /// Takes jobs from `broker`.
     pub fn broker(mut self, broker: Arc<dyn Broker>) -> Self {
         self.broker = broker;
+        self
+    }
+
+    /// Writes in `codec` what comes from here (default: JSON): the jobs of schedules, of [`client`](Self::client)
+    /// and of the tasks' own clients, and the results of jobs that are gone or in no codec that is known.
+    ///
+    /// Jobs are read in any codec, and the result of a job goes back in its own.
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
         self
     }
 
@@ -170,7 +182,7 @@ impl Runner {
 
     /// A client of the same broker.
     pub fn client(&self) -> Client {
-        Client::new(Arc::clone(&self.broker))
+        Client::new(Arc::clone(&self.broker)).codec(self.codec)
     }
 
     /// Looks for every mistake in tasks, workers and states, without running anything.
