@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, MemoryBroker, QueueName};
 use crate::client::Client;
-use crate::codec::Codec;
+use crate::codec::{Codec, LastCodec};
 use crate::context::{States, WorkerContext, WorkerShared};
 use crate::error::{BoxError, TaskError};
 use crate::inventory::{Inventory, InventoryError, PlannedWorker};
@@ -126,9 +126,10 @@ impl Runner {
     }
 
     /// Writes in `codec` what comes from here (default: JSON): the jobs of schedules, of [`client`](Self::client)
-    /// and of the tasks' own clients, and the results of jobs that are gone or in no codec that is known.
+    /// and of the tasks' own clients.
     ///
-    /// Jobs are read in any codec, and the result of a job goes back in its own.
+    /// Jobs are read in any codec, and the result of a job goes back in its own; that of one which has
+    /// expired or is in none in the codec that its queue's last job came in, or else in this one.
     pub fn codec(mut self, codec: Codec) -> Self {
         self.codec = codec;
         self
@@ -269,6 +270,7 @@ impl Runner {
             stopping: CancellationToken::new(),
             max_result_size: worker.settings.max_result_size,
         };
+        let last_codecs = shared.queues.iter().map(|_| LastCodec::default()).collect();
         Ok(Arc::new(Engine {
             settings: worker.settings,
             shares: worker.queues,
@@ -277,6 +279,7 @@ impl Runner {
             context: WorkerContext(Arc::new(shared)),
             layers: self.layers.clone().into(),
             running: Running::default(),
+            last_codecs,
             instance: rand::random(),
             burst: self.burst.then(|| Arc::clone(all)),
             cut: CancellationToken::new(),

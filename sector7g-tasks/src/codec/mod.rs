@@ -30,6 +30,7 @@ mod write;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de, ser};
@@ -179,6 +180,32 @@ pub(crate) struct StoredResult {
     pub(crate) started_at: Timestamp,
     pub(crate) finished_at: Timestamp,
     pub(crate) value: Result<Encoded, Failure>,
+}
+
+/// The codec that the last job of a queue came in, for results of jobs that leave none to go by.
+#[derive(Debug, Default)]
+pub(crate) struct LastCodec(AtomicU8);
+
+impl LastCodec {
+    const ALL: &[Codec] = &[
+        Codec::Json,
+        #[cfg(feature = "msgpack")]
+        Codec::MsgPack,
+        #[cfg(feature = "pickle")]
+        Codec::Pickle,
+    ];
+
+    pub(crate) fn set(&self, codec: Codec) {
+        let place = Self::ALL.iter().position(|known| *known == codec).and_then(|at| u8::try_from(at + 1).ok());
+        let place = place.unwrap_or(0);
+        if self.0.load(Ordering::Relaxed) != place {
+            self.0.store(place, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn get(&self) -> Option<Codec> {
+        Self::ALL.get(usize::from(self.0.load(Ordering::Relaxed)).checked_sub(1)?).copied()
+    }
 }
 
 impl Codec {

@@ -149,6 +149,7 @@ impl Engine {
             let problem = crate::error::Chain(&error).to_string();
             NotRun::Failed(fail(FailureKind::Payload, problem), None)
         })?;
+        self.last_codecs[*queue].set(codec);
         let seen = |def| Some(Box::new(Seen::of(&envelope, codec, def)));
         if job.abort_requested {
             return Err(NotRun::Failed(aborted(job.attempt, now), seen(None)));
@@ -386,11 +387,11 @@ impl Engine {
 }
 
 impl Engine {
-    /// The codec for the result of a job that could not be read: that which it looks to be in, for
-    /// whoever enqueued it reads that.
+    /// The codec for the result of a job that could not be read: whoever enqueued it should read that.
     fn codec_for(&self, taken: &Taken) -> Codec {
         let looks = taken.job.payload.as_ref().and_then(|payload| Codec::detect(payload));
-        looks.unwrap_or(self.context.0.client.codec)
+        let like_others = || self.last_codecs[taken.queue].get();
+        looks.or_else(like_others).unwrap_or(self.context.0.client.codec)
     }
 }
 
