@@ -17,7 +17,11 @@ pub(crate) struct Need {
 }
 
 /// Add a line for each program that a test starts, in the commit that adds the test.
-pub(crate) const NEEDS: &[Need] = &[];
+pub(crate) const NEEDS: &[Need] = &[Need {
+    program: "python3",
+    debian_package: "python3",
+    why: "sector7g-tasks/src/codec/tests/python.rs, where Python reads what we pickle",
+}];
 
 /// What to do about missing programs.
 #[derive(Debug, PartialEq, Eq)]

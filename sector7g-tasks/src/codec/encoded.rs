@@ -52,9 +52,7 @@ impl Encoded {
 
     /// The value as JSON text, for people.
     ///
-    /// What JSON has not becomes what it has: sets and tuples lists, bytes a list of numbers, integers
-    /// beyond 64 bits texts of their digits, NaN and infinities null, dates and times RFC 3339 texts, a
-    /// timedelta its seconds, keys texts, objects of Python's classes `{"class": .., "args": [..], "state": {..}}`.
+    /// What JSON has not becomes what it has: see [the table](crate::codec#how-pythons-values-are-read).
     pub fn as_json(&self) -> Cow<'_, str> {
         match &self.0 {
             Form::Json(text) => Cow::Borrowed(text.get()),

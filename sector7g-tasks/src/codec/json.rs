@@ -104,22 +104,29 @@ pub(super) fn encode_job<A: JobArgs>(job: &JobOut<'_, A>) -> Result<Bytes, Probl
     serde_json::to_vec(&job).map(Bytes::from).map_err(problem)
 }
 
+#[inline]
 pub(super) fn decode_job(payload: &Bytes) -> Result<Envelope<'_>, Problem> {
-    envelope(payload).or_else(|problem| {
-        let finite = Bytes::from(without_infinite(payload).ok_or(problem)?);
-        let Envelope { task, job_try, enqueued_at, extra, arguments } = envelope(&finite)?;
-        Ok(Envelope { task: task.into_owned().into(), job_try, enqueued_at, extra, arguments })
-    })
+    match serde_json::from_slice(payload) {
+        Ok(job) => Ok(envelope(payload, job)),
+        Err(error) => decode_infinite(payload, &error),
+    }
 }
 
-fn envelope(payload: &Bytes) -> Result<Envelope<'_>, Problem> {
-    let job: JobIn<'_> = read(payload)?;
+#[cold]
+fn decode_infinite(payload: &[u8], error: &serde_json::Error) -> Result<Envelope<'static>, Problem> {
+    let finite = Bytes::from(without_infinite(payload).ok_or_else(|| Problem(error.to_string()))?);
+    let Envelope { task, job_try, enqueued_at, extra, arguments } = envelope(&finite, read(&finite)?);
+    Ok(Envelope { task: task.into_owned().into(), job_try, enqueued_at, extra, arguments })
+}
+
+#[inline]
+fn envelope<'a>(payload: &Bytes, job: JobIn<'a>) -> Envelope<'a> {
     let place = |raw: &RawValue| {
         let start = raw.get().as_ptr() as usize - payload.as_ptr() as usize;
         start..start + raw.get().len()
     };
     let arguments = Arguments(Repr::Json { payload: payload.clone(), positional: place(job.a), named: place(job.k) });
-    Ok(Envelope { task: job.f, job_try: job.t, enqueued_at: job.et, extra: job.s7, arguments })
+    Envelope { task: job.f, job_try: job.t, enqueued_at: job.et, extra: job.s7, arguments }
 }
 
 pub(super) fn encode_result(record: &ResultRecord<'_>) -> Result<Bytes, Problem> {

@@ -1,7 +1,4 @@
-//! Bytes to a job and back.
-//!
-//! The codec of a payload is told by its first bytes, so that a queue can change its codec while
-//! jobs wait, and a result goes back in the codec its job came in.
+#![doc = include_str!("../docs/codecs.md")]
 
 #[cfg_attr(
     not(all(feature = "msgpack", feature = "pickle")),
@@ -222,8 +219,9 @@ impl Codec {
         }
     }
 
+    #[inline]
     fn of(what: &'static str, payload: &[u8]) -> Result<Self, CodecError> {
-        Self::detect(payload).ok_or_else(|| CodecError::reading(what, unknown(payload)))
+        Self::detect(payload).ok_or_else(|| unknown(what, payload))
     }
 
     pub(crate) fn encode<T: Serialize + ?Sized>(self, value: &T) -> Result<Encoded, CodecError> {
@@ -237,6 +235,7 @@ impl Codec {
         form.map(Encoded).map_err(|problem| CodecError::writing("the value", problem))
     }
 
+    #[inline]
     pub(crate) fn encode_job<A: JobArgs>(
         self,
         task: &str,
@@ -302,6 +301,7 @@ enum Looks {
 impl Looks {
     /// A payload is a dict with entries; a pickled one starts with its protocol, or, in the protocols 0 and 1,
     /// with the opcodes of a dict.
+    #[inline]
     fn like(payload: &[u8]) -> Option<Self> {
         match payload {
             [0x80, 2..=5, ..] | [b'(', b'd', ..] | [b'}', ..] => Some(Self::Pickle),
@@ -315,12 +315,14 @@ impl Looks {
 }
 
 /// Why a payload has no codec.
-fn unknown(payload: &[u8]) -> Problem {
+#[cold]
+fn unknown(what: &'static str, payload: &[u8]) -> CodecError {
     let without = |feature| format!("this program was built without the feature `{feature}`, which it needs");
-    Problem(match Looks::like(payload) {
+    let problem = match Looks::like(payload) {
         Some(Looks::Pickle) => without("pickle"),
         Some(Looks::MsgPack) => without("msgpack"),
         _ => "it is in no codec that is known here: it starts neither like JSON nor like MessagePack nor like a pickle"
             .to_owned(),
-    })
+    };
+    CodecError::reading(what, Problem(problem))
 }

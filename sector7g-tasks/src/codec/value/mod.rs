@@ -87,10 +87,6 @@ impl Value {
     }
 
     /// As JSON, for people and for [`Untyped`](crate::job::Untyped) results.
-    ///
-    /// Sets and tuples become lists; bytes a list of numbers (as Rust writes them in JSON); integers
-    /// beyond 64 bits their digits as text, NaN and infinities null; dates and times RFC 3339 texts, a
-    /// timedelta its seconds; keys texts. Objects become `{"class": .., "args": [..], "state": {..}}`.
     pub(super) fn to_json(&self) -> serde_json::Value {
         serde::Deserialize::deserialize(Reader::showing(self)).unwrap_or_else(|problem: Problem| problem.0.into())
     }
