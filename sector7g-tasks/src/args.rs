@@ -134,17 +134,8 @@ fn names(params: &[Param]) -> String {
 
 fn mistyped(param: &Param, problem: &dyn fmt::Display) -> BindError {
     // A decoder's message may quote the value.
-    let problem = if param.redact {
-        "its value does not fit (it is redacted)".to_owned()
-    } else {
-        strip_place(&problem.to_string())
-    };
+    let problem = if param.redact { "its value does not fit (it is redacted)".to_owned() } else { problem.to_string() };
     BindError::Type { name: param.name, expected: param.type_name, problem }
-}
-
-/// Cuts the « at line 1 column 9» of `serde_json`: the place is one in an argument nobody sees.
-fn strip_place(message: &str) -> String {
-    message.rfind(" at line ").map_or(message, |end| &message[..end]).to_owned()
 }
 
 /// Reads what a missing argument is: `None` for an `Option`, whatever it is called, else an error.
@@ -188,7 +179,7 @@ impl<'de> Deserializer<'de> for Missing {
 fn fill<T: DeserializeOwned>(
     slot: Option<T>,
     param: &Param,
-    named: &mut NamedValues,
+    named: &mut NamedValues<'_>,
     default: Option<fn() -> T>,
 ) -> Result<T, BindError> {
     let by_name = named.iter().position(|(name, _)| &**name == param.name);
@@ -196,8 +187,8 @@ fn fill<T: DeserializeOwned>(
         (Some(_), Some(_)) => Err(BindError::Twice { name: param.name }),
         (Some(value), None) => Ok(value),
         (None, Some(index)) => {
-            let (_, raw) = named.swap_remove(index);
-            serde_json::from_str(raw.get()).map_err(|error| mistyped(param, &error))
+            let (_, value) = named.swap_remove(index);
+            value.read().map_err(|problem| mistyped(param, &problem))
         }
         (None, None) => match default {
             Some(make) => Ok(make()),
@@ -264,14 +255,14 @@ macro_rules! arg_lists {
             fn bind(arguments: &Arguments, params: &[Param], defaults: Self::Defaults) -> Result<Self, BindError> {
                 let at = Cell::new(0);
                 let slots = Slots { at: &at, list: PhantomData::<($($T,)*)> };
-                let (($($value,)*), given) = arguments.positional(slots).map_err(|error| match params.get(at.get()) {
-                    Some(param) => mistyped(param, &error),
-                    None => BindError::Malformed(strip_place(&error.to_string())),
+                let (($($value,)*), given) = arguments.positional(slots).map_err(|problem| match params.get(at.get()) {
+                    Some(param) => mistyped(param, &problem),
+                    None => BindError::Malformed(problem.0),
                 })?;
                 if given > $len {
                     return Err(BindError::TooMany { given, allowed: $len, names: names(params) });
                 }
-                let mut named = arguments.named().map_err(|error| BindError::Malformed(strip_place(&error.to_string())))?;
+                let mut named = arguments.named().map_err(|problem| BindError::Malformed(problem.0))?;
                 $(let $value = fill($value, &params[$index], &mut named, defaults.$index)?;)*
                 if let Some((name, _)) = named.into_iter().next() {
                     return Err(BindError::Unknown { name: name.chars().take(80).collect(), names: names(params) });

@@ -136,9 +136,9 @@ impl Context {
     /// # Cancel safety
     /// Cancel safe: the value is stored or not.
     pub async fn progress<T: Serialize + Sync>(&self, progress: &T) -> Result<(), BrokerError> {
-        let encoded = self.0.codec.encode(progress).map_err(|error| BrokerError::Refused(error.to_string()))?;
-        let bytes = String::from(Box::<str>::from(encoded.text)).into();
-        self.0.worker.0.client.broker().set_progress(self.queue(), &self.0.lease, bytes).await.map(drop)
+        // JSON whatever the job's codec: it is for our own handles alone.
+        let text = serde_json::to_vec(progress).map_err(|error| BrokerError::Refused(error.to_string()))?;
+        self.0.worker.0.client.broker().set_progress(self.queue(), &self.0.lease, text.into()).await.map(drop)
     }
 
     pub(crate) fn arguments(&self) -> &Arguments {

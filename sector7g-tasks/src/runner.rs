@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, BrokerError, MemoryBroker, QueueName};
 use crate::client::Client;
+use crate::codec::{Codec, LastCodec};
 use crate::context::{States, WorkerContext, WorkerShared};
 use crate::error::{BoxError, Chain, TaskError};
 use crate::inventory::{Inventory, InventoryError, PlannedWorker};
@@ -40,6 +41,7 @@ use crate::worker::{Engine, Pulse, Running, Stop, WorkerError, WorkerReport};
 #[must_use = "a runner does nothing until `run`"]
 pub struct Runner {
     pub(crate) broker: Arc<dyn Broker>,
+    codec: Codec,
     inventory: Inventory,
     states: Arc<States>,
     only: Vec<String>,
@@ -109,6 +111,7 @@ impl Runner {
     pub fn new() -> Self {
         Self {
             broker: Arc::new(MemoryBroker::new()),
+            codec: Codec::default(),
             inventory: Inventory::linked(),
             states: Arc::default(),
             only: Vec::new(),
@@ -122,6 +125,16 @@ impl Runner {
     /// Takes jobs from `broker`.
     pub fn broker(mut self, broker: Arc<dyn Broker>) -> Self {
         self.broker = broker;
+        self
+    }
+
+    /// Writes in `codec` what comes from here (default: JSON): the jobs of schedules, of [`client`](Self::client)
+    /// and of the tasks' own clients.
+    ///
+    /// Jobs are read in any codec, and the result of a job goes back in its own; that of one which has
+    /// expired or is in none in the codec that its queue's last job came in, or else in this one.
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
         self
     }
 
@@ -173,7 +186,7 @@ impl Runner {
 
     /// A client of the same broker.
     pub fn client(&self) -> Client {
-        Client::new(Arc::clone(&self.broker))
+        Client::new(Arc::clone(&self.broker)).codec(self.codec)
     }
 
     /// Looks for every mistake in tasks, workers and states, without running anything.
@@ -265,6 +278,7 @@ impl Runner {
             stopping: CancellationToken::new(),
             max_result_size: worker.settings.max_result_size,
         };
+        let last_codecs = shared.queues.iter().map(|_| LastCodec::default()).collect();
         Ok(Arc::new(Engine {
             settings: worker.settings,
             shares: worker.queues,
@@ -273,6 +287,7 @@ impl Runner {
             context: WorkerContext(Arc::new(shared)),
             layers: self.layers.clone().into(),
             running: Running::default(),
+            last_codecs,
             instance: rand::random(),
             burst: self.burst.then(|| Arc::clone(all)),
             cut: CancellationToken::new(),

@@ -9,6 +9,7 @@ mod attempts;
 mod binding;
 mod cli;
 mod clients;
+mod codecs;
 mod crashes;
 mod inventory;
 mod outages;

@@ -39,6 +39,12 @@ pub(crate) const NEEDS: &[Need] = &[
         debian_package: "openssl",
         why: "the certificates of encrypted connections",
     },
+    Need {
+        program: "python3",
+        version: "--version",
+        debian_package: "python3",
+        why: "reading what we pickle; arq has a Python of its own",
+    },
 ];
 
 /// What to do about missing programs.

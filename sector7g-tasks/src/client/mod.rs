@@ -42,7 +42,7 @@ pub const MAX_PAYLOAD: usize = 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct Client {
     broker: Arc<dyn Broker>,
-    codec: Codec,
+    pub(crate) codec: Codec,
     max_payload: usize,
 }
 

@@ -1,18 +1,20 @@
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Arguments, CodecError, Encoded, Envelope, Extra, JobRef, NamedValues, Repr, ResultRecord, StoredResult};
-use crate::args::{JobArgs, Param};
+use super::arguments::Repr;
+use super::{
+    Arguments, Encoded, Envelope, Extra, FailureIn, FailureOut, Form, JobOut, JobRef, Problem, ResultRecord,
+    StoredResult, UNKNOWN_TASK, foreign,
+};
+use crate::args::JobArgs;
 use crate::clock::Timestamp;
-use crate::job::{Failure, FailureKind};
 
 #[derive(Serialize)]
 #[serde(bound = "")]
-struct JobOut<'a, A: JobArgs> {
+struct Job<'a, A: JobArgs> {
     t: Option<u32>,
     f: &'a str,
     a: Positional<'a, A>,
@@ -73,13 +75,8 @@ struct ResultOut<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum ValueOut<'a> {
-    Success(&'a RawValue),
+    Success(Cow<'a, RawValue>),
     Failure(&'a str),
-}
-
-#[derive(Serialize)]
-struct FailureOut<'a> {
-    failure: &'a Failure,
 }
 
 #[derive(Deserialize)]
@@ -97,51 +94,55 @@ struct ResultIn<'a> {
     s7: Option<FailureIn>,
 }
 
-#[derive(Deserialize)]
-struct FailureIn {
-    failure: Failure,
+pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, Problem> {
+    serde_json::value::to_raw_value(value).map_err(problem)
 }
 
-pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, CodecError> {
-    let text = serde_json::value::to_raw_value(value).map_err(|error| CodecError::writing("the value", error))?;
-    Ok(Encoded { text })
+pub(super) fn encode_job<A: JobArgs>(job: &JobOut<'_, A>) -> Result<Bytes, Problem> {
+    let JobOut { task, enqueued_at, extra, args } = *job;
+    let job = Job { t: None, f: task, a: Positional(args), k: Named(args), et: enqueued_at, s7: extra };
+    serde_json::to_vec(&job).map(Bytes::from).map_err(problem)
 }
 
-pub(super) fn encode_job<A: JobArgs>(
-    task: &str,
-    enqueued_at: Timestamp,
-    extra: &Extra,
-    args: &A,
-) -> Result<Bytes, CodecError> {
-    let job = JobOut { t: None, f: task, a: Positional(args), k: Named(args), et: enqueued_at, s7: extra };
-    let text = serde_json::to_vec(&job).map_err(|error| CodecError::writing("the job", error))?;
-    Ok(text.into())
+#[inline]
+pub(super) fn decode_job(payload: &Bytes) -> Result<Envelope<'_>, Problem> {
+    match serde_json::from_slice(payload) {
+        Ok(job) => Ok(envelope(payload, job)),
+        Err(error) => decode_infinite(payload, &error),
+    }
 }
 
-pub(super) fn decode_job(payload: &Bytes) -> Result<Envelope<'_>, CodecError> {
-    let job: JobIn<'_> = read("the job", payload)?;
+#[cold]
+fn decode_infinite(payload: &[u8], error: &serde_json::Error) -> Result<Envelope<'static>, Problem> {
+    let finite = Bytes::from(without_infinite(payload).ok_or_else(|| Problem(error.to_string()))?);
+    let Envelope { task, job_try, enqueued_at, extra, arguments } = envelope(&finite, read(&finite)?);
+    Ok(Envelope { task: task.into_owned().into(), job_try, enqueued_at, extra, arguments })
+}
+
+#[inline]
+fn envelope<'a>(payload: &Bytes, job: JobIn<'a>) -> Envelope<'a> {
     let place = |raw: &RawValue| {
         let start = raw.get().as_ptr() as usize - payload.as_ptr() as usize;
         start..start + raw.get().len()
     };
     let arguments = Arguments(Repr::Json { payload: payload.clone(), positional: place(job.a), named: place(job.k) });
-    Ok(Envelope { task: job.f, job_try: job.t, enqueued_at: job.et, extra: job.s7, arguments })
+    Envelope { task: job.f, job_try: job.t, enqueued_at: job.et, extra: job.s7, arguments }
 }
 
-pub(super) fn encode_result(record: &ResultRecord<'_>) -> Result<Bytes, CodecError> {
+pub(super) fn encode_result(record: &ResultRecord<'_>) -> Result<Bytes, Problem> {
     let nothing = Arguments::none();
-    let unread = JobRef { task: "<unknown>", enqueued_at: Timestamp::default(), arguments: &nothing };
+    let unread = JobRef { task: UNKNOWN_TASK, enqueued_at: Timestamp::default(), arguments: &nothing };
     let job = record.job.unwrap_or(unread);
-    let (positional, named) = raw_parts(job.arguments)?;
+    let (positional, named) = parts(job.arguments)?;
     let (s, r, s7) = match record.value {
-        Ok(value) => (true, ValueOut::Success(&value.text), None),
+        Ok(value) => (true, ValueOut::Success(text(&value.0)?), None),
         Err(failure) => (false, ValueOut::Failure(&failure.message), Some(FailureOut { failure })),
     };
     let out = ResultOut {
         t: record.attempt,
         f: job.task,
-        a: positional,
-        k: named,
+        a: &positional,
+        k: &named,
         et: job.enqueued_at,
         s,
         r,
@@ -151,19 +152,21 @@ pub(super) fn encode_result(record: &ResultRecord<'_>) -> Result<Bytes, CodecErr
         id: record.id,
         s7,
     };
-    let text = serde_json::to_vec(&out).map_err(|error| CodecError::writing("the result", error))?;
-    Ok(text.into())
+    serde_json::to_vec(&out).map(Bytes::from).map_err(problem)
 }
 
-pub(super) fn decode_result(record: &[u8]) -> Result<StoredResult, CodecError> {
-    let result: ResultIn<'_> = read("the result", record)?;
+pub(super) fn decode_result(record: &[u8]) -> Result<StoredResult, Problem> {
+    stored_result(record).or_else(|problem| stored_result(&without_infinite(record).ok_or(problem)?))
+}
+
+fn stored_result(record: &[u8]) -> Result<StoredResult, Problem> {
+    let result: ResultIn<'_> = read(record)?;
     let value = match (result.s, result.s7) {
-        (true, _) => Ok(Encoded { text: result.r.to_owned() }),
+        (true, _) => Ok(Encoded(Form::Json(result.r.to_owned()))),
         (false, Some(ours)) => Err(ours.failure),
-        // A failure that a Python worker stored: whatever it put into `r`, as text.
         (false, None) => {
-            let message = serde_json::from_str(result.r.get()).unwrap_or_else(|_| result.r.get().to_owned());
-            Err(Failure::new(FailureKind::Error, message, result.t, result.ft))
+            let stored = serde_json::from_str(result.r.get()).unwrap_or_else(|_| result.r.get().into());
+            Err(foreign::of_json(&stored).failure(result.t, result.ft))
         }
     };
     Ok(StoredResult {
@@ -176,45 +179,60 @@ pub(super) fn decode_result(record: &[u8]) -> Result<StoredResult, CodecError> {
     })
 }
 
-fn read<'a, T: Deserialize<'a>>(what: &'static str, bytes: &'a [u8]) -> Result<T, CodecError> {
-    serde_json::from_slice(bytes).map_err(|error| CodecError::reading(what, error))
+/// With `null` for each `NaN`, `Infinity` and `-Infinity`, which Python's `json.dumps` writes and JSON has
+/// not; `None` when there is none of them.
+fn without_infinite(text: &[u8]) -> Option<Vec<u8>> {
+    const WORDS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+    let (mut finite, mut rest, mut in_text) = (Vec::with_capacity(text.len()), text, false);
+    while let [first, after @ ..] = rest {
+        let word = WORDS.iter().find(|word| !in_text && rest.starts_with(word));
+        if let Some(word) = word {
+            finite.extend_from_slice(b"null");
+            rest = &rest[word.len()..];
+            continue;
+        }
+        // In a text, what follows a backslash is no end of it.
+        let taken = if in_text && *first == b'\\' { after.len().min(1) + 1 } else { 1 };
+        in_text ^= *first == b'"';
+        finite.extend_from_slice(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    (finite != text).then_some(finite)
 }
 
-fn raw_parts(arguments: &Arguments) -> Result<(&RawValue, &RawValue), CodecError> {
-    let Repr::Json { payload, positional, named } = &arguments.0;
-    Ok((read("the job", &payload[positional.clone()])?, read("the job", &payload[named.clone()])?))
+fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| Problem(error.to_string()))
 }
 
-pub(super) fn named(text: &[u8]) -> Result<NamedValues, serde_json::Error> {
-    if text == b"{}" {
-        return Ok(Vec::new()); // nearly always, and then without an allocation
-    }
-    let map: std::collections::BTreeMap<Box<str>, Box<RawValue>> = serde_json::from_slice(text)?;
-    Ok(map.into_iter().collect())
+/// What is wrong with one value, without the « at line 1 column 9»: that is a place in text that nobody sees.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+pub(super) fn problem(error: serde_json::Error) -> Problem {
+    let message = error.to_string();
+    Problem(message.rfind(" at line ").map_or(&*message, |end| &message[..end]).to_owned())
 }
 
-pub(super) fn display(arguments: &Arguments, params: &[Param], limit: usize) -> String {
-    let Repr::Json { payload, positional, named } = &arguments.0;
-    let values: Vec<&RawValue> = lenient(&payload[positional.clone()]);
-    let named: std::collections::BTreeMap<Cow<'_, str>, &RawValue> = lenient(&payload[named.clone()]);
-    let hidden = |param: Option<&Param>| param.is_none_or(|param| param.redact);
-    let mut text = String::new();
-    for (index, value) in values.iter().enumerate() {
-        let value = if hidden(params.get(index)) { "***" } else { value.get() };
-        let _ = write!(text, "{}{value}", if index == 0 { "" } else { ", " }); // writing to a String can't fail
+/// The arguments as they stand in their payload; those of another codec anew.
+fn parts(arguments: &Arguments) -> Result<(Cow<'_, RawValue>, Cow<'_, RawValue>), Problem> {
+    match &arguments.0 {
+        Repr::Json { payload, positional, named } => {
+            Ok((Cow::Borrowed(read(&payload[positional.clone()])?), Cow::Borrowed(read(&payload[named.clone()])?)))
+        }
+        #[cfg(any(feature = "msgpack", feature = "pickle"))]
+        Repr::Tree(_) => {
+            let (positional, named) = arguments.to_json();
+            Ok((Cow::Owned(encode(&positional)?), Cow::Owned(encode(&named)?)))
+        }
     }
-    for (name, value) in &named {
-        let param = params.iter().find(|param| param.name == name);
-        let value = if hidden(param) { "***" } else { value.get() };
-        let _ = write!(text, "{}{name}={value}", if text.is_empty() { "" } else { ", " });
-    }
-    if text.len() > limit {
-        text.truncate(text.floor_char_boundary(limit));
-        text.push('…');
-    }
-    text
 }
 
-fn lenient<'a, T: Deserialize<'a> + Default>(text: &'a [u8]) -> T {
-    serde_json::from_slice(text).unwrap_or_default()
+#[cfg_attr(
+    not(any(feature = "msgpack", feature = "pickle")),
+    expect(clippy::unnecessary_wraps, reason = "only values of other codecs may fail")
+)]
+fn text(value: &Form) -> Result<Cow<'_, RawValue>, Problem> {
+    match value {
+        Form::Json(text) => Ok(Cow::Borrowed(text)),
+        #[cfg(any(feature = "msgpack", feature = "pickle"))]
+        other => encode(&other.to_json()).map(Cow::Owned),
+    }
 }

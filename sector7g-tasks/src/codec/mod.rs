@@ -1,19 +1,42 @@
-//! Bytes to a job and back.
-//!
-//! The codec of a payload is told by its first bytes, so that a queue can change its codec while
-//! jobs wait, and a result goes back in the codec its job came in.
+#![doc = include_str!("../docs/codecs.md")]
 
+#[cfg_attr(
+    not(all(feature = "msgpack", feature = "pickle")),
+    allow(dead_code, reason = "each codec uses a part of it")
+)]
+mod arguments;
+mod encoded;
+mod foreign;
 mod json;
+#[cfg(feature = "msgpack")]
+mod msgpack;
+#[cfg(feature = "pickle")]
+mod pickle;
+#[cfg(any(feature = "msgpack", feature = "pickle"))]
+mod record;
+#[cfg(test)]
+mod tests;
+#[cfg(any(feature = "msgpack", feature = "pickle"))]
+#[cfg_attr(
+    not(all(feature = "msgpack", feature = "pickle")),
+    allow(dead_code, reason = "each codec uses a part of it")
+)]
+mod value;
+#[cfg(any(feature = "msgpack", feature = "pickle"))]
+mod write;
 
 use std::borrow::Cow;
-use std::ops::Range;
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::Bytes;
-use serde::de::DeserializeSeed;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize, de, ser};
 
-use crate::args::{JobArgs, Param};
+pub use self::arguments::Arguments;
+pub(crate) use self::arguments::NamedValues;
+pub use self::encoded::Encoded;
+use self::encoded::Form;
+use crate::args::JobArgs;
 use crate::clock::Timestamp;
 use crate::error::BoxError;
 use crate::job::Failure;
@@ -25,6 +48,15 @@ pub enum Codec {
     /// JSON, in arq's layout; what arq's users get with `json.dumps` and `json.loads`.
     #[default]
     Json,
+    /// `MessagePack`; what arq's users get with `msgpack.packb` and `msgpack.unpackb`.
+    #[cfg(feature = "msgpack")]
+    MsgPack,
+    /// Pickle, what arq uses unless told otherwise.
+    ///
+    /// Written in protocol 4. Read from protocols 0 to 5 by a machine that makes plain values and nothing
+    /// else: no class is ever looked up, no function called.
+    #[cfg(feature = "pickle")]
+    Pickle,
 }
 
 /// Why bytes could not be made or read.
@@ -47,11 +79,44 @@ impl CodecError {
     }
 }
 
-/// A value written in a codec.
-#[derive(Clone, Debug)]
-pub struct Encoded {
-    pub(crate) text: Box<RawValue>,
+/// What is wrong with a value or its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Problem(pub(crate) String);
+
+impl de::Error for Problem {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self(message.to_string())
+    }
 }
+
+impl ser::Error for Problem {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self(message.to_string())
+    }
+}
+
+/// A job to be written.
+struct JobOut<'a, A> {
+    task: &'a str,
+    enqueued_at: Timestamp,
+    extra: &'a Extra,
+    args: &'a A,
+}
+
+/// What a failed job's result has for our own readers.
+#[derive(Serialize)]
+struct FailureOut<'a> {
+    failure: &'a Failure,
+}
+
+#[derive(Deserialize)]
+struct FailureIn {
+    failure: Failure,
+}
+
+/// What results call the task of a job that could not be read.
+const UNKNOWN_TASK: &str = "<unknown>";
 
 /// What stands around a job's arguments.
 #[derive(Clone, Debug)]
@@ -80,19 +145,6 @@ impl Extra {
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-}
-
-/// Values by name, not yet read.
-pub(crate) type NamedValues = Vec<(Box<str>, Box<RawValue>)>;
-
-/// A job's stored arguments, not yet bound to parameters.
-#[derive(Clone, Debug)]
-pub struct Arguments(Repr);
-
-#[derive(Clone, Debug)]
-enum Repr {
-    /// Two places in a JSON payload, known to hold JSON values.
-    Json { payload: Bytes, positional: Range<usize>, named: Range<usize> },
 }
 
 /// What a result repeats of its job.
@@ -127,24 +179,63 @@ pub(crate) struct StoredResult {
     pub(crate) value: Result<Encoded, Failure>,
 }
 
-impl Codec {
-    /// The codec of a payload, by its first bytes; `None` when it is in none that is known here.
-    pub fn detect(payload: &[u8]) -> Option<Self> {
-        let first = payload.iter().find(|byte| !byte.is_ascii_whitespace())?;
-        (*first == b'{').then_some(Self::Json)
-    }
+/// The codec that the last job of a queue came in, for results of jobs that leave none to go by.
+#[derive(Debug, Default)]
+pub(crate) struct LastCodec(AtomicU8);
 
-    fn of(what: &'static str, payload: &[u8]) -> Result<Self, CodecError> {
-        Self::detect(payload)
-            .ok_or_else(|| CodecError::reading(what, "it is in no codec that is known here (JSON starts with `{`)"))
-    }
+impl LastCodec {
+    const ALL: &[Codec] = &[
+        Codec::Json,
+        #[cfg(feature = "msgpack")]
+        Codec::MsgPack,
+        #[cfg(feature = "pickle")]
+        Codec::Pickle,
+    ];
 
-    pub(crate) fn encode<T: Serialize + ?Sized>(self, value: &T) -> Result<Encoded, CodecError> {
-        match self {
-            Self::Json => json::encode(value),
+    pub(crate) fn set(&self, codec: Codec) {
+        let place = Self::ALL.iter().position(|known| *known == codec).and_then(|at| u8::try_from(at + 1).ok());
+        let place = place.unwrap_or(0);
+        if self.0.load(Ordering::Relaxed) != place {
+            self.0.store(place, Ordering::Relaxed);
         }
     }
 
+    pub(crate) fn get(&self) -> Option<Codec> {
+        Self::ALL.get(usize::from(self.0.load(Ordering::Relaxed)).checked_sub(1)?).copied()
+    }
+}
+
+impl Codec {
+    /// The codec of a payload, by its first bytes; `None` when it is in none that is known here.
+    pub fn detect(payload: &[u8]) -> Option<Self> {
+        match Looks::like(payload)? {
+            Looks::Json => Some(Self::Json),
+            #[cfg(feature = "msgpack")]
+            Looks::MsgPack => Some(Self::MsgPack),
+            #[cfg(feature = "pickle")]
+            Looks::Pickle => Some(Self::Pickle),
+            #[cfg(not(all(feature = "msgpack", feature = "pickle")))]
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn of(what: &'static str, payload: &[u8]) -> Result<Self, CodecError> {
+        Self::detect(payload).ok_or_else(|| unknown(what, payload))
+    }
+
+    pub(crate) fn encode<T: Serialize + ?Sized>(self, value: &T) -> Result<Encoded, CodecError> {
+        let form = match self {
+            Self::Json => json::encode(value).map(Form::Json),
+            #[cfg(feature = "msgpack")]
+            Self::MsgPack => msgpack::encode(value).map(Form::MsgPack),
+            #[cfg(feature = "pickle")]
+            Self::Pickle => pickle::encode(value).map(Form::Pickle),
+        };
+        form.map(Encoded).map_err(|problem| CodecError::writing("the value", problem))
+    }
+
+    #[inline]
     pub(crate) fn encode_job<A: JobArgs>(
         self,
         task: &str,
@@ -152,81 +243,86 @@ impl Codec {
         extra: &Extra,
         args: &A,
     ) -> Result<Bytes, CodecError> {
-        match self {
-            Self::Json => json::encode_job(task, enqueued_at, extra, args),
-        }
+        let job = JobOut { task, enqueued_at, extra, args };
+        let payload = match self {
+            Self::Json => json::encode_job(&job),
+            #[cfg(feature = "msgpack")]
+            Self::MsgPack => msgpack::encode_job(&job),
+            #[cfg(feature = "pickle")]
+            Self::Pickle => pickle::encode_job(&job),
+        };
+        payload.map_err(|problem| CodecError::writing("the job", problem))
     }
 
     pub(crate) fn encode_result(self, record: &ResultRecord<'_>) -> Result<Bytes, CodecError> {
-        match self {
+        let stored = match self {
             Self::Json => json::encode_result(record),
-        }
+            #[cfg(feature = "msgpack")]
+            Self::MsgPack => msgpack::encode_result(record),
+            #[cfg(feature = "pickle")]
+            Self::Pickle => pickle::encode_result(record),
+        };
+        stored.map_err(|problem| CodecError::writing("the result", problem))
     }
 
     /// Reads a stored job, and says in which codec it is.
     pub(crate) fn decode_job(payload: &Bytes) -> Result<(Self, Envelope<'_>), CodecError> {
         let codec = Self::of("the job", payload)?;
         let envelope = match codec {
-            Self::Json => json::decode_job(payload)?,
+            Self::Json => json::decode_job(payload),
+            #[cfg(feature = "msgpack")]
+            Self::MsgPack => msgpack::decode_job(payload),
+            #[cfg(feature = "pickle")]
+            Self::Pickle => pickle::decode_job(payload),
         };
-        Ok((codec, envelope))
+        Ok((codec, envelope.map_err(|problem| CodecError::reading("the job", problem))?))
     }
 
     pub(crate) fn decode_result(record: &[u8]) -> Result<StoredResult, CodecError> {
-        match Self::of("the result", record)? {
+        let result = match Self::of("the result", record)? {
             Self::Json => json::decode_result(record),
+            #[cfg(feature = "msgpack")]
+            Self::MsgPack => msgpack::decode_result(record),
+            #[cfg(feature = "pickle")]
+            Self::Pickle => pickle::decode_result(record),
+        };
+        result.map_err(|problem| CodecError::reading("the result", problem))
+    }
+}
+
+/// What a payload's first bytes say, whether or not that codec was built in.
+#[derive(Clone, Copy)]
+enum Looks {
+    Json,
+    MsgPack,
+    Pickle,
+}
+
+impl Looks {
+    /// A payload is a dict with entries; a pickled one starts with its protocol, or, in the protocols 0 and 1,
+    /// with the opcodes of a dict.
+    #[inline]
+    fn like(payload: &[u8]) -> Option<Self> {
+        match payload {
+            [0x80, 2..=5, ..] | [b'(', b'd', ..] | [b'}', ..] => Some(Self::Pickle),
+            [0x81..=0x8f | 0xde | 0xdf, ..] => Some(Self::MsgPack),
+            _ => {
+                let first = payload.iter().find(|byte| !byte.is_ascii_whitespace())?;
+                (*first == b'{').then_some(Self::Json)
+            }
         }
     }
 }
 
-impl Encoded {
-    pub(crate) fn decode<T: serde::de::DeserializeOwned>(&self) -> Result<T, CodecError> {
-        serde_json::from_str(self.text.get()).map_err(|error| CodecError::reading("the result", error))
-    }
-
-    /// Its size in bytes.
-    pub fn len(&self) -> usize {
-        self.text.get().len()
-    }
-
-    /// Whether it has no bytes; no codec writes such a value.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The value as JSON text, for people.
-    pub fn as_json(&self) -> &str {
-        self.text.get()
-    }
-}
-
-impl Arguments {
-    /// No arguments at all.
-    pub(crate) fn none() -> Self {
-        Self(Repr::Json { payload: Bytes::from_static(b"[]{}"), positional: 0..2, named: 2..4 })
-    }
-
-    /// Those of a stored job, for benchmarks: a worker reads more than them.
-    #[doc(hidden)]
-    pub fn of_job(payload: &Bytes) -> Result<Self, CodecError> {
-        Codec::decode_job(payload).map(|(_, envelope)| envelope.arguments)
-    }
-
-    /// Reads the positional ones with `seed`.
-    pub(crate) fn positional<'a, S: DeserializeSeed<'a>>(&'a self, seed: S) -> Result<S::Value, serde_json::Error> {
-        let Repr::Json { payload, positional, .. } = &self.0;
-        let mut reader = serde_json::Deserializer::from_slice(&payload[positional.clone()]);
-        seed.deserialize(&mut reader)
-    }
-
-    /// The named ones; of two of one name, the last.
-    pub(crate) fn named(&self) -> Result<NamedValues, serde_json::Error> {
-        let Repr::Json { payload, named, .. } = &self.0;
-        json::named(&payload[named.clone()])
-    }
-
-    /// The arguments for people: `7, depth=null`, redacted ones as `***`, at most `limit` bytes.
-    pub(crate) fn display(&self, params: &[Param], limit: usize) -> String {
-        json::display(self, params, limit)
-    }
+/// Why a payload has no codec.
+#[cold]
+fn unknown(what: &'static str, payload: &[u8]) -> CodecError {
+    let without = |feature| format!("this program was built without the feature `{feature}`, which it needs");
+    let problem = match Looks::like(payload) {
+        Some(Looks::Pickle) => without("pickle"),
+        Some(Looks::MsgPack) => without("msgpack"),
+        _ => "it is in no codec that is known here: it starts neither like JSON nor like MessagePack nor like a pickle"
+            .to_owned(),
+    };
+    CodecError::reading(what, Problem(problem))
 }

@@ -16,6 +16,7 @@ use super::settings::{QueueShare, WorkerSettings};
 use super::supervise::message_of;
 use crate::broker::{AbortMark, Broker, QueueName, WorkerHealth};
 use crate::clock::{Clock, Timestamp};
+use crate::codec::LastCodec;
 use crate::context::WorkerContext;
 use crate::error::{Chain, TaskError};
 use crate::middleware::Middleware;
@@ -31,6 +32,8 @@ pub(crate) struct Engine {
     pub(crate) context: WorkerContext,
     pub(crate) layers: Arc<[Arc<dyn Middleware>]>,
     pub(crate) running: Running,
+    /// One for each queue of the context.
+    pub(crate) last_codecs: Box<[LastCodec]>,
     /// Random for each start: two workers of one name are two.
     pub(crate) instance: u64,
     /// All queues of the runner, in burst mode: a job of another worker may still enqueue for this one.

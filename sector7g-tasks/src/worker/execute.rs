@@ -19,7 +19,7 @@ use super::outcome::{Rules, aborted, arguments_error, unknown_delay};
 use super::running::Held;
 use super::settings::{EndHook, HookFuture, JobEnd, JobEndKind};
 use super::supervise::{Ending, Supervised, Timed, message_of};
-use crate::broker::{ClaimedJob, Finish, GiveBack, JobId, KeptResult, Outcome};
+use crate::broker::{ClaimedJob, Finish, GiveBack, KeptResult, Outcome};
 use crate::clock::Timestamp;
 use crate::codec::{Codec, Envelope, JobRef, ResultRecord};
 use crate::context::{Context, JobRun};
@@ -103,7 +103,7 @@ async fn execute(taken: &Taken) -> Box<Ended> {
     let (ctx, task) = match engine.prepare(taken) {
         Ok(prepared) => prepared,
         Err(not_run) => {
-            let outcome = engine.without_run(taken.queue, &taken.job.lease.id, not_run);
+            let outcome = engine.without_run(taken, not_run);
             return taken.ended(Some(outcome), None);
         }
     };
@@ -149,6 +149,7 @@ impl Engine {
             let problem = crate::error::Chain(&error).to_string();
             NotRun::Failed(fail(FailureKind::Payload, problem), None)
         })?;
+        self.last_codecs[*queue].set(codec);
         let seen = |def| Some(Box::new(Seen::of(&envelope, codec, def)));
         if job.abort_requested {
             return Err(NotRun::Failed(aborted(job.attempt, now), seen(None)));
@@ -342,7 +343,8 @@ impl Engine {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn without_run(&self, queue: usize, id: &JobId, not_run: NotRun) -> Outcome {
+    fn without_run(&self, taken: &Taken, not_run: NotRun) -> Outcome {
+        let id = &taken.job.lease.id;
         let (failure, seen) = match not_run {
             NotRun::Unknown(delay, task) => {
                 tracing::warn!(
@@ -368,19 +370,28 @@ impl Engine {
             value: Err(&failure),
             started_at: failure.at,
             finished_at: failure.at,
-            queue: self.context.0.queues[queue].as_str(),
+            queue: self.context.0.queues[taken.queue].as_str(),
             id: id.as_str(),
         };
         let def = seen.as_ref().and_then(|seen| seen.def);
         let tick = seen.as_ref().and_then(|seen| seen.tick);
         let terms = Terms {
-            codec: seen.as_ref().map_or_else(Codec::default, |seen| seen.codec),
+            codec: seen.as_ref().map_or_else(|| self.codec_for(taken), |seen| seen.codec),
             keep: self.keep(def, tick),
             hold_id: self.hold(tick),
             // An expired job has no payload left that could be run again.
             dead_letter: def.is_none_or(|def| def.dead_letter) && failure.kind != FailureKind::Expired,
         };
         terms.outcome(kind, &record, Some(&failure))
+    }
+}
+
+impl Engine {
+    /// The codec for the result of a job that could not be read: whoever enqueued it should read that.
+    fn codec_for(&self, taken: &Taken) -> Codec {
+        let looks = taken.job.payload.as_ref().and_then(|payload| Codec::detect(payload));
+        let like_others = || self.last_codecs[taken.queue].get();
+        looks.or_else(like_others).unwrap_or(self.context.0.client.codec)
     }
 }
 

@@ -5,7 +5,7 @@ use tokio::time::sleep;
 use super::engine::Engine;
 use crate::broker::{Due, JobId, MAX_BATCH, NewJob, QueueName};
 use crate::clock::Timestamp;
-use crate::codec::{Codec, Extra};
+use crate::codec::Extra;
 use crate::error::{BoxError, Chain};
 use crate::schedule::Schedule;
 use crate::task::{CronRule, TaskDef};
@@ -103,7 +103,7 @@ impl Engine {
         Ok(NewJob {
             id: JobId::new(format!("{tag}cron:{}:{}", task.name, tick.as_millis()))?,
             queue,
-            payload: Codec::default().encode_job(task.name, self.clock().now(), &extra, &())?,
+            payload: self.context.0.client.codec.encode_job(task.name, self.clock().now(), &extra, &())?,
             due: Due::At(tick),
             expires_in: None,
             replace_finished: false,
