@@ -1,8 +1,9 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::ordered::Ordered;
 use crate::broker::{JobId, JobRecord, JobState, KeptResult, QueueName};
 use crate::clock::Timestamp;
 
@@ -57,7 +58,7 @@ pub(super) struct Results {
     /// already are passed over, and cleared away before they are as many as the rest.
     by_end: VecDeque<(u64, JobId)>,
     /// In the order of the expiries, the end breaking ties.
-    by_expiry: BTreeMap<(Timestamp, u64), JobId>,
+    by_expiry: Ordered<(Timestamp, u64), JobId>,
 }
 
 impl Results {
@@ -118,13 +119,8 @@ impl Results {
     /// Drops up to `most` whose time is over.
     pub(super) fn drop_expired(&mut self, now: Timestamp, most: usize) {
         for _ in 0..most {
-            match self.by_expiry.first_key_value() {
-                Some(((at, _), id)) if *at <= now => {
-                    let id = id.clone();
-                    self.remove(&id);
-                }
-                _ => break,
-            }
+            let Some((_, id)) = self.by_expiry.pop_until(&(now, u64::MAX)) else { break };
+            self.remove(&id);
         }
     }
 

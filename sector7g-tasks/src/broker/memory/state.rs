@@ -8,7 +8,7 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::dead::DeadLetter;
 use super::jobs::{Job, Jobs};
-use super::line::Place;
+use super::line::{Place, Stand};
 use super::queue::Queue;
 use super::results::{Ending, Holds, Results};
 use super::slab::{Slab, Slot};
@@ -194,7 +194,7 @@ impl State {
         };
         let queue = self.queue_slot_or_new(&job.queue);
         let expires_at = job.expires_in.map(|span| now + span);
-        self.insert(queue, job.id.clone(), job.payload.clone(), due, expires_at);
+        self.insert(queue, job.id.clone(), job.payload.clone(), (due, now), expires_at);
         let anybody_waits = !self.queues[queue].waiting.is_empty();
         if anybody_waits && due <= now {
             made_due.insert(queue);
@@ -204,11 +204,19 @@ impl State {
         Enqueued::New
     }
 
-    fn insert(&mut self, queue: Slot, id: JobId, payload: Bytes, due: Timestamp, expires_at: Option<Timestamp>) {
+    fn insert(
+        &mut self,
+        queue: Slot,
+        id: JobId,
+        payload: Bytes,
+        (due, now): (Timestamp, Timestamp),
+        expires_at: Option<Timestamp>,
+    ) {
         let place = Place { due, seq: self.seq };
         self.seq += 1;
+        let stand = if due <= now { Stand::Due } else { Stand::Deferred };
         let slot = self.jobs.insert(Job { expires_at, ..Job::new(id, queue, payload, place) });
-        self.queues[queue].line.insert(place, slot, false);
+        self.queues[queue].line.insert(place, slot, stand);
     }
 
     pub(super) fn claim(&mut self, request: &Claim<'_>, now: Timestamp, bells: &mut Bells) -> Claimed {
@@ -244,7 +252,7 @@ impl State {
             let job = &mut self.jobs[slot];
             job.start(token, now);
             job.place.due = until;
-            queue.line.insert(job.place, slot, true);
+            queue.line.insert(job.place, slot, Stand::Leased);
             slots.push(slot);
             claimed.push(job.claimed(token));
         }
@@ -342,7 +350,8 @@ impl State {
         if job.token.is_none() {
             job.due_at = due;
         }
-        line.insert(job.place, slot, job.token.is_some());
+        let stand = if job.token.is_some() { Stand::Leased } else { Stand::Deferred };
+        line.insert(job.place, slot, stand);
     }
 
     pub(super) fn extend(
@@ -421,7 +430,7 @@ impl State {
         }
         let Some(letter) = self.queues[queue].dead.remove(id) else { return false };
         self.results.remove(id);
-        self.insert(queue, letter.id, letter.payload, now, None);
+        self.insert(queue, letter.id, letter.payload, (now, now), None);
         true
     }
 
