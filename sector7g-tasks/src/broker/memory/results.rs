@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::ordered::Ordered;
 use crate::broker::{JobId, JobRecord, JobState, KeptResult, QueueName};
 use crate::clock::Timestamp;
+use crate::hash::Map;
 
 /// An ended job's stored result, and what `Broker::job` says of it.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ pub(super) struct Ending<'a> {
 /// Stored results by id, bounded by their times and by count.
 #[derive(Debug, Default)]
 pub(super) struct Results {
-    stored: HashMap<JobId, Stored>,
+    stored: Map<JobId, Stored>,
     /// In the order of the ends: what goes first when there are too many. Those that are gone
     /// already are passed over, and cleared away before they are as many as the rest.
     by_end: VecDeque<(u64, JobId)>,
@@ -133,7 +134,7 @@ impl Results {
 /// Ids that stay taken for a while after their job's end.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
-    until: HashMap<JobId, Timestamp>,
+    until: Map<JobId, Timestamp>,
     by_end: BTreeSet<(Timestamp, JobId)>,
 }
 

@@ -18,6 +18,7 @@ use crate::broker::{
     NewJob, Outcome, QueueName, ResultState, WorkerHealth,
 };
 use crate::clock::Timestamp;
+use crate::hash::Map;
 use crate::job::Failure;
 
 /// How often a write also looks for what has become too old.
@@ -46,7 +47,7 @@ pub(super) struct Limits {
 pub(super) struct State {
     pub(super) jobs: Jobs,
     pub(super) queues: Slab<Queue>,
-    slots: HashMap<QueueName, Slot>,
+    slots: Map<QueueName, Slot>,
     pub(super) results: Results,
     pub(super) holds: Holds,
     pub(super) health: HashMap<String, Entry>,
@@ -90,7 +91,7 @@ impl State {
         Self {
             jobs: Jobs::default(),
             queues: Slab::default(),
-            slots: HashMap::new(),
+            slots: Map::default(),
             results: Results::default(),
             holds: Holds::default(),
             health: HashMap::new(),
