@@ -54,30 +54,6 @@ struct JobIn<'a> {
 }
 
 #[derive(Serialize)]
-struct ResultOut<'a> {
-    t: u32,
-    f: &'a str,
-    a: &'a RawValue,
-    k: &'a RawValue,
-    et: Timestamp,
-    s: bool,
-    r: ValueOut<'a>,
-    st: Timestamp,
-    ft: Timestamp,
-    q: &'a str,
-    id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    s7: Option<FailureOut<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum ValueOut<'a> {
-    Success(&'a RawValue),
-    Failure(&'a str),
-}
-
-#[derive(Serialize)]
 struct FailureOut<'a> {
     failure: &'a Failure,
 }
@@ -128,31 +104,53 @@ pub(super) fn decode_job(payload: &Bytes) -> Result<Envelope<'_>, CodecError> {
     Ok(Envelope { task: job.f, job_try: job.t, enqueued_at: job.et, extra: job.s7, arguments })
 }
 
+/// Room for a record's field names, numbers and times.
+const RECORD_FRAME: usize = 192;
+
+/// Field by field: arguments and value are JSON already, and are not to be read again.
 pub(super) fn encode_result(record: &ResultRecord<'_>) -> Result<Bytes, CodecError> {
     let nothing = Arguments::none();
     let unread = JobRef { task: "<unknown>", enqueued_at: Timestamp::default(), arguments: &nothing };
     let job = record.job.unwrap_or(unread);
-    let (positional, named) = raw_parts(job.arguments)?;
-    let (s, r, s7) = match record.value {
-        Ok(value) => (true, ValueOut::Success(&value.text), None),
-        Err(failure) => (false, ValueOut::Failure(&failure.message), Some(FailureOut { failure })),
-    };
-    let out = ResultOut {
-        t: record.attempt,
-        f: job.task,
-        a: positional,
-        k: named,
-        et: job.enqueued_at,
-        s,
-        r,
-        st: record.started_at,
-        ft: record.finished_at,
-        q: record.queue,
-        id: record.id,
-        s7,
-    };
-    let text = serde_json::to_vec(&out).map_err(|error| CodecError::writing("the result", error))?;
-    Ok(text.into())
+    let (positional, named) = raw_parts(job.arguments);
+    let value = record.value.map_or(0, Encoded::len);
+    let texts = job.task.len() + record.queue.len() + record.id.len();
+    let mut out = Fields(Vec::with_capacity(RECORD_FRAME + positional.len() + named.len() + value + texts));
+    out.field("{\"t\":", &record.attempt)?;
+    out.field(",\"f\":", job.task)?;
+    out.written(",\"a\":", positional);
+    out.written(",\"k\":", named);
+    out.field(",\"et\":", &job.enqueued_at)?;
+    match record.value {
+        Ok(value) => out.written(",\"s\":true,\"r\":", value.text.get().as_bytes()),
+        Err(failure) => out.field(",\"s\":false,\"r\":", &failure.message)?,
+    }
+    out.field(",\"st\":", &record.started_at)?;
+    out.field(",\"ft\":", &record.finished_at)?;
+    out.field(",\"q\":", record.queue)?;
+    out.field(",\"id\":", record.id)?;
+    if let Err(failure) = record.value {
+        out.field(",\"s7\":", &FailureOut { failure })?;
+    }
+    out.0.push(b'}');
+    Ok(out.0.into())
+}
+
+/// An object being written.
+struct Fields(Vec<u8>);
+
+impl Fields {
+    /// `name` with all that stands around it.
+    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), CodecError> {
+        self.0.extend_from_slice(name.as_bytes());
+        serde_json::to_writer(&mut self.0, value).map_err(|error| CodecError::writing("the result", error))
+    }
+
+    /// The same for a value that is JSON.
+    fn written(&mut self, name: &str, json: &[u8]) {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(json);
+    }
 }
 
 pub(super) fn decode_result(record: &[u8]) -> Result<StoredResult, CodecError> {
@@ -177,12 +175,14 @@ pub(super) fn decode_result(record: &[u8]) -> Result<StoredResult, CodecError> {
 }
 
 fn read<'a, T: Deserialize<'a>>(what: &'static str, bytes: &'a [u8]) -> Result<T, CodecError> {
-    serde_json::from_slice(bytes).map_err(|error| CodecError::reading(what, error))
+    // At once for all of it: else each string in it is looked at by itself.
+    let text = std::str::from_utf8(bytes).map_err(|error| CodecError::reading(what, error))?;
+    serde_json::from_str(text).map_err(|error| CodecError::reading(what, error))
 }
 
-fn raw_parts(arguments: &Arguments) -> Result<(&RawValue, &RawValue), CodecError> {
+fn raw_parts(arguments: &Arguments) -> (&[u8], &[u8]) {
     let Repr::Json { payload, positional, named } = &arguments.0;
-    Ok((read("the job", &payload[positional.clone()])?, read("the job", &payload[named.clone()])?))
+    (&payload[positional.clone()], &payload[named.clone()])
 }
 
 pub(super) fn named(text: &[u8]) -> Result<NamedValues, serde_json::Error> {
@@ -217,4 +217,38 @@ pub(super) fn display(arguments: &Arguments, params: &[Param], limit: usize) -> 
 
 fn lenient<'a, T: Deserialize<'a> + Default>(text: &'a [u8]) -> T {
     serde_json::from_slice(text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(value: Result<&Encoded, &Failure>) -> String {
+        let payload = br#"{"t":null,"f":"eat","a":[1, "\u00e9"],"k":{"a b":2},"et":7}"#;
+        let payload = Bytes::from_static(payload);
+        let job = decode_job(&payload).expect("a job");
+        let record = ResultRecord {
+            job: Some(JobRef { task: &job.task, enqueued_at: job.enqueued_at, arguments: &job.arguments }),
+            attempt: 2,
+            value,
+            started_at: Timestamp::from_millis(8),
+            finished_at: Timestamp::from_millis(9),
+            queue: "a \"b\"",
+            id: "i",
+        };
+        let bytes = encode_result(&record).expect("a record");
+        assert!(decode_result(&bytes).is_ok());
+        String::from_utf8(bytes.to_vec()).expect("text")
+    }
+
+    #[test]
+    fn a_result_has_arqs_fields_in_arqs_order() {
+        let job = r#"{"t":2,"f":"eat","a":[1, "\u00e9"],"k":{"a b":2},"et":7"#;
+        let rest = r#""st":8,"ft":9,"q":"a \"b\"","id":"i""#;
+        let value = encode(&[1, 2]).expect("JSON");
+        assert_eq!(written(Ok(&value)), format!(r#"{job},"s":true,"r":[1,2],{rest}}}"#));
+        let failure = Failure::new(FailureKind::Error, "a \"b\"", 2, Timestamp::from_millis(9));
+        let ours = r#""s7":{"failure":{"kind":"error","message":"a \"b\"","attempt":2,"at":9}}"#;
+        assert_eq!(written(Err(&failure)), format!(r#"{job},"s":false,"r":"a \"b\"",{rest},{ours}}}"#));
+    }
 }
