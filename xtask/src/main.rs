@@ -1,5 +1,6 @@
 //! The workspace's chores: `cargo xtask <command>`. `cargo xtask help` lists them.
 
+mod bench;
 mod features;
 mod needs;
 mod run;
@@ -15,6 +16,7 @@ const HELP: &str = "\
 usage: cargo xtask <command>
 
   test   installs what the tests need (as root on Debian; else says what to install), runs all tests
+  bench  what dispatching a job costs beside a bare spawn, in ns and (with valgrind) in instructions
   ci     what .ci/run runs: format, lints, test, documentation, each feature by itself
   help   this text
 
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let command: fn(&mut Runner) -> Result<(), Failed> = match arguments[..] {
         ["test"] => test,
+        ["bench"] => bench::bench,
         ["ci"] => ci,
         ["help" | "--help" | "-h"] => {
             eprintln!("{HELP}");
