@@ -31,7 +31,8 @@ pub(crate) fn encoded(client: &Client, count: usize) -> Vec<NewJob> {
     jobs(count).map(|job| client.encode(&job).expect("it can be encoded")).collect()
 }
 
-fn payloads(count: usize) -> Vec<Bytes> {
+/// Their payloads, in bytes of their own as a broker has them.
+pub(crate) fn payloads(count: usize) -> Vec<Bytes> {
     encoded(&client(), count).into_iter().map(|job| job.payload).collect()
 }
 

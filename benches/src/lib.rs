@@ -94,8 +94,9 @@ pub fn cases() -> Vec<Case> {
     let mut cases = layers::cases();
     for threads in [Threads::One, Threads::Two] {
         for at_once in AT_ONCE {
-            cases.push(bare::case(threads, at_once));
-            cases.extend([Results::Dropped, Results::Kept].map(|results| dispatch::case(threads, at_once, results)));
+            for results in [Results::Dropped, Results::Kept] {
+                cases.extend([bare::case(threads, at_once, results), dispatch::case(threads, at_once, results)]);
+            }
         }
     }
     cases
@@ -115,7 +116,7 @@ fn runtime(threads: Threads) -> tokio::runtime::Runtime {
     builder.worker_threads(2).enable_all().build().expect("the system gives threads")
 }
 
-/// `bare-10`, or `bare-10-threads` on two of them.
+/// `bare-10-kept`, or `bare-10-kept-threads` on two of them.
 fn name(what: &str, at_once: usize, results: Option<Results>, threads: Threads) -> String {
     let results = results.map_or("", |results| if results == Results::Kept { "-kept" } else { "-dropped" });
     let threads = if threads == Threads::Two { "-threads" } else { "" };

@@ -149,7 +149,12 @@ impl Clock {
 
     /// The present moment.
     pub fn now(&self) -> Timestamp {
-        let elapsed = millis(self.0.started.elapsed());
+        self.at(Instant::now())
+    }
+
+    /// The present moment, for whoever has read tokio's clock just now.
+    pub(crate) fn at(&self, instant: Instant) -> Timestamp {
+        let elapsed = millis(instant.saturating_duration_since(self.0.started));
         let now = self.0.base_ms.load(Ordering::Relaxed).saturating_add(elapsed);
         if self.0.kind != Kind::System {
             return Timestamp(now);

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod codec;
 pub mod context;
 pub mod error;
+mod hash;
 pub mod inventory;
 pub mod job;
 pub mod middleware;

@@ -1,6 +1,5 @@
 //! Starts the workers of the inventory, and owns their signals.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use crate::client::Client;
 use crate::codec::{Codec, LastCodec};
 use crate::context::{States, WorkerContext, WorkerShared};
 use crate::error::{BoxError, Chain, TaskError};
+use crate::hash::Map;
 use crate::inventory::{Inventory, InventoryError, PlannedWorker};
 use crate::middleware::Middleware;
 use crate::task::TaskDef;
@@ -254,8 +254,7 @@ impl Runner {
     }
 
     fn engines(&self, plan: Vec<PlannedWorker>) -> Result<Vec<Arc<Engine>>, RunnerError> {
-        let tasks: Arc<HashMap<&'static str, &'static TaskDef>> =
-            Arc::new(self.inventory.by_name().into_iter().collect());
+        let tasks: Arc<Map<&'static str, &'static TaskDef>> = Arc::new(self.inventory.by_name().into_iter().collect());
         let queues = plan.iter().flat_map(|worker| &worker.queues).map(|queue| QueueName::new(queue.name));
         let queues = queues.collect::<Result<Arc<[_]>, _>>().map_err(|error| RunnerError::System(error.into()))?;
         plan.into_iter().map(|worker| self.engine(worker, &tasks, &queues)).collect()
@@ -264,7 +263,7 @@ impl Runner {
     fn engine(
         &self,
         worker: PlannedWorker,
-        tasks: &Arc<HashMap<&'static str, &'static TaskDef>>,
+        tasks: &Arc<Map<&'static str, &'static TaskDef>>,
         all: &Arc<[QueueName]>,
     ) -> Result<Arc<Engine>, RunnerError> {
         let queues = worker.queues.iter().map(|queue| QueueName::new(queue.name));

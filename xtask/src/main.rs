@@ -1,5 +1,6 @@
 //! The workspace's chores: `cargo xtask <command>`. `cargo xtask help` lists them.
 
+mod bench;
 mod features;
 mod needs;
 mod python;
@@ -17,6 +18,7 @@ usage: cargo xtask <command>
 
   needs  installs what the tests need (as root on Debian; else says what to install)
   test   the same, then runs all tests
+  bench  what dispatching a job costs beside a bare spawn, in ns and (with valgrind) in instructions
   ci     what .ci/run runs: format, lints, test, documentation, each feature by itself
   help   this text
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let command: fn(&mut Runner) -> Result<(), Failed> = match arguments[..] {
         ["needs"] => needs::install,
         ["test"] => test,
+        ["bench"] => bench::bench,
         ["ci"] => ci,
         ["help" | "--help" | "-h"] => {
             eprintln!("{HELP}");

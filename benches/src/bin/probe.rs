@@ -1,7 +1,7 @@
 //! `probe CASE JOBS [prepare]`: runs a case once, for valgrind to count the instructions of.
 //!
-//! With `prepare` it ends before the measured part. So the difference of both, of twice as many jobs
-//! and of as many, is what the jobs themselves cost: see `cargo xtask bench`.
+//! With `prepare` it ends before the measured part. The difference of both, for more jobs and for
+//! fewer, is what the jobs themselves cost: `cargo xtask bench` does that sum.
 
 use std::process::ExitCode;
 

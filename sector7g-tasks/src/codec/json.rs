@@ -55,30 +55,6 @@ struct JobIn<'a> {
     s7: Extra,
 }
 
-#[derive(Serialize)]
-struct ResultOut<'a> {
-    t: u32,
-    f: &'a str,
-    a: &'a RawValue,
-    k: &'a RawValue,
-    et: Timestamp,
-    s: bool,
-    r: ValueOut<'a>,
-    st: Timestamp,
-    ft: Timestamp,
-    q: &'a str,
-    id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    s7: Option<FailureOut<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum ValueOut<'a> {
-    Success(Cow<'a, RawValue>),
-    Failure(&'a str),
-}
-
 #[derive(Deserialize)]
 struct ResultIn<'a> {
     #[serde(default)]
@@ -129,30 +105,57 @@ fn envelope<'a>(payload: &Bytes, job: JobIn<'a>) -> Envelope<'a> {
     Envelope { task: job.f, job_try: job.t, enqueued_at: job.et, extra: job.s7, arguments }
 }
 
+/// Room for a record's field names, numbers and times.
+const RECORD_FRAME: usize = 192;
+
+/// Field by field: arguments and value are JSON already, and are not to be read again.
 pub(super) fn encode_result(record: &ResultRecord<'_>) -> Result<Bytes, Problem> {
     let nothing = Arguments::none();
     let unread = JobRef { task: UNKNOWN_TASK, enqueued_at: Timestamp::default(), arguments: &nothing };
     let job = record.job.unwrap_or(unread);
     let (positional, named) = parts(job.arguments)?;
-    let (s, r, s7) = match record.value {
-        Ok(value) => (true, ValueOut::Success(text(&value.0)?), None),
-        Err(failure) => (false, ValueOut::Failure(&failure.message), Some(FailureOut { failure })),
-    };
-    let out = ResultOut {
-        t: record.attempt,
-        f: job.task,
-        a: &positional,
-        k: &named,
-        et: job.enqueued_at,
-        s,
-        r,
-        st: record.started_at,
-        ft: record.finished_at,
-        q: record.queue,
-        id: record.id,
-        s7,
-    };
-    serde_json::to_vec(&out).map(Bytes::from).map_err(problem)
+    let value = record.value.ok().map(|value| text(&value.0)).transpose()?;
+    let size = value.as_ref().map_or(0, |value| value.get().len());
+    let texts = job.task.len() + record.queue.len() + record.id.len();
+    let mut out = Fields(Vec::with_capacity(RECORD_FRAME + positional.len() + named.len() + size + texts));
+    out.field("{\"t\":", &record.attempt)?;
+    out.field(",\"f\":", job.task)?;
+    out.written(",\"a\":", &positional);
+    out.written(",\"k\":", &named);
+    out.field(",\"et\":", &job.enqueued_at)?;
+    match (record.value, &value) {
+        (Err(failure), _) => out.field(",\"s\":false,\"r\":", &failure.message)?,
+        (Ok(_), value) => {
+            let value = value.as_ref().map_or(&b"null"[..], |value| value.get().as_bytes());
+            out.written(",\"s\":true,\"r\":", value);
+        }
+    }
+    out.field(",\"st\":", &record.started_at)?;
+    out.field(",\"ft\":", &record.finished_at)?;
+    out.field(",\"q\":", record.queue)?;
+    out.field(",\"id\":", record.id)?;
+    if let Err(failure) = record.value {
+        out.field(",\"s7\":", &FailureOut { failure })?;
+    }
+    out.0.push(b'}');
+    Ok(out.0.into())
+}
+
+/// An object being written.
+struct Fields(Vec<u8>);
+
+impl Fields {
+    /// `name` with all that stands around it.
+    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Problem> {
+        self.0.extend_from_slice(name.as_bytes());
+        serde_json::to_writer(&mut self.0, value).map_err(problem)
+    }
+
+    /// The same for a value that is JSON.
+    fn written(&mut self, name: &str, json: &[u8]) {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(json);
+    }
 }
 
 pub(super) fn decode_result(record: &[u8]) -> Result<StoredResult, Problem> {
@@ -201,7 +204,9 @@ fn without_infinite(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| Problem(error.to_string()))
+    // At once for all of it: else each string in it is looked at by itself.
+    let text = std::str::from_utf8(bytes).map_err(|error| Problem(error.to_string()))?;
+    serde_json::from_str(text).map_err(|error| Problem(error.to_string()))
 }
 
 /// What is wrong with one value, without the « at line 1 column 9»: that is a place in text that nobody sees.
@@ -211,16 +216,24 @@ pub(super) fn problem(error: serde_json::Error) -> Problem {
     Problem(message.rfind(" at line ").map_or(&*message, |end| &message[..end]).to_owned())
 }
 
+/// Positional and named arguments, as JSON.
+type Parts<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 /// The arguments as they stand in their payload; those of another codec anew.
-fn parts(arguments: &Arguments) -> Result<(Cow<'_, RawValue>, Cow<'_, RawValue>), Problem> {
+#[cfg_attr(
+    not(any(feature = "msgpack", feature = "pickle")),
+    expect(clippy::unnecessary_wraps, reason = "only values of other codecs may fail")
+)]
+fn parts(arguments: &Arguments) -> Result<Parts<'_>, Problem> {
     match &arguments.0 {
         Repr::Json { payload, positional, named } => {
-            Ok((Cow::Borrowed(read(&payload[positional.clone()])?), Cow::Borrowed(read(&payload[named.clone()])?)))
+            Ok((Cow::Borrowed(&payload[positional.clone()]), Cow::Borrowed(&payload[named.clone()])))
         }
         #[cfg(any(feature = "msgpack", feature = "pickle"))]
         Repr::Tree(_) => {
             let (positional, named) = arguments.to_json();
-            Ok((Cow::Owned(encode(&positional)?), Cow::Owned(encode(&named)?)))
+            let bytes = |value| serde_json::to_vec(value).map(Cow::Owned).map_err(problem);
+            Ok((bytes(&positional)?, bytes(&named)?))
         }
     }
 }
@@ -234,5 +247,40 @@ fn text(value: &Form) -> Result<Cow<'_, RawValue>, Problem> {
         Form::Json(text) => Ok(Cow::Borrowed(text)),
         #[cfg(any(feature = "msgpack", feature = "pickle"))]
         other => encode(&other.to_json()).map(Cow::Owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Failure, FailureKind};
+
+    fn written(value: Result<&Encoded, &Failure>) -> String {
+        let payload = br#"{"t":null,"f":"eat","a":[1, "\u00e9"],"k":{"a b":2},"et":7}"#;
+        let payload = Bytes::from_static(payload);
+        let job = decode_job(&payload).expect("a job");
+        let record = ResultRecord {
+            job: Some(JobRef { task: &job.task, enqueued_at: job.enqueued_at, arguments: &job.arguments }),
+            attempt: 2,
+            value,
+            started_at: Timestamp::from_millis(8),
+            finished_at: Timestamp::from_millis(9),
+            queue: "a \"b\"",
+            id: "i",
+        };
+        let bytes = encode_result(&record).expect("a record");
+        assert!(decode_result(&bytes).is_ok());
+        String::from_utf8(bytes.to_vec()).expect("text")
+    }
+
+    #[test]
+    fn a_result_has_arqs_fields_in_arqs_order() {
+        let job = r#"{"t":2,"f":"eat","a":[1, "\u00e9"],"k":{"a b":2},"et":7"#;
+        let rest = r#""st":8,"ft":9,"q":"a \"b\"","id":"i""#;
+        let value = Encoded(Form::Json(encode(&[1, 2]).expect("JSON")));
+        assert_eq!(written(Ok(&value)), format!(r#"{job},"s":true,"r":[1,2],{rest}}}"#));
+        let failure = Failure::new(FailureKind::Error, "a \"b\"", 2, Timestamp::from_millis(9));
+        let ours = r#""s7":{"failure":{"kind":"error","message":"a \"b\"","attempt":2,"at":9}}"#;
+        assert_eq!(written(Err(&failure)), format!(r#"{job},"s":false,"r":"a \"b\"",{rest},{ours}}}"#));
     }
 }

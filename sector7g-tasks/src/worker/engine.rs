@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,6 +18,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::codec::LastCodec;
 use crate::context::WorkerContext;
 use crate::error::{Chain, TaskError};
+use crate::hash::Map;
 use crate::middleware::Middleware;
 use crate::task::TaskDef;
 
@@ -28,7 +28,7 @@ pub(crate) struct Engine {
     pub(crate) settings: WorkerSettings,
     pub(crate) shares: Vec<QueueShare>,
     pub(crate) broker: Arc<dyn Broker>,
-    pub(crate) tasks: Arc<HashMap<&'static str, &'static TaskDef>>,
+    pub(crate) tasks: Arc<Map<&'static str, &'static TaskDef>>,
     pub(crate) context: WorkerContext,
     pub(crate) layers: Arc<[Arc<dyn Middleware>]>,
     pub(crate) running: Running,

@@ -89,9 +89,13 @@ struct Seen {
 /// Task, hooks and middleware are guarded one by one inside, so that each failure is told as what
 /// it is. This is for what is left: an error's `Display` that panics, a drop.
 ///
-/// Every byte of this future is copied several times on its way into the runtime, so jobs come
+/// Every byte of a future is copied several times on its way into the runtime and out of it, so this one comes
 /// boxed, and what is awaited rarely is boxed where it is awaited.
-pub(super) async fn execute_guarded(mut taken: Box<Taken>) -> Event {
+pub(super) fn execute_guarded(taken: Taken) -> BoxFuture<'static, Event> {
+    Box::pin(guarded(taken))
+}
+
+async fn guarded(mut taken: Taken) -> Event {
     let executed = AssertUnwindSafe(execute(&taken)).catch_unwind().await;
     let ended = executed.unwrap_or_else(|panic| taken.ended(Some(taken.broken(&*panic)), None));
     taken.has_ended = true;
@@ -140,8 +144,8 @@ impl Engine {
     /// Decode, look up, bind: all that comes before the task's own code.
     fn prepare(&self, taken: &Taken) -> Result<(Context, RunFuture), NotRun> {
         let Taken { queue, job, control, .. } = taken;
-        let now = self.clock().now();
-        let fail = |kind, message: String| Failure::new(kind, message, job.attempt, now);
+        let now = || self.clock().now();
+        let fail = |kind, message: String| Failure::new(kind, message, job.attempt, now());
         let Some(payload) = &job.payload else {
             return Err(NotRun::Failed(fail(FailureKind::Expired, "job expired".to_owned()), None));
         };
@@ -152,9 +156,10 @@ impl Engine {
         self.last_codecs[*queue].set(codec);
         let seen = |def| Some(Box::new(Seen::of(&envelope, codec, def)));
         if job.abort_requested {
-            return Err(NotRun::Failed(aborted(job.attempt, now), seen(None)));
+            return Err(NotRun::Failed(aborted(job.attempt, now()), seen(None)));
         }
         let Some(def) = self.tasks.get(&*envelope.task).copied() else {
+            let now = now();
             return Err(match unknown_delay(job.unknown_since, now, self.settings.unknown_task_grace) {
                 Some(delay) => NotRun::Unknown(delay, envelope.task.clone().into_owned()),
                 None => NotRun::Failed(not_found(&envelope.task, job.attempt, now), seen(None)),
@@ -167,7 +172,6 @@ impl Engine {
             let problem = format!("max {max_tries} retries exceeded");
             return Err(NotRun::Failed(fail(FailureKind::MaxTries, problem), seen(Some(def))));
         }
-        let unfit = |error: TaskError| NotRun::Failed(Failure::of(&error, attempt, now), seen(Some(def)));
         let run = JobRun {
             def,
             lease: job.lease.clone(),
@@ -177,14 +181,17 @@ impl Engine {
             delivery: job.delivery,
             due_at: job.due_at,
             enqueued_at: envelope.enqueued_at,
-            extra: envelope.extra.clone(),
+            extra: envelope.extra,
             codec,
-            arguments: envelope.arguments.clone(),
+            arguments: envelope.arguments,
             control: Arc::clone(control),
             worker: self.context.clone(),
         };
         let _ = control.task.set(def); // set once: this is the only attempt of this control
         let ctx = Context(Arc::new(run));
+        let unfit = |error: TaskError| {
+            NotRun::Failed(Failure::of(&error, attempt, now()), Some(Box::new(Seen::of_run(&ctx.0))))
+        };
         let bound = catch_unwind(AssertUnwindSafe(|| (def.run)(ctx.clone())));
         match bound {
             Ok(Ok(task)) => Ok((ctx, task)),
@@ -198,10 +205,11 @@ impl Engine {
 
     /// Runs one attempt and says what becomes of the job.
     async fn attempt(&self, taken: &Taken, ctx: &Context, task: RunFuture) -> Box<Ended> {
-        let started = (Instant::now(), self.clock().now());
+        let began = Instant::now();
+        let started = (began, self.clock().at(began));
         log::start(&ctx.0, started.1);
         let (ended, hook) = {
-            let ending = self.supervise(ctx, task).await;
+            let ending = self.supervise(ctx, task, began).await;
             if matches!(ending, Ending::Cancelled(Cancel::Stop)) {
                 // Given back while its thread goes on, it would run twice at once. If the thread does not
                 // return in time, the stop goes on without it and the lease runs out by itself.
@@ -223,8 +231,9 @@ impl Engine {
         ending: &Ending,
         started: (Instant, Timestamp),
     ) -> (Box<Ended>, Option<BoxFuture<'a, ()>>) {
-        let finished_at = self.clock().now();
-        let Some(end) = self.end(&ctx.0, ending, started.0, finished_at) else {
+        let ended = Instant::now();
+        let finished_at = self.clock().at(ended);
+        let Some(end) = self.end(&ctx.0, ending, ended - started.0, finished_at) else {
             return (taken.ended(None, None), None);
         };
         let outcome = self.outcome(ctx, ending, &end, (started.1, finished_at));
@@ -241,9 +250,11 @@ impl Engine {
     }
 
     /// Decides, logs and counts how an attempt ended; `None` when the job is no longer ours.
-    fn end(&self, run: &JobRun, ending: &Ending, started: Instant, now: Timestamp) -> Option<JobEnd> {
+    fn end(&self, run: &JobRun, ending: &Ending, run_time: Duration, now: Timestamp) -> Option<JobEnd> {
         self.note_stray(run);
-        let Some((kind, failure)) = Self::rules(run).decide(ending, now, rand::random()) else {
+        // Only an error's backoff is left to chance.
+        let chance = if matches!(ending, Ending::Returned(Err(_))) { rand::random() } else { 0.0 };
+        let Some((kind, failure)) = Self::rules(run).decide(ending, now, chance) else {
             self.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 "⊘ {}:{} lost its lease and was cancelled; another worker may have it",
@@ -252,7 +263,7 @@ impl Engine {
             );
             return None;
         };
-        let end = JobEnd::new(kind, failure, started.elapsed());
+        let end = JobEnd::new(kind, failure, run_time);
         log::end(&run.lease.id, run.def.name, &end);
         self.tally(kind);
         Some(end)
@@ -287,12 +298,12 @@ impl Engine {
         }
     }
 
-    async fn supervise(&self, ctx: &Context, task: RunFuture) -> Ending {
+    async fn supervise(&self, ctx: &Context, task: RunFuture, began: Instant) -> Ending {
         let control = &*ctx.0.control;
         let timeout = ctx.0.def.timeout.unwrap_or(self.settings.job_timeout);
         let timed = Timed::new(task, Arc::clone(&ctx.0.control), timeout);
         if self.settings.on_job_start.is_none() && self.layers.is_empty() {
-            return Supervised::new(timed, control, &self.running).await;
+            return Supervised::new(timed.since(began), control, &self.running).await;
         }
         let layered: Pin<Box<dyn Future<Output = RunResult> + Send + '_>> = Box::pin(async move {
             if let Some(hook) = self.settings.on_job_start {
@@ -404,6 +415,17 @@ impl Seen {
             arguments: envelope.arguments.clone(),
             def,
             tick: envelope.extra.tick,
+        }
+    }
+
+    fn of_run(run: &JobRun) -> Self {
+        Self {
+            task: run.def.name.to_owned(),
+            codec: run.codec,
+            enqueued_at: run.enqueued_at,
+            arguments: run.arguments.clone(),
+            def: Some(run.def),
+            tick: run.extra.tick,
         }
     }
 }

@@ -38,6 +38,12 @@ impl Timed {
         Self { task: Some(task), control, timeout, deadline: None, started: None }
     }
 
+    /// Counts its time from `began` on, not from its first poll.
+    pub(crate) fn since(mut self, began: Instant) -> Self {
+        self.started = Some(began);
+        self
+    }
+
     fn poll_task(&mut self, cx: &mut Cx<'_>) -> Poll<RunResult> {
         let Some(task) = &mut self.task else { return Poll::Pending };
         match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {

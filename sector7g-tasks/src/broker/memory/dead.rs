@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -7,6 +7,7 @@ use super::jobs::Job;
 use super::line::Place;
 use crate::broker::{JobId, JobRecord, JobState};
 use crate::clock::Timestamp;
+use crate::hash::Map;
 use crate::job::Failure;
 
 /// A job that failed for good.
@@ -44,7 +45,7 @@ impl DeadLetter {
 #[derive(Debug, Default)]
 pub(super) struct DeadLetters {
     by_time: BTreeMap<Place, DeadLetter>,
-    by_id: HashMap<JobId, Place>,
+    by_id: Map<JobId, Place>,
 }
 
 impl DeadLetters {

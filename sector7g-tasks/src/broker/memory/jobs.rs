@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use super::line::Place;
 use super::slab::{Slab, Slot};
 use crate::broker::{ClaimedJob, GiveBack, JobId, JobRecord, JobState, LEASE_LOST, Lease, LeaseToken, MAX_FAILURES};
 use crate::clock::Timestamp;
+use crate::hash::Map;
 use crate::job::{Failure, FailureKind};
 
 /// A job that has not ended.
@@ -142,7 +142,7 @@ impl Job {
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     slab: Slab<Job>,
-    by_id: HashMap<JobId, Slot>,
+    by_id: Map<JobId, Slot>,
 }
 
 impl Jobs {

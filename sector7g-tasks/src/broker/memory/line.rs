@@ -1,6 +1,4 @@
-use std::collections::BTreeMap;
-use std::ops::Bound;
-
+use super::ordered::{Ordered, merged};
 use super::slab::Slot;
 use crate::clock::Timestamp;
 
@@ -19,25 +17,30 @@ pub(super) struct Place {
 /// themselves when their worker dies.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    entries: BTreeMap<Place, Entry>,
-    leased: usize,
+    waiting: Ordered<Place, Slot>,
+    leased: Ordered<Place, Slot>,
     /// What `due` covers: each entry is counted once, when a caller of `counts` first sees it due.
     counted_to: Timestamp,
     due: Due,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    slot: Slot,
-    leased: bool,
-}
-
 /// Entries up to `counted_to`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Due {
-    all: usize,
-    /// Of these, the ones whose lease has run out.
+    waiting: usize,
+    /// Those whose lease has run out.
     leased: usize,
+}
+
+/// Why an entry stands in the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stand {
+    /// It waits, and is due already.
+    Due,
+    /// It waits for a time before which others may become due.
+    Deferred,
+    /// It is leased until its time.
+    Leased,
 }
 
 /// A line's sizes at one moment.
@@ -50,50 +53,56 @@ pub(super) struct Counts {
 
 impl Line {
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.waiting.len() + self.leased.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.waiting.is_empty() && self.leased.is_empty()
     }
 
-    pub(super) fn insert(&mut self, place: Place, slot: Slot, leased: bool) {
-        self.entries.insert(place, Entry { slot, leased });
-        self.leased += usize::from(leased);
+    pub(super) fn insert(&mut self, place: Place, slot: Slot, stand: Stand) {
+        match stand {
+            Stand::Due => self.waiting.insert(place, slot),
+            Stand::Deferred => self.waiting.insert_apart(place, slot),
+            Stand::Leased => self.leased.insert(place, slot),
+        }
         if place.due <= self.counted_to {
-            self.due.all += 1;
-            self.due.leased += usize::from(leased);
+            let leased = stand == Stand::Leased;
+            *(if leased { &mut self.due.leased } else { &mut self.due.waiting }) += 1;
         }
     }
 
     pub(super) fn remove(&mut self, place: Place) {
-        if let Some(entry) = self.entries.remove(&place) {
-            self.uncount(place, entry);
+        let leased = self.leased.remove(&place).is_some();
+        if leased || self.waiting.remove(&place).is_some() {
+            self.uncount(place.due, leased);
         }
     }
 
     /// Takes out the earliest entry if its time has come.
     pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<Slot> {
-        let first = self.entries.first_entry()?;
-        if first.key().due > now {
-            return None;
-        }
-        let (place, entry) = first.remove_entry();
-        self.uncount(place, entry);
-        Some(entry.slot)
+        let next = |entries: &Ordered<Place, Slot>| entries.first().map(|(place, _)| place);
+        let leased = match (next(&self.waiting), next(&self.leased)) {
+            (Some(waiting), Some(leased)) => leased < waiting,
+            (waiting, _) => waiting.is_none(),
+        };
+        let limit = Place { due: now, seq: u64::MAX };
+        let entries = if leased { &mut self.leased } else { &mut self.waiting };
+        let (place, slot) = entries.pop_until(&limit)?;
+        self.uncount(place.due, leased);
+        Some(slot)
     }
 
-    fn uncount(&mut self, place: Place, entry: Entry) {
-        self.leased -= usize::from(entry.leased);
-        if place.due <= self.counted_to {
-            self.due.all -= 1;
-            self.due.leased -= usize::from(entry.leased);
+    fn uncount(&mut self, due: Timestamp, leased: bool) {
+        if due <= self.counted_to {
+            *(if leased { &mut self.due.leased } else { &mut self.due.waiting }) -= 1;
         }
     }
 
     /// The time of the earliest entry.
     pub(super) fn first(&self) -> Option<Timestamp> {
-        self.entries.first_key_value().map(|(place, _)| place.due)
+        let earliest = self.waiting.first().into_iter().chain(self.leased.first()).map(|(place, _)| place.due);
+        earliest.min()
     }
 
     pub(super) fn has_due(&self, now: Timestamp) -> bool {
@@ -107,22 +116,24 @@ impl Line {
 
     /// The entries in order, from after `mark` on.
     pub(super) fn after(&self, mark: Option<Place>) -> impl Iterator<Item = (Place, Slot)> {
-        let from = mark.map_or(Bound::Unbounded, Bound::Excluded);
-        self.entries.range((from, Bound::Unbounded)).map(|(place, entry)| (*place, entry.slot))
+        merged(self.waiting.after(mark), self.leased.after(mark)).map(|(place, slot)| (place, *slot))
     }
 
     /// The sizes now. Costs a step for each entry that became due since the last call, whatever the backlog.
     pub(super) fn counts(&mut self, now: Timestamp) -> Counts {
         if now > self.counted_to {
             let from = Place { due: self.counted_to, seq: u64::MAX };
-            let to = Place { due: now, seq: u64::MAX };
-            for entry in self.entries.range((Bound::Excluded(from), Bound::Included(to))).map(|(_, entry)| entry) {
-                self.due.all += 1;
-                self.due.leased += usize::from(entry.leased);
-            }
+            let newly_due = |entries: &Ordered<Place, Slot>| {
+                entries.after(Some(from)).take_while(|(place, _)| place.due <= now).count()
+            };
+            self.due.waiting += newly_due(&self.waiting);
+            self.due.leased += newly_due(&self.leased);
             self.counted_to = now;
         }
-        let running = self.leased - self.due.leased;
-        Counts { queued: self.due.all, deferred: self.entries.len() - self.due.all - running, running }
+        Counts {
+            queued: self.due.waiting + self.due.leased,
+            deferred: self.waiting.len() - self.due.waiting,
+            running: self.leased.len() - self.due.leased,
+        }
     }
 }

@@ -3,6 +3,7 @@ mod dead;
 mod inspect;
 mod jobs;
 mod line;
+mod ordered;
 mod queue;
 mod results;
 mod slab;

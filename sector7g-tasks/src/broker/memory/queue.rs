@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::dead::DeadLetters;
@@ -7,6 +7,7 @@ use super::slab::Slot;
 use super::waits::WaitId;
 use crate::broker::{Lease, LeaseToken, QueueName};
 use crate::clock::Timestamp;
+use crate::hash::Map;
 
 /// For how long an applied finish is known when it is reported again.
 const APPLIED_FOR: Duration = Duration::from_mins(1);
@@ -25,7 +26,7 @@ pub(super) struct Queue {
     /// The jobs of this queue that were asked to be aborted, by mark.
     pub(super) aborts: BTreeMap<u64, Slot>,
     applied: VecDeque<Applied>,
-    calls: HashMap<u64, Call>,
+    calls: Map<u64, Call>,
 }
 
 /// A finish that took effect, in case its answer was lost and it comes again.
@@ -53,7 +54,7 @@ impl Queue {
             waiting: BTreeSet::new(),
             aborts: BTreeMap::new(),
             applied: VecDeque::new(),
-            calls: HashMap::new(),
+            calls: Map::default(),
         }
     }
 

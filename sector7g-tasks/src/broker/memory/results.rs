@@ -1,10 +1,12 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::ordered::Ordered;
 use crate::broker::{JobId, JobRecord, JobState, KeptResult, QueueName};
 use crate::clock::Timestamp;
+use crate::hash::Map;
 
 /// An ended job's stored result, and what `Broker::job` says of it.
 #[derive(Debug)]
@@ -52,12 +54,12 @@ pub(super) struct Ending<'a> {
 /// Stored results by id, bounded by their times and by count.
 #[derive(Debug, Default)]
 pub(super) struct Results {
-    stored: HashMap<JobId, Stored>,
+    stored: Map<JobId, Stored>,
     /// In the order of the ends: what goes first when there are too many. Those that are gone
     /// already are passed over, and cleared away before they are as many as the rest.
     by_end: VecDeque<(u64, JobId)>,
     /// In the order of the expiries, the end breaking ties.
-    by_expiry: BTreeMap<(Timestamp, u64), JobId>,
+    by_expiry: Ordered<(Timestamp, u64), JobId>,
 }
 
 impl Results {
@@ -118,13 +120,8 @@ impl Results {
     /// Drops up to `most` whose time is over.
     pub(super) fn drop_expired(&mut self, now: Timestamp, most: usize) {
         for _ in 0..most {
-            match self.by_expiry.first_key_value() {
-                Some(((at, _), id)) if *at <= now => {
-                    let id = id.clone();
-                    self.remove(&id);
-                }
-                _ => break,
-            }
+            let Some((_, id)) = self.by_expiry.pop_until(&(now, u64::MAX)) else { break };
+            self.remove(&id);
         }
     }
 
@@ -137,7 +134,7 @@ impl Results {
 /// Ids that stay taken for a while after their job's end.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
-    until: HashMap<JobId, Timestamp>,
+    until: Map<JobId, Timestamp>,
     by_end: BTreeSet<(Timestamp, JobId)>,
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::dead::DeadLetter;
 use super::jobs::{Job, Jobs};
-use super::line::Place;
+use super::line::{Place, Stand};
 use super::queue::Queue;
 use super::results::{Ending, Holds, Results};
 use super::slab::{Slab, Slot};
@@ -18,6 +18,7 @@ use crate::broker::{
     NewJob, Outcome, QueueName, ResultState, WorkerHealth,
 };
 use crate::clock::Timestamp;
+use crate::hash::Map;
 use crate::job::Failure;
 
 /// How often a write also looks for what has become too old.
@@ -46,7 +47,7 @@ pub(super) struct Limits {
 pub(super) struct State {
     pub(super) jobs: Jobs,
     pub(super) queues: Slab<Queue>,
-    slots: HashMap<QueueName, Slot>,
+    slots: Map<QueueName, Slot>,
     pub(super) results: Results,
     pub(super) holds: Holds,
     pub(super) health: HashMap<String, Entry>,
@@ -90,7 +91,7 @@ impl State {
         Self {
             jobs: Jobs::default(),
             queues: Slab::default(),
-            slots: HashMap::new(),
+            slots: Map::default(),
             results: Results::default(),
             holds: Holds::default(),
             health: HashMap::new(),
@@ -194,7 +195,7 @@ impl State {
         };
         let queue = self.queue_slot_or_new(&job.queue);
         let expires_at = job.expires_in.map(|span| now + span);
-        self.insert(queue, job.id.clone(), job.payload.clone(), due, expires_at);
+        self.insert(queue, job.id.clone(), job.payload.clone(), (due, now), expires_at);
         let anybody_waits = !self.queues[queue].waiting.is_empty();
         if anybody_waits && due <= now {
             made_due.insert(queue);
@@ -204,11 +205,19 @@ impl State {
         Enqueued::New
     }
 
-    fn insert(&mut self, queue: Slot, id: JobId, payload: Bytes, due: Timestamp, expires_at: Option<Timestamp>) {
+    fn insert(
+        &mut self,
+        queue: Slot,
+        id: JobId,
+        payload: Bytes,
+        (due, now): (Timestamp, Timestamp),
+        expires_at: Option<Timestamp>,
+    ) {
         let place = Place { due, seq: self.seq };
         self.seq += 1;
+        let stand = if due <= now { Stand::Due } else { Stand::Deferred };
         let slot = self.jobs.insert(Job { expires_at, ..Job::new(id, queue, payload, place) });
-        self.queues[queue].line.insert(place, slot, false);
+        self.queues[queue].line.insert(place, slot, stand);
     }
 
     pub(super) fn claim(&mut self, request: &Claim<'_>, now: Timestamp, bells: &mut Bells) -> Claimed {
@@ -244,7 +253,7 @@ impl State {
             let job = &mut self.jobs[slot];
             job.start(token, now);
             job.place.due = until;
-            queue.line.insert(job.place, slot, true);
+            queue.line.insert(job.place, slot, Stand::Leased);
             slots.push(slot);
             claimed.push(job.claimed(token));
         }
@@ -342,7 +351,8 @@ impl State {
         if job.token.is_none() {
             job.due_at = due;
         }
-        line.insert(job.place, slot, job.token.is_some());
+        let stand = if job.token.is_some() { Stand::Leased } else { Stand::Deferred };
+        line.insert(job.place, slot, stand);
     }
 
     pub(super) fn extend(
@@ -421,7 +431,7 @@ impl State {
         }
         let Some(letter) = self.queues[queue].dead.remove(id) else { return false };
         self.results.remove(id);
-        self.insert(queue, letter.id, letter.payload, now, None);
+        self.insert(queue, letter.id, letter.payload, (now, now), None);
         true
     }
 

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -8,6 +7,7 @@ use super::slab::Slot;
 use super::state::State;
 use crate::broker::QueueName;
 use crate::clock::Timestamp;
+use crate::hash::Map;
 
 /// Numbers a wait; later ones are greater.
 pub(super) type WaitId = u64;
@@ -21,7 +21,7 @@ pub(super) type WaitId = u64;
 /// wake-up is lost, and a hundred idle workers do not rise for one job.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
-    by_id: HashMap<WaitId, Wait>,
+    by_id: Map<WaitId, Wait>,
     next: WaitId,
 }
 

@@ -295,7 +295,7 @@ impl Fetch {
     fn reported(&mut self, queue: usize, batch: usize, answers: &[Finished]) {
         let Unreported { finishes, ends, .. } = &mut self.unreported[queue];
         self.engine.running.remove(ends[..batch].iter().map(|(key, _)| *key));
-        for ((finish, (_, after)), answer) in finishes.drain(..batch).zip(ends.drain(..batch)).zip(answers) {
+        for ((finish, (_, after)), answer) in finishes.iter().zip(&mut *ends).zip(answers) {
             if *answer == Finished::LeaseLost {
                 self.engine.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
@@ -304,13 +304,15 @@ impl Fetch {
                 );
                 continue;
             }
-            if let (Some(hook), Some((ctx, end))) = (self.engine.settings.after_job_end, after) {
+            if let (Some(hook), Some((ctx, end))) = (self.engine.settings.after_job_end, after.take()) {
                 self.jobs.spawn(async move {
                     guard_hook("after_job_end", || hook(ctx, end)).await;
                     Event::Hooked
                 });
             }
         }
+        finishes.drain(..batch); // none is moved one by one: they are large
+        ends.drain(..batch);
     }
 
     fn start(&mut self, queue: usize, jobs: Vec<ClaimedJob>) {
@@ -318,9 +320,9 @@ impl Fetch {
         self.next_key += jobs.len() as u64;
         let take = |(key, job)| {
             let engine = Arc::clone(&self.engine);
-            Box::new(Taken { engine, key, queue, job, control: Arc::default(), has_ended: false })
+            Taken { engine, key, queue, job, control: Arc::default(), has_ended: false }
         };
-        let taken: Vec<Box<Taken>> = (first_key..).zip(jobs).map(take).collect();
+        let taken: Vec<Taken> = (first_key..).zip(jobs).map(take).collect();
         self.engine.running.add(taken.iter().map(|taken| (taken.key, taken.held())));
         for taken in taken {
             self.jobs.spawn(execute_guarded(taken));

@@ -1,6 +1,7 @@
 mod audit;
 mod bounds;
 mod model;
+mod ordered;
 mod waits;
 mod wakes;
 
