@@ -24,17 +24,20 @@ pub(super) fn of_json(stored: &Value) -> Foreign {
     }
 }
 
+/// The most characters of a class's name that are kept.
+const MAX_CLASS: usize = 200;
+
 impl Foreign {
     pub(super) fn failure(self, attempt: u32, at: Timestamp) -> Failure {
         let kind = self.kind();
         let message = match (&self.error_type, kind) {
             _ if !self.message.is_empty() => self.message,
             (_, FailureKind::Aborted) => "aborted".to_owned(),
-            (Some(class), _) => class.clone(),
+            (Some(class), _) => class.chars().take(MAX_CLASS).collect(),
             (None, _) => "failed".to_owned(),
         };
         let mut failure = Failure::new(kind, message, attempt, at);
-        failure.error_type = self.error_type;
+        failure.error_type = self.error_type.map(|class| class.chars().take(MAX_CLASS).collect());
         failure
     }
 

@@ -28,9 +28,10 @@ impl<'a> Builder<'a> {
                 self.budget.take(own_bytes(value))?;
                 Ok(value.clone())
             }
-            Node::Global(name) => {
-                self.budget.take(name.len())?;
-                Ok(Value::Object(Box::new(Object { class: Arc::clone(name), parts: Vec::new() })))
+            Node::Global(module, name) => {
+                self.budget.take(module.len() + name.len())?;
+                let class = format!("{module}.{name}").into();
+                Ok(Value::Object(Box::new(Object { class, parts: Vec::new() })))
             }
             Node::List(ids) => self.within(id, |this| this.values(ids).map(Value::List)),
             Node::Tuple(ids) => self.within(id, |this| this.values(ids).map(Value::Tuple)),

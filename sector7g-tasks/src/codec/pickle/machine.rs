@@ -22,8 +22,8 @@ pub(super) enum Node {
     Set(Vec<Id>),
     FrozenSet(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    /// `module.name`: a class or function.
-    Global(Arc<str>),
+    /// Module and name of a class or function.
+    Global(Arc<str>, Arc<str>),
     Call(Box<Call>),
 }
 
@@ -401,24 +401,25 @@ fn unknown(opcode: u8, at: usize) -> Problem {
 
 // Globals and calls.
 impl Machine<'_> {
-    fn global(&mut self, module: &str, name: &str) -> Result<(), Problem> {
+    /// The names are shared, not copied: a few bytes can push a long one often.
+    fn global(&mut self, module: Arc<str>, name: Arc<str>) -> Result<(), Problem> {
         // Names of Python 2, which the older protocols use.
-        let module = match module {
-            "__builtin__" | "exceptions" => "builtins",
-            "copy_reg" => "copyreg",
-            other => other,
+        let module = match &*module {
+            "__builtin__" | "exceptions" => "builtins".into(),
+            "copy_reg" => "copyreg".into(),
+            _ => module,
         };
-        self.push(Node::Global(format!("{module}.{name}").into()))
+        self.push(Node::Global(module, name))
     }
 
     fn global_lines(&mut self) -> Result<(), Problem> {
         let (module, name) = (self.line()?, self.line()?);
-        self.global(module, name)
+        self.global(module.into(), name.into())
     }
 
     fn global_on_stack(&mut self) -> Result<(), Problem> {
         let (name, module) = (self.pop_text()?, self.pop_text()?);
-        self.global(&module, &name)
+        self.global(module, name)
     }
 
     fn pop_text(&mut self) -> Result<Arc<str>, Problem> {
