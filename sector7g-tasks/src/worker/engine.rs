@@ -147,10 +147,20 @@ impl Engine {
         let mut failures = 0;
         loop {
             self.running.busy().await; // an idle worker asks nothing
-            match self.broker.aborts(&self.context.0.queues, mark, self.settings.poll_delay, WAIT).await {
+            let asked_at = self.running.next_key();
+            let answer = tokio::select! {
+                biased; // the doubt first: it asks for the answer to be a later one
+                () = self.running.doubtful() => { // cancel safe: only waits
+                    mark = AbortMark::default(); // before all: what stands is told at once
+                    continue;
+                }
+                answer = self.broker.aborts(&self.context.0.queues, mark, self.settings.poll_delay, WAIT) => answer, // cancel safe: changes nothing
+            };
+            match answer {
                 Ok(aborts) => {
-                    (mark, failures) = (aborts.mark, 0);
-                    self.running.abort(aborts.ids);
+                    failures = 0;
+                    let is_sure = self.running.abort(aborts.ids, asked_at);
+                    mark = if is_sure { aborts.mark } else { AbortMark::default() };
                 }
                 Err(error) => {
                     tracing::debug!(worker = self.name(), "can't ask for aborts: {}", Chain(&error));
