@@ -106,7 +106,8 @@ impl Context {
     /// Whether the job was aborted, has timed out, lost its lease or must make way for a stop.
     ///
     /// An async task is dropped then, at its next `.await`. One that runs on the blocking pool
-    /// can't be: it should ask here now and then, and return.
+    /// can't be: it should ask here now and then, and return. Until it does, its slot stays taken, and
+    /// its job is not run again.
     pub fn is_cancelled(&self) -> bool {
         self.0.control.is_cancelled()
     }

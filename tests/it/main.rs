@@ -14,4 +14,5 @@ mod inventory;
 mod outages;
 mod schedules;
 mod stopping;
+mod threads;
 mod tidy;

@@ -36,7 +36,8 @@ pub(crate) struct Control {
     pub(crate) awaits_thread: AtomicBool,
     /// Whether the task's code sits on a thread of the blocking pool.
     on_blocking_pool: AtomicBool,
-    left_pool: Notify,
+    /// Wakes those who wait for that thread: it has left, or the job is cancelled.
+    thread: Notify,
     /// What the job turned out to be, for the watchdog.
     pub(crate) task: OnceLock<&'static TaskDef>,
     /// Whether the watchdog has named it.
@@ -52,6 +53,7 @@ impl Control {
         if self.cancel.fetch_update(Ordering::AcqRel, Ordering::Acquire, replace).is_ok() {
             self.runner.wake();
             self.waiters.notify_waiters();
+            self.thread.notify_waiters();
         }
     }
 
@@ -86,7 +88,7 @@ impl Control {
 
     pub(crate) fn leave_pool(&self) {
         self.on_blocking_pool.store(false, Ordering::Release);
-        self.left_pool.notify_waiters();
+        self.thread.notify_waiters();
     }
 
     pub(crate) fn is_on_pool(&self) -> bool {
@@ -95,11 +97,26 @@ impl Control {
 
     /// Waits until no thread runs the task's code.
     pub(crate) async fn off_pool(&self) {
-        let left = self.left_pool.notified();
-        tokio::pin!(left);
-        left.as_mut().enable();
-        if self.is_on_pool() {
-            left.await;
+        self.off_pool_or(|_| false).await;
+    }
+
+    /// Waits until no thread runs the task's code, or the job ends all the same: it was aborted, or
+    /// its lease is lost. Returns that reason.
+    pub(crate) async fn off_pool_or_ended(&self) -> Option<Cancel> {
+        self.off_pool_or(|why| matches!(why, Cancel::Abort | Cancel::LeaseLost)).await
+    }
+
+    async fn off_pool_or(&self, is_enough: impl Fn(Cancel) -> bool) -> Option<Cancel> {
+        loop {
+            let told = self.thread.notified();
+            tokio::pin!(told);
+            // Enabled before anything is read, so a change in between is not missed.
+            told.as_mut().enable();
+            let ended = self.why().filter(|why| is_enough(*why));
+            if ended.is_some() || !self.is_on_pool() {
+                return ended;
+            }
+            told.await;
         }
     }
 

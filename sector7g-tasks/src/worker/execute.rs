@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::control::{Cancel, Control};
+use super::control::Control;
 use super::engine::Engine;
 use super::fetch::Event;
 use super::log;
@@ -61,6 +61,8 @@ pub(super) struct Ended {
     /// What to tell the broker; `None` when the lease was lost.
     pub(super) finish: Option<Finish>,
     pub(super) after: After,
+    /// Set when a thread still runs the task's code: it holds the job's slot until it returns.
+    pub(super) thread: Option<Arc<Control>>,
 }
 
 /// What `after_job_end` is given, once the broker has taken the finish; `None` without such a hook.
@@ -123,7 +125,8 @@ impl Taken {
 
     fn ended(&self, outcome: Option<Outcome>, after: After) -> Box<Ended> {
         let finish = outcome.map(|outcome| Finish { lease: self.job.lease.clone(), outcome });
-        Box::new(Ended { key: self.key, queue: self.queue, finish, after })
+        let thread = self.control.is_on_pool().then(|| Arc::clone(&self.control));
+        Box::new(Ended { key: self.key, queue: self.queue, finish, after, thread })
     }
 
     /// For a job that panicked where only what is ours should run.
@@ -200,11 +203,9 @@ impl Engine {
         let started = (Instant::now(), self.clock().now());
         log::start(&ctx.0, started.1);
         let (ended, hook) = {
-            let ending = self.supervise(ctx, task).await;
-            if matches!(ending, Ending::Cancelled(Cancel::Stop)) {
-                // Given back while its thread goes on, it would run twice at once. If the thread does not
-                // return in time, the stop goes on without it and the lease runs out by itself.
-                Box::pin(ctx.0.control.off_pool()).await;
+            let mut ending = self.supervise(ctx, task).await;
+            if ctx.0.control.is_on_pool() {
+                ending = Box::pin(self.outlived(&ctx.0, ending)).await;
             }
             self.conclude(taken, ctx, &ending, started)
         };
@@ -212,6 +213,19 @@ impl Engine {
             hook.await;
         }
         ended
+    }
+
+    /// Waits for the thread of a plain function that goes on after its run has ended, where the job is to
+    /// run again: reported before, it would run twice at once. The lease is renewed meanwhile. A final
+    /// outcome does not wait, as the thread may never return; nor does an abort, or a lost lease.
+    ///
+    /// If it does not return in time for a stop, the stop goes on without it and the lease runs out by itself.
+    async fn outlived(&self, run: &JobRun, ending: Ending) -> Ending {
+        self.running.add_stray(run.def.name, run.lease.id.clone(), Arc::clone(&run.control));
+        if !Self::rules(run).is_repeated(&ending) {
+            return ending;
+        }
+        run.control.off_pool_or_ended().await.map_or(ending, Ending::Cancelled)
     }
 
     /// What becomes of a job whose attempt has ended so, and what is to be awaited before that is reported.
@@ -241,7 +255,6 @@ impl Engine {
 
     /// Decides, logs and counts how an attempt ended; `None` when the job is no longer ours.
     fn end(&self, run: &JobRun, ending: &Ending, started: Instant, now: Timestamp) -> Option<JobEnd> {
-        self.note_stray(run);
         let Some((kind, failure)) = Self::rules(run).decide(ending, now, rand::random()) else {
             self.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
@@ -309,13 +322,6 @@ impl Engine {
         let repeats = run.def.max_tries.is_some() || run.extra.max_tries.is_some();
         let policy = run.def.backoff.or(repeats.then_some(RetryPolicy::DEFAULT));
         Rules { policy, attempt: run.attempt, max_tries: run.max_tries }
-    }
-
-    /// A call on the blocking pool that its job did not wait for is watched until it returns.
-    fn note_stray(&self, run: &JobRun) {
-        if run.def.blocking && run.control.is_on_pool() {
-            self.running.add_stray(run.def.name, run.lease.id.clone(), Arc::clone(&run.control));
-        }
     }
 
     fn keep(&self, def: Option<&TaskDef>, tick: Option<Timestamp>) -> Keep {

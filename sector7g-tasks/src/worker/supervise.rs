@@ -79,6 +79,10 @@ impl Future for Timed {
 
 impl Drop for Timed {
     fn drop(&mut self) {
+        if self.started.is_some() && self.task.is_some() {
+            // Code around it has given it up; a thread that runs it can only be told.
+            self.control.cancel(Cancel::Timeout);
+        }
         drop_quietly(self.task.take());
     }
 }
