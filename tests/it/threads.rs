@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sector7g_tasks::broker::{Claim, LeaseToken, QueueName};
+use sector7g_tasks::clock::{Clock, Timestamp};
 use sector7g_tasks::inventory::Inventory;
 use sector7g_tasks::prelude::*;
 use sector7g_tasks::testing::Harness;
@@ -99,6 +100,11 @@ fn waits_too_long_twice(ctx: &Context, State(threads): State<Threads>) -> u32 {
     ctx.attempt()
 }
 
+#[task(queue = "threads", timeout = 10)]
+fn waits_ten_seconds(ctx: &Context, State(threads): State<Threads>) {
+    wait_at_the_gate(ctx, &threads);
+}
+
 #[task(queue = "threads")]
 fn asks_whether_to_go_on(ctx: &Context, State(threads): State<Threads>) {
     let _at_work = threads.begin(ctx);
@@ -109,6 +115,16 @@ fn asks_whether_to_go_on(ctx: &Context, State(threads): State<Threads>) {
 
 #[task(queue = "threads")]
 async fn next() {}
+
+#[derive(Debug)]
+struct Transparent;
+
+#[async_trait]
+impl Middleware for Transparent {
+    async fn run(&self, ctx: &Context, next: Next<'_>) -> RunResult {
+        next.run(ctx).await
+    }
+}
 
 /// Has a shorter limit than the task.
 #[derive(Debug)]
@@ -134,6 +150,7 @@ fn harness_on(broker: Arc<dyn Broker>) -> (Harness, Threads, OpenAtLast) {
         .task::<waits_too_long>()
         .task::<waits_too_long_twice>()
         .task::<asks_whether_to_go_on>();
+    let inventory = inventory.task::<waits_ten_seconds>();
     let state = threads.clone();
     let harness = Harness::on(broker).inventory(inventory).setup(move |runner| runner.state(state.clone()));
     (harness, threads.clone(), OpenAtLast(threads))
@@ -283,4 +300,52 @@ async fn a_thread_that_a_middleware_gave_up_is_told() {
     assert_eq!(error.failure().unwrap().message, "too long");
     tokio::time::timeout(LIMIT, threads.until(0)).await.expect("the thread should have ended");
     fleet.stop().await.unwrap();
+}
+
+/// Its time, and that of the code around it, counts from when it has a thread.
+#[test]
+fn the_wait_for_a_thread_is_no_part_of_the_timeout() {
+    for has_middleware in [false, true] {
+        for queued in [9, 200] {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().start_paused(true).max_blocking_threads(1).build().unwrap();
+            runtime.block_on(waits_for_a_thread(has_middleware, queued));
+        }
+    }
+}
+
+/// For so many seconds; then it works for five of its ten.
+async fn waits_for_a_thread(has_middleware: bool, queued: u32) {
+    let (free, occupied) = std::sync::mpsc::channel();
+    let occupant = tokio::task::spawn_blocking(move || occupied.recv());
+    let clock = Clock::starting_from(Timestamp::from_millis(0));
+    let (harness, threads, _open) = harness_on(Arc::new(MemoryBroker::with_clock(clock)));
+    let state = threads.clone();
+    let harness = harness.setup(move |runner| {
+        let runner = runner.state(state.clone());
+        if has_middleware { runner.middleware(Transparent) } else { runner }
+    });
+    let fleet = harness.start();
+    let handle = harness.client().enqueue(waits_ten_seconds::job()).await.unwrap();
+    pass(queued).await;
+    assert_eq!((handle.status().await.unwrap(), threads.count()), (Some(JobState::InProgress), 0));
+    free.send(()).unwrap();
+    occupant.await.unwrap().unwrap();
+    while threads.count() == 0 {
+        tokio::task::yield_now().await;
+    }
+    pass(5).await;
+    threads.open();
+    handle.result_within(LIMIT).await.unwrap();
+    fleet.stop().await.unwrap();
+}
+
+/// Seconds that pass by hand: by itself, time stands still while a thread of the pool is in use.
+async fn pass(seconds: u32) {
+    for _ in 0..10 * seconds {
+        tokio::time::advance(Duration::from_millis(100)).await;
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
 }

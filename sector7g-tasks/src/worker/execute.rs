@@ -1,7 +1,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -311,9 +311,16 @@ impl Engine {
                 let started = tokio::time::timeout(HOOK_TIMEOUT, hook(ctx.clone())).await;
                 started.unwrap_or_else(|_| Err(too_long("on_job_start", HOOK_TIMEOUT)))?;
             }
-            let limit = timeout.saturating_add(HOOK_TIMEOUT);
-            let run = Next::new(&self.layers, Box::pin(timed)).run(ctx);
-            tokio::time::timeout(limit, run).await.unwrap_or_else(|_| Err(too_long("the middleware", limit)))
+            let (began, limit) = (Instant::now(), timeout.saturating_add(HOOK_TIMEOUT));
+            let mut run = pin!(Next::new(&self.layers, Box::pin(timed)).run(ctx));
+            loop {
+                let deadline = control.deadline(began, limit);
+                match tokio::time::timeout_at(deadline, run.as_mut()).await {
+                    Ok(result) => return result,
+                    Err(_) if Instant::now() < control.deadline(began, limit) => {} // it got its thread since, or waits on
+                    Err(_) => return Err(too_long("the middleware", limit)),
+                }
+            }
         });
         Supervised::new(layered, control, &self.running).await
     }
