@@ -17,6 +17,9 @@ use crate::error::{TaskError, Verdict};
 use crate::task::{RunResult, TaskDef};
 use crate::worker::control::Control;
 
+/// The most bytes that one [`Context::progress`] may have, encoded: 64 KiB. Brokers keep it with the job.
+pub const MAX_PROGRESS: usize = 64 * 1024;
+
 /// The job that a task runs for, and its worker.
 ///
 /// A task takes it as `ctx: &Context`; clones are cheap and may be moved into what the task spawns.
@@ -131,13 +134,22 @@ impl Context {
     /// Stores how far the job is, for whoever asks its handle. Any value that serialises will do.
     ///
     /// # Errors
-    /// When the broker can't be reached, or the value can't be encoded. A lost lease is no error
+    /// When the broker can't be reached; `Refused` when the value can't be encoded, or is larger than
+    /// [`MAX_PROGRESS`]. A lost lease is no error
     /// here: the task is being cancelled.
     ///
     /// # Cancel safety
     /// Cancel safe: the value is stored or not.
     pub async fn progress<T: Serialize + Sync>(&self, progress: &T) -> Result<(), BrokerError> {
         let encoded = self.0.codec.encode(progress).map_err(|error| BrokerError::Refused(error.to_string()))?;
+        let size = encoded.len();
+        if size > MAX_PROGRESS {
+            let problem = format!(
+                "the progress of job {} has {size} bytes, more than MAX_PROGRESS ({MAX_PROGRESS}); store it elsewhere and report its place",
+                self.job_id()
+            );
+            return Err(BrokerError::Refused(problem));
+        }
         let bytes = String::from(Box::<str>::from(encoded.text)).into();
         self.0.worker.0.client.broker().set_progress(self.queue(), &self.0.lease, bytes).await.map(drop)
     }
