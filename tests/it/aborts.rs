@@ -136,7 +136,10 @@ async fn an_answer_that_comes_late_says_nothing_about_a_job_claimed_since() {
     let (broker, harness, fleet) = late_broker().await;
     let client = harness.client();
     broker.fail_next(Call::Aborts, 1, Fault::Late(Duration::from_secs(3)));
-    harness.advance(Duration::from_secs(5)).await; // the call under way ends, the next will be late
+    client.enqueue(endless::job().id("busy-as-well")).await.unwrap();
+    let busy = client.job::<endless>("aborts", "busy").unwrap();
+    assert!(busy.abort().await.unwrap()); // ends the call under way: the next will be late
+    assert!(busy.result().await.unwrap_err().is_aborted());
     let earlier = client.enqueue(a_second::job().id("report-742")).await.unwrap();
     harness.advance(Duration::from_millis(500)).await;
     assert_eq!(broker.faults(Call::Aborts), 1);

@@ -1,13 +1,14 @@
 //! Schedules: each tick once, whoever runs; daylight saving; schedules of workers for other queues.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use sector7g_tasks::clock::Timestamp;
+use sector7g_tasks::clock::{Clock, Timestamp};
 use sector7g_tasks::inventory::Inventory;
 use sector7g_tasks::prelude::*;
 use sector7g_tasks::testing::Harness;
+use sector7g_tasks::testing::chaos::{Call, ChaosBroker};
 
 static MINUTES: Mutex<Vec<Timestamp>> = Mutex::new(Vec::new());
 
@@ -22,7 +23,7 @@ async fn a_tick_runs_once_however_many_workers_come_and_go() {
     let began = harness.now();
     let mut fleets: Vec<_> = (0..3).map(|_| harness.start()).collect();
     for _ in 0..100 {
-        harness.advance(Duration::from_secs(37)).await;
+        harness.advance(Duration::from_millis(37_100)).await; // never at a tick: one that is cut short runs again
         fleets.remove(0).crash().await;
         fleets.push(harness.start());
     }
@@ -58,6 +59,9 @@ async fn a_nightly_job_runs_once_a_night_through_both_changes() {
     }
 }
 
+#[task(queue = "uneventful", cron = "30 2 * * *")]
+async fn uneventful() {}
+
 static SWEPT: Mutex<u32> = Mutex::new(0);
 
 #[task(queue = "broom")]
@@ -80,4 +84,20 @@ async fn a_worker_may_schedule_other_queues_tasks() {
     harness.advance(Duration::from_secs(3600 + 5)).await;
     fleet.stop().await.unwrap();
     assert_eq!(*SWEPT.lock().unwrap(), 6 * 3);
+}
+
+/// Nothing happens but a nightly job: no heartbeat without jobs, and few looks around.
+#[tokio::test(start_paused = true)]
+async fn an_idle_week_costs_next_to_nothing() {
+    let clock = Clock::starting_from(Timestamp::from_millis(1_893_456_000_000));
+    let broker = Arc::new(ChaosBroker::new(Arc::new(MemoryBroker::with_clock(clock))));
+    let harness = Harness::on(broker.clone()).inventory(Inventory::empty().task::<uneventful>());
+    let fleet = harness.start();
+    let began = Instant::now();
+    harness.advance(Duration::from_secs(7 * 86_400)).await;
+    let took = began.elapsed();
+    assert_eq!(fleet.stop().await.unwrap().done(), 7);
+    let calls = [Call::Extend, Call::Claim, Call::Wait, Call::Aborts, Call::SetHealth].map(|call| broker.calls(call));
+    assert!(calls.iter().sum::<u64>() < 10_000, "{calls:?}");
+    assert!(took < Duration::from_secs(2), "a fifth of a second is usual, this took {took:?}");
 }

@@ -1,12 +1,12 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::execute::guard_hook;
@@ -20,6 +20,9 @@ use crate::context::WorkerContext;
 use crate::error::{Chain, TaskError};
 use crate::middleware::Middleware;
 use crate::task::TaskDef;
+
+/// See [`Engine::look`].
+const VIRTUAL_LOOK: Duration = Duration::from_mins(10);
 
 /// One worker, started.
 #[derive(Debug)]
@@ -122,6 +125,13 @@ impl Engine {
         }
     }
 
+    /// How long a loop may wait before it looks around, `real` on a real clock: in case the broker's
+    /// word is lost, or the clock is set. A virtual clock has all in one process, where neither happens, and
+    /// each look costs a test what its idle days take.
+    pub(super) fn look(&self, real: Duration) -> Duration {
+        if self.clock().is_virtual() { VIRTUAL_LOOK } else { real }
+    }
+
     /// What goes on beside the loop: the watch for aborts, the health entry and the schedules.
     fn beside(self: &Arc<Self>, stop: &Stop) -> JoinSet<()> {
         let mut beside = JoinSet::new();
@@ -154,7 +164,7 @@ impl Engine {
                     mark = AbortMark::default(); // before all: what stands is told at once
                     continue;
                 }
-                answer = self.broker.aborts(&self.context.0.queues, mark, self.settings.poll_delay, WAIT) => answer, // cancel safe: changes nothing
+                answer = self.broker.aborts(&self.context.0.queues, mark, self.settings.poll_delay, self.look(WAIT)) => answer, // cancel safe: changes nothing
             };
             match answer {
                 Ok(aborts) => {
@@ -173,15 +183,17 @@ impl Engine {
 
     async fn tell_health(&self) {
         let interval = self.settings.health_check_interval;
+        let longest = interval.max(self.look(interval));
         let started_at = self.clock().now();
         loop {
             let health = self.health(started_at);
             // Two intervals and a second: one may come late without the worker looking dead.
-            let ttl = interval.saturating_mul(2).saturating_add(Duration::from_secs(1));
+            let ttl = longest.saturating_mul(2).saturating_add(Duration::from_secs(1));
             if let Err(error) = self.broker.set_health(&self.instance_name(), Some(&health), ttl).await {
                 tracing::debug!(worker = self.name(), "the health entry was not stored: {}", Chain(&error));
             }
             sleep(interval).await;
+            let _ = timeout(longest - interval, self.running.busy()).await; // idle on a virtual clock, it has no news
         }
     }
 
@@ -232,7 +244,10 @@ pub(super) async fn keep_going<F: Future<Output = ()>>(what: &str, start: impl F
     }
 }
 
+/// This machine's name, read once.
 fn host() -> String {
+    static HOST: OnceLock<String> = OnceLock::new();
     let kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    std::env::var("HOSTNAME").ok().or_else(kernel).map_or_else(|| "localhost".to_owned(), |name| name.trim().to_owned())
+    let named = || std::env::var("HOSTNAME").ok().or_else(kernel).map(|name| name.trim().to_owned());
+    HOST.get_or_init(|| named().unwrap_or_else(|| "localhost".to_owned())).clone()
 }

@@ -115,14 +115,21 @@ impl Running {
             self.doubt.notify_one();
         }
         if was_idle && !jobs.held.is_empty() {
-            self.busy.notify_one();
+            self.busy.notify_waiters();
         }
     }
 
     /// Waits until something runs.
     pub(crate) async fn busy(&self) {
-        while self.len() == 0 {
-            self.busy.notified().await; // a permit is kept for who comes late
+        loop {
+            let busy = self.busy.notified();
+            tokio::pin!(busy);
+            // Enabled before it looks, so a job that comes in between is not missed; several wait here.
+            busy.as_mut().enable();
+            if self.len() > 0 {
+                return;
+            }
+            busy.await;
         }
     }
 

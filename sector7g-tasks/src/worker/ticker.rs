@@ -39,8 +39,9 @@ impl Engine {
                 self.enqueue_ticks(entry).await;
             }
             let next = entries.iter().filter_map(|entry| entry.schedule.next_after(entry.until)).min();
-            let pause = next.map_or(LOOK, |next| (next - LEAD).since(self.clock().now()));
-            sleep(pause.clamp(Duration::from_millis(1), LOOK)).await;
+            let longest = self.look(LOOK);
+            let pause = next.map_or(longest, |next| (next - LEAD).since(self.clock().now()));
+            sleep(pause.clamp(Duration::from_millis(1), longest)).await;
         }
     }
 

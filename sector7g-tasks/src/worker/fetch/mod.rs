@@ -339,7 +339,7 @@ impl Fetch {
         // A broker that says «work» and gives none, time after time, must not spin this loop.
         self.idle_rounds = if was_busy { 0 } else { self.idle_rounds + 1 };
         let free = self.free(None) > 0;
-        let longest = if self.engine.burst.is_some() { BURST_LOOK } else { WAIT };
+        let longest = if self.engine.burst.is_some() { BURST_LOOK } else { self.engine.look(WAIT) };
         let began = Instant::now();
         tokio::select! {
             biased; // the stop first, then endings, which free slots, then new work
