@@ -9,6 +9,7 @@ use sector7g_tasks::inventory::Inventory;
 use sector7g_tasks::prelude::*;
 use sector7g_tasks::testing::Harness;
 use sector7g_tasks::testing::chaos::{Call, ChaosBroker, Odds};
+use support::Lines;
 
 static MINUTES: Mutex<Vec<Timestamp>> = Mutex::new(Vec::new());
 
@@ -171,4 +172,17 @@ async fn an_idle_week_costs_next_to_nothing() {
     let calls = [Call::Extend, Call::Claim, Call::Wait, Call::Aborts, Call::SetHealth].map(|call| broker.calls(call));
     assert!(calls.iter().sum::<u64>() < 10_000, "{calls:?}");
     assert!(took < Duration::from_secs(2), "a fifth of a second is usual, this took {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runner_names_the_schedules_of_its_own_workers_only() {
+    let inventory = Inventory::empty().task::<sweep>().task::<idle>().task::<nightly>().worker::<Caretaker>();
+    for (only, expected) in [(Some("caretaker"), "1 schedules: sweep"), (None, "2 schedules: nightly, sweep")] {
+        let (lines, _guard) = Lines::capture();
+        let harness = Harness::new().inventory(inventory.clone()).setup(move |runner| runner.only(only));
+        let fleet = harness.start();
+        harness.advance(Duration::from_secs(1)).await;
+        fleet.stop().await.unwrap();
+        assert_eq!(lines.with("schedules"), [format!("INFO {expected}")]);
+    }
 }

@@ -19,6 +19,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::context::WorkerContext;
 use crate::error::{Chain, TaskError};
 use crate::middleware::Middleware;
+#[cfg(not(feature = "cron"))]
+use crate::task::CronRule;
 use crate::task::TaskDef;
 
 /// See [`Engine::look`].
@@ -145,6 +147,12 @@ impl Engine {
             stop.run_until_cancelled(schedules).await.unwrap_or_default();
         });
         beside
+    }
+
+    #[cfg(not(feature = "cron"))]
+    #[expect(clippy::unused_self, reason = "with schedules it is used")]
+    pub(crate) fn scheduled(&self) -> impl Iterator<Item = (&'static TaskDef, CronRule)> {
+        std::iter::empty()
     }
 
     #[cfg(not(feature = "cron"))]

@@ -45,13 +45,17 @@ impl Engine {
         }
     }
 
-    fn entries(&self) -> Vec<Entry> {
+    /// The tasks that this worker's schedules enqueue: those of its queues, and those that its settings name.
+    pub(crate) fn scheduled(&self) -> impl Iterator<Item = (&'static TaskDef, CronRule)> {
         let own = self.tasks.values().copied().filter(|def| self.serves(def.queue));
         let own = own.filter_map(|def| def.cron.map(|rule| (def, rule)));
-        let given = self.settings.cron.iter().map(|entry| (entry.task, entry.rule));
+        own.chain(self.settings.cron.iter().map(|entry| (entry.task, entry.rule)))
+    }
+
+    fn entries(&self) -> Vec<Entry> {
         let now = self.clock().now();
         let until = if self.broker.is_shared() { now - self.settings.misfire_window } else { now };
-        own.chain(given).filter_map(|(task, rule)| self.entry(task, rule, until)).collect()
+        self.scheduled().filter_map(|(task, rule)| self.entry(task, rule, until)).collect()
     }
 
     fn serves(&self, queue: &str) -> bool {
