@@ -17,6 +17,9 @@ use crate::error::{TaskError, Verdict};
 use crate::task::{RunResult, TaskDef};
 use crate::worker::control::Control;
 
+/// The most bytes that one [`Context::progress`] may have, encoded: 64 KiB. Brokers keep it with the job.
+pub const MAX_PROGRESS: usize = 64 * 1024;
+
 /// The job that a task runs for, and its worker.
 ///
 /// A task takes it as `ctx: &Context`; clones are cheap and may be moved into what the task spawns.
@@ -106,7 +109,8 @@ impl Context {
     /// Whether the job was aborted, has timed out, lost its lease or must make way for a stop.
     ///
     /// An async task is dropped then, at its next `.await`. One that runs on the blocking pool
-    /// can't be: it should ask here now and then, and return.
+    /// can't be: it should ask here now and then, and return. Until it does, its slot stays taken, and
+    /// its job is not run again.
     pub fn is_cancelled(&self) -> bool {
         self.0.control.is_cancelled()
     }
@@ -130,7 +134,8 @@ impl Context {
     /// Stores how far the job is, for whoever asks its handle. Any value that serialises will do.
     ///
     /// # Errors
-    /// When the broker can't be reached, or the value can't be encoded. A lost lease is no error
+    /// When the broker can't be reached; `Refused` when the value can't be encoded, or is larger than
+    /// [`MAX_PROGRESS`]. A lost lease is no error
     /// here: the task is being cancelled.
     ///
     /// # Cancel safety
@@ -138,6 +143,14 @@ impl Context {
     pub async fn progress<T: Serialize + Sync>(&self, progress: &T) -> Result<(), BrokerError> {
         // JSON whatever the job's codec: it is for our own handles alone.
         let text = serde_json::to_vec(progress).map_err(|error| BrokerError::Refused(error.to_string()))?;
+        let size = text.len();
+        if size > MAX_PROGRESS {
+            let problem = format!(
+                "the progress of job {} has {size} bytes, more than MAX_PROGRESS ({MAX_PROGRESS}); store it elsewhere and report its place",
+                self.job_id()
+            );
+            return Err(BrokerError::Refused(problem));
+        }
         self.0.worker.0.client.broker().set_progress(self.queue(), &self.0.lease, text.into()).await.map(drop)
     }
 

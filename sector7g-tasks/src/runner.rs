@@ -314,7 +314,9 @@ impl Runner {
             names(engines.iter().map(|engine| engine.name()).collect())
         );
         tracing::info!("{} tasks: {}", tasks.len(), names(tasks.clone()));
-        let crons: Vec<&str> = self.inventory.tasks().filter(|def| def.cron.is_some()).map(|def| def.name).collect();
+        let scheduled = engines.iter().flat_map(|engine| engine.scheduled());
+        let mut crons: Vec<&str> = scheduled.map(|(def, _)| def.name).collect();
+        crons.sort_unstable();
         if !crons.is_empty() {
             tracing::info!("{} schedules: {}", crons.len(), names(crons));
         }

@@ -90,6 +90,39 @@ async fn panics_when_dropped() {
     std::future::pending::<()>().await;
 }
 
+struct Unreadable;
+
+impl serde::Serialize for Unreadable {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Unreadable {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("while it was read");
+    }
+}
+
+#[task(queue = "attempts", max_tries = 3, backoff = "fixed(1s)")]
+async fn panics_when_bound(_what: Unreadable) {}
+
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("while it was shown");
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+#[task(queue = "attempts", max_tries = 3, backoff = "fixed(1s)")]
+async fn panics_when_told() -> Result<(), Unspeakable> {
+    Err(Unspeakable)
+}
+
 #[task(queue = "attempts")]
 async fn too_much() -> String {
     "x".repeat(2 * 1024 * 1024)
@@ -128,6 +161,8 @@ fn harness() -> Harness {
             .task::<panics>()
             .task::<panics_on_its_thread>()
             .task::<panics_when_dropped>()
+            .task::<panics_when_bound>()
+            .task::<panics_when_told>()
             .task::<too_much>()
             .task::<unwritable>()
             .task::<fine>(),
@@ -216,6 +251,19 @@ async fn a_panic_is_one_jobs_failure() {
     assert_eq!((failure.kind, &*failure.message), (FailureKind::Panic, "panicked: meltdown below"));
     let failure = failure_of(panics_when_dropped::job()).await;
     assert_eq!(failure.kind, FailureKind::Timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_type_is_one_jobs_failure_at_its_first_attempt() {
+    let failure = failure_of(panics_when_bound::job(Unreadable)).await;
+    assert_eq!((failure.kind, failure.attempt), (FailureKind::Arguments, 1));
+    assert_eq!(failure.message, "task `panics_when_bound`: reading its arguments panicked: while it was read");
+    let harness = harness();
+    let _ = harness.run(panics_when_told::job()).await;
+    let dead = harness.dead_letters("attempts").await.unwrap();
+    let failure = dead[0].failures.last().unwrap();
+    assert_eq!((failure.kind, failure.attempt, dead[0].failures.len()), (FailureKind::Panic, 1, 1));
+    assert_eq!(failure.message, "panicked outside of its run: while it was shown");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sector7g_tasks::broker::MAX_BATCH;
 use sector7g_tasks::client::EnqueueError;
+use sector7g_tasks::context::MAX_PROGRESS;
 use sector7g_tasks::inventory::Inventory;
 use sector7g_tasks::prelude::*;
 use sector7g_tasks::testing::Harness;
@@ -19,12 +20,21 @@ async fn forgets(number: u32) -> Result<u32, String> {
     if number == 0 { Err("nothing to do".to_owned()) } else { Ok(number) }
 }
 
+/// Reports a text of so many letters, two quotes around it, and returns what came of it.
+#[task(queue = "clients")]
+async fn reports(ctx: &Context, letters: usize) -> String {
+    match ctx.progress(&"x".repeat(letters)).await {
+        Ok(()) => "stored".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
 /// Implemented elsewhere: enqueued here by its declaration.
 #[task(queue = "elsewhere", name = "echo")]
 async fn echo_elsewhere(text: String) -> String;
 
 fn harness() -> Harness {
-    Harness::new().inventory(Inventory::empty().task::<echo>().task::<forgets>())
+    Harness::new().inventory(Inventory::empty().task::<echo>().task::<forgets>().task::<reports>())
 }
 
 fn text(text: &str) -> Job<echo> {
@@ -147,4 +157,14 @@ async fn enqueued_jobs_can_be_asserted() {
     let waiting = harness.assert_enqueued::<echo>(("later".to_owned(),)).await;
     assert_eq!(waiting.due_at.since(harness.now()), Duration::from_secs(9));
     assert!(harness.enqueued::<forgets>().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_has_a_bound() {
+    let harness = harness();
+    assert_eq!(harness.run(reports::job(MAX_PROGRESS - 2)).await.unwrap(), "stored");
+    let refused = harness.run(reports::job(MAX_PROGRESS - 1).id("chatty")).await.unwrap();
+    let expected = "the broker refused the request: the progress of job chatty has 65537 bytes, more than MAX_PROGRESS (65536); \
+                    store it elsewhere and report its place";
+    assert_eq!(refused, expected);
 }

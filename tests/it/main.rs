@@ -17,4 +17,5 @@ mod redis;
 mod schedules;
 mod servers;
 mod stopping;
+mod threads;
 mod tidy;

@@ -24,7 +24,8 @@ const START: Timestamp = Timestamp::from_millis(1_893_456_000_000);
 ///
 /// Under `#[tokio::test(start_paused = true)]` (or [`virtual_time`]) time stands still while
 /// anything can run and jumps when nothing can. So a day of schedules, a ladder of retries or a
-/// lease that runs out takes milliseconds, and there is nothing to sleep for.
+/// lease that runs out takes milliseconds, and there is nothing to sleep for. Idle workers say that
+/// they live every ten minutes of it, not every `health_check_interval`.
 ///
 /// ```standalone_crate
 /// use std::time::Duration;

@@ -1,9 +1,12 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use super::settings::LONGEST;
 use crate::task::TaskDef;
 
 /// Why a running job is to end before its time.
@@ -33,10 +36,16 @@ pub(crate) struct Control {
     /// The watchdog's tick at which the present poll of the task began; 0 between polls.
     polled_since: AtomicU32,
     /// Whether a plain function still waits for a thread of the blocking pool.
-    pub(crate) awaits_thread: AtomicBool,
+    awaits_thread: AtomicBool,
+    /// When it got one.
+    pub(super) thread_since: OnceLock<Instant>,
     /// Whether the task's code sits on a thread of the blocking pool.
+    ///
+    /// The thread sets this and then asks whether the job is cancelled; who cancels the job does so and
+    /// then asks this. In one order of both, `SeqCst`, one of them sees the other.
     on_blocking_pool: AtomicBool,
-    left_pool: Notify,
+    /// Wakes those who wait for that thread: it has left, or the job is cancelled.
+    thread: Notify,
     /// What the job turned out to be, for the watchdog.
     pub(crate) task: OnceLock<&'static TaskDef>,
     /// Whether the watchdog has named it.
@@ -49,14 +58,15 @@ impl Control {
     pub(crate) fn cancel(&self, why: Cancel) {
         let replace =
             |now: u8| (now == 0 || (now == Cancel::Timeout as u8 && why != Cancel::Timeout)).then_some(why as u8);
-        if self.cancel.fetch_update(Ordering::AcqRel, Ordering::Acquire, replace).is_ok() {
+        if self.cancel.fetch_update(Ordering::SeqCst, Ordering::SeqCst, replace).is_ok() {
             self.runner.wake();
             self.waiters.notify_waiters();
+            self.thread.notify_waiters();
         }
     }
 
     pub(crate) fn why(&self) -> Option<Cancel> {
-        match self.cancel.load(Ordering::Acquire) {
+        match self.cancel.load(Ordering::SeqCst) {
             1 => Some(Cancel::Abort),
             2 => Some(Cancel::LeaseLost),
             3 => Some(Cancel::Stop),
@@ -79,27 +89,57 @@ impl Control {
         }
     }
 
+    pub(crate) fn set_awaits_thread(&self, awaits: bool) {
+        self.awaits_thread.store(awaits, Ordering::Release);
+    }
+
     pub(crate) fn enter_pool(&self) {
+        let _ = self.thread_since.set(Instant::now()); // once: this is the only attempt of this control
+        self.on_blocking_pool.store(true, Ordering::SeqCst);
         self.awaits_thread.store(false, Ordering::Release);
-        self.on_blocking_pool.store(true, Ordering::Release);
+    }
+
+    /// When something ends that began at `began` and may take `limit`: for a plain function that
+    /// counts from when it has a thread. How long that takes is the pool's affair.
+    pub(crate) fn deadline(&self, began: Instant, limit: Duration) -> Instant {
+        let limit = limit.min(LONGEST);
+        if self.awaits_thread.load(Ordering::Acquire) {
+            return Instant::now() + limit;
+        }
+        self.thread_since.get().copied().unwrap_or(began) + limit
     }
 
     pub(crate) fn leave_pool(&self) {
-        self.on_blocking_pool.store(false, Ordering::Release);
-        self.left_pool.notify_waiters();
+        self.on_blocking_pool.store(false, Ordering::SeqCst);
+        self.thread.notify_waiters();
     }
 
     pub(crate) fn is_on_pool(&self) -> bool {
-        self.on_blocking_pool.load(Ordering::Acquire)
+        self.on_blocking_pool.load(Ordering::SeqCst)
     }
 
     /// Waits until no thread runs the task's code.
     pub(crate) async fn off_pool(&self) {
-        let left = self.left_pool.notified();
-        tokio::pin!(left);
-        left.as_mut().enable();
-        if self.is_on_pool() {
-            left.await;
+        self.off_pool_or(|_| false).await;
+    }
+
+    /// Waits until no thread runs the task's code, or the job ends all the same: it was aborted, or
+    /// its lease is lost. Returns that reason.
+    pub(crate) async fn off_pool_or_ended(&self) -> Option<Cancel> {
+        self.off_pool_or(|why| matches!(why, Cancel::Abort | Cancel::LeaseLost)).await
+    }
+
+    async fn off_pool_or(&self, is_enough: impl Fn(Cancel) -> bool) -> Option<Cancel> {
+        loop {
+            let told = self.thread.notified();
+            tokio::pin!(told);
+            // Enabled before anything is read, so a change in between is not missed.
+            told.as_mut().enable();
+            let ended = self.why().filter(|why| is_enough(*why));
+            if ended.is_some() || !self.is_on_pool() {
+                return ended;
+            }
+            told.await;
         }
     }
 

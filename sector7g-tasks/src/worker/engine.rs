@@ -1,11 +1,11 @@
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::execute::guard_hook;
@@ -20,7 +20,12 @@ use crate::context::WorkerContext;
 use crate::error::{Chain, TaskError};
 use crate::hash::Map;
 use crate::middleware::Middleware;
+#[cfg(not(feature = "cron"))]
+use crate::task::CronRule;
 use crate::task::TaskDef;
+
+/// See [`Engine::look`].
+const VIRTUAL_LOOK: Duration = Duration::from_mins(10);
 
 /// One worker, started.
 #[derive(Debug)]
@@ -125,6 +130,13 @@ impl Engine {
         }
     }
 
+    /// How long a loop may wait before it looks around, `real` on a real clock: in case the broker's
+    /// word is lost, or the clock is set. A virtual clock has all in one process, where neither happens, and
+    /// each look costs a test what its idle days take.
+    pub(super) fn look(&self, real: Duration) -> Duration {
+        if self.clock().is_virtual() { VIRTUAL_LOOK } else { real }
+    }
+
     /// What goes on beside the loop: the watch for aborts, the health entry and the schedules.
     fn beside(self: &Arc<Self>, stop: &Stop) -> JoinSet<()> {
         let mut beside = JoinSet::new();
@@ -141,6 +153,12 @@ impl Engine {
     }
 
     #[cfg(not(feature = "cron"))]
+    #[expect(clippy::unused_self, reason = "with schedules it is used")]
+    pub(crate) fn scheduled(&self) -> impl Iterator<Item = (&'static TaskDef, CronRule)> {
+        std::iter::empty()
+    }
+
+    #[cfg(not(feature = "cron"))]
     async fn schedules(&self) {
         std::future::pending::<()>().await;
     }
@@ -150,10 +168,20 @@ impl Engine {
         let mut failures = 0;
         loop {
             self.running.busy().await; // an idle worker asks nothing
-            match self.broker.aborts(&self.context.0.queues, mark, self.settings.poll_delay, WAIT).await {
+            let asked_at = self.running.next_key();
+            let answer = tokio::select! {
+                biased; // the doubt first: it asks for the answer to be a later one
+                () = self.running.doubtful() => { // cancel safe: only waits
+                    mark = AbortMark::default(); // before all: what stands is told at once
+                    continue;
+                }
+                answer = self.broker.aborts(&self.context.0.queues, mark, self.settings.poll_delay, self.look(WAIT)) => answer, // cancel safe: changes nothing
+            };
+            match answer {
                 Ok(aborts) => {
-                    (mark, failures) = (aborts.mark, 0);
-                    self.running.abort(aborts.ids);
+                    failures = 0;
+                    let is_sure = self.running.abort(aborts.ids, asked_at);
+                    mark = if is_sure { aborts.mark } else { AbortMark::default() };
                 }
                 Err(error) => {
                     tracing::debug!(worker = self.name(), "can't ask for aborts: {}", Chain(&error));
@@ -166,15 +194,17 @@ impl Engine {
 
     async fn tell_health(&self) {
         let interval = self.settings.health_check_interval;
+        let longest = interval.max(self.look(interval));
         let started_at = self.clock().now();
         loop {
             let health = self.health(started_at);
             // Two intervals and a second: one may come late without the worker looking dead.
-            let ttl = interval.saturating_mul(2).saturating_add(Duration::from_secs(1));
+            let ttl = longest.saturating_mul(2).saturating_add(Duration::from_secs(1));
             if let Err(error) = self.broker.set_health(&self.instance_name(), Some(&health), ttl).await {
                 tracing::debug!(worker = self.name(), "the health entry was not stored: {}", Chain(&error));
             }
             sleep(interval).await;
+            let _ = timeout(longest.saturating_sub(interval), self.running.busy()).await; // idle on a virtual clock, it has no news
         }
     }
 
@@ -225,7 +255,10 @@ pub(super) async fn keep_going<F: Future<Output = ()>>(what: &str, start: impl F
     }
 }
 
+/// This machine's name, read once.
 fn host() -> String {
+    static HOST: OnceLock<String> = OnceLock::new();
     let kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    std::env::var("HOSTNAME").ok().or_else(kernel).map_or_else(|| "localhost".to_owned(), |name| name.trim().to_owned())
+    let named = || std::env::var("HOSTNAME").ok().or_else(kernel).map(|name| name.trim().to_owned());
+    HOST.get_or_init(|| named().unwrap_or_else(|| "localhost".to_owned())).clone()
 }

@@ -1,7 +1,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::control::{Cancel, Control};
+use super::control::Control;
 use super::engine::Engine;
 use super::fetch::Event;
 use super::log;
@@ -61,6 +61,8 @@ pub(super) struct Ended {
     /// What to tell the broker; `None` when the lease was lost.
     pub(super) finish: Option<Finish>,
     pub(super) after: After,
+    /// Set when a thread still runs the task's code: it holds the job's slot until it returns.
+    pub(super) thread: Option<Arc<Control>>,
 }
 
 /// What `after_job_end` is given, once the broker has taken the finish; `None` without such a hook.
@@ -127,7 +129,8 @@ impl Taken {
 
     fn ended(&self, outcome: Option<Outcome>, after: After) -> Box<Ended> {
         let finish = outcome.map(|outcome| Finish { lease: self.job.lease.clone(), outcome });
-        Box::new(Ended { key: self.key, queue: self.queue, finish, after })
+        let thread = self.control.is_on_pool().then(|| Arc::clone(&self.control));
+        Box::new(Ended { key: self.key, queue: self.queue, finish, after, thread })
     }
 
     /// For a job that panicked where only what is ours should run.
@@ -209,11 +212,9 @@ impl Engine {
         let started = (began, self.clock().at(began));
         log::start(&ctx.0, started.1);
         let (ended, hook) = {
-            let ending = self.supervise(ctx, task, began).await;
-            if matches!(ending, Ending::Cancelled(Cancel::Stop)) {
-                // Given back while its thread goes on, it would run twice at once. If the thread does not
-                // return in time, the stop goes on without it and the lease runs out by itself.
-                Box::pin(ctx.0.control.off_pool()).await;
+            let mut ending = self.supervise(ctx, task, began).await;
+            if ctx.0.control.is_on_pool() {
+                ending = Box::pin(self.outlived(&ctx.0, ending)).await;
             }
             self.conclude(taken, ctx, &ending, started)
         };
@@ -221,6 +222,19 @@ impl Engine {
             hook.await;
         }
         ended
+    }
+
+    /// Waits for the thread of a plain function that goes on after its run has ended, where the job is to
+    /// run again: reported before, it would run twice at once. The lease is renewed meanwhile. A final
+    /// outcome does not wait, as the thread may never return; nor does an abort, or a lost lease.
+    ///
+    /// If it does not return in time for a stop, the stop goes on without it and the lease runs out by itself.
+    async fn outlived(&self, run: &JobRun, ending: Ending) -> Ending {
+        self.running.add_stray(run.def.name, run.lease.id.clone(), Arc::clone(&run.control));
+        if !Self::rules(run).is_repeated(&ending) {
+            return ending;
+        }
+        run.control.off_pool_or_ended().await.map_or(ending, Ending::Cancelled)
     }
 
     /// What becomes of a job whose attempt has ended so, and what is to be awaited before that is reported.
@@ -251,7 +265,6 @@ impl Engine {
 
     /// Decides, logs and counts how an attempt ended; `None` when the job is no longer ours.
     fn end(&self, run: &JobRun, ending: &Ending, run_time: Duration, now: Timestamp) -> Option<JobEnd> {
-        self.note_stray(run);
         // Only an error's backoff is left to chance.
         let chance = if matches!(ending, Ending::Returned(Err(_))) { rand::random() } else { 0.0 };
         let Some((kind, failure)) = Self::rules(run).decide(ending, now, chance) else {
@@ -310,9 +323,16 @@ impl Engine {
                 let started = tokio::time::timeout(HOOK_TIMEOUT, hook(ctx.clone())).await;
                 started.unwrap_or_else(|_| Err(too_long("on_job_start", HOOK_TIMEOUT)))?;
             }
-            let limit = timeout.saturating_add(HOOK_TIMEOUT);
-            let run = Next::new(&self.layers, Box::pin(timed)).run(ctx);
-            tokio::time::timeout(limit, run).await.unwrap_or_else(|_| Err(too_long("the middleware", limit)))
+            let (began, limit) = (Instant::now(), timeout.saturating_add(HOOK_TIMEOUT));
+            let mut run = pin!(Next::new(&self.layers, Box::pin(timed)).run(ctx));
+            loop {
+                let deadline = control.deadline(began, limit);
+                match tokio::time::timeout_at(deadline, run.as_mut()).await {
+                    Ok(result) => return result,
+                    Err(_) if Instant::now() < control.deadline(began, limit) => {} // it got its thread since, or waits on
+                    Err(_) => return Err(too_long("the middleware", limit)),
+                }
+            }
         });
         Supervised::new(layered, control, &self.running).await
     }
@@ -321,13 +341,6 @@ impl Engine {
         let repeats = run.def.max_tries.is_some() || run.extra.max_tries.is_some();
         let policy = run.def.backoff.or(repeats.then_some(RetryPolicy::DEFAULT));
         Rules { policy, attempt: run.attempt, max_tries: run.max_tries }
-    }
-
-    /// A call on the blocking pool that its job did not wait for is watched until it returns.
-    fn note_stray(&self, run: &JobRun) {
-        if run.def.blocking && run.control.is_on_pool() {
-            self.running.add_stray(run.def.name, run.lease.id.clone(), Arc::clone(&run.control));
-        }
     }
 
     fn keep(&self, def: Option<&TaskDef>, tick: Option<Timestamp>) -> Keep {

@@ -10,6 +10,8 @@ mod pulse;
 mod running;
 mod settings;
 mod supervise;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
 #[cfg(feature = "cron")]
 mod ticker;
 

@@ -33,6 +33,15 @@ impl Rules {
         }
     }
 
+    /// Whether the job runs again after such an ending.
+    pub(crate) fn is_repeated(&self, ending: &Ending) -> bool {
+        match ending {
+            Ending::Returned(Ok(_)) | Ending::Cancelled(Cancel::Abort | Cancel::LeaseLost) => false,
+            Ending::Returned(Err(error)) => self.after_error(error.verdict, 0.0) != JobEndKind::Failed,
+            Ending::Cancelled(Cancel::Stop | Cancel::Timeout) => true,
+        }
+    }
+
     fn after_error(&self, verdict: Verdict, chance: f64) -> JobEndKind {
         let more = self.attempt < self.max_tries;
         match verdict {

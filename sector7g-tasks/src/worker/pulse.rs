@@ -75,10 +75,11 @@ async fn heartbeats(engines: &[Arc<Engine>]) {
     join_all(engines.iter().map(|engine| keep_going("the heartbeat", || heartbeat(engine)))).await;
 }
 
-/// Renews all leases of a worker, each third of a lease.
+/// Renews all leases of a worker, each third of a lease; an idle worker has none to renew.
 async fn heartbeat(engine: &Engine) {
     let mut failing = false;
     loop {
+        engine.running.busy().await;
         sleep(engine.settings.lease / 3).await;
         // Side by side, so that one queue's slow answer does not cost another's leases.
         let queues = engine.context.0.queues.iter().enumerate();

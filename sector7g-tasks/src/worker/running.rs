@@ -16,6 +16,8 @@ use crate::clock::Timestamp;
 pub(crate) struct Running {
     jobs: Mutex<Jobs>,
     busy: Notify,
+    /// Rings when an abort request that is known by its id may be for a job added since.
+    doubt: Notify,
     /// Calls on the blocking pool that outlived their job.
     strays: Mutex<Vec<Stray>>,
     /// Counts the watchdog's rounds; a poll notes it when it begins.
@@ -26,8 +28,9 @@ pub(crate) struct Running {
 #[derive(Debug, Default)]
 struct Jobs {
     held: HashMap<u64, Held, BuildHasherDefault<KeyHasher>>,
-    /// The abort requests that stood when last asked: one may be for a job that was claimed before
-    /// the request and is added after it.
+    /// Above the keys of all jobs so far: the loop counts them up.
+    next_key: u64,
+    /// The abort requests of the last answer that are for none of the jobs held when it was asked for.
     aborts: Vec<JobId>,
 }
 
@@ -97,38 +100,43 @@ impl Running {
     pub(crate) fn add(&self, batch: impl IntoIterator<Item = (u64, Held)>) {
         let mut jobs = self.jobs();
         let was_idle = jobs.held.is_empty();
+        let mut is_doubtful = false;
         for (key, held) in batch {
             if held.claimed_before {
                 // An earlier run of it here has lost its lease, and has not been told yet.
                 let earlier = jobs.held.values().filter(|other| other.lease.id == held.lease.id);
                 earlier.for_each(|other| other.control.cancel(Cancel::LeaseLost));
             }
-            if jobs.aborts.contains(&held.lease.id) {
-                held.control.cancel(Cancel::Abort);
-            }
+            is_doubtful |= jobs.aborts.contains(&held.lease.id);
+            jobs.next_key = jobs.next_key.max(key + 1);
             jobs.held.insert(key, held);
         }
+        if is_doubtful {
+            self.doubt.notify_one();
+        }
         if was_idle && !jobs.held.is_empty() {
-            self.busy.notify_one();
+            self.busy.notify_waiters();
         }
     }
 
     /// Waits until something runs.
     pub(crate) async fn busy(&self) {
-        while self.len() == 0 {
-            self.busy.notified().await; // a permit is kept for who comes late
+        loop {
+            let busy = self.busy.notified();
+            tokio::pin!(busy);
+            // Enabled before it looks, so a job that comes in between is not missed; several wait here.
+            busy.as_mut().enable();
+            if self.len() > 0 {
+                return;
+            }
+            busy.await;
         }
     }
 
     pub(crate) fn remove(&self, batch: impl IntoIterator<Item = u64>) {
         let mut jobs = self.jobs();
         for key in batch {
-            if let Some(held) = jobs.held.remove(&key)
-                && !jobs.aborts.is_empty()
-            {
-                // The request was for this job, not for a later one of the same id.
-                jobs.aborts.retain(|id| *id != held.lease.id);
-            }
+            jobs.held.remove(&key);
         }
     }
 
@@ -151,14 +159,36 @@ impl Running {
         }
     }
 
-    /// Cancels the jobs that someone wants aborted, also those that are added later.
-    pub(crate) fn abort(&self, ids: Vec<JobId>) {
+    /// What the next answer about abort requests can speak of: the jobs with keys below this.
+    pub(crate) fn next_key(&self) -> u64 {
+        self.jobs().next_key
+    }
+
+    /// Cancels the jobs that someone wants aborted. False: ask for all requests again.
+    ///
+    /// An answer names ids, and an id may have had an earlier job: here, or in another worker,
+    /// since all workers of a queue hear of all its requests. So it counts for the jobs with keys below
+    /// `asked_at`, held all the time since it was asked for. Whether it is for a job that came
+    /// since, or is still on its way here with the answer to a claim, only the next answer can say.
+    pub(crate) fn abort(&self, mut ids: Vec<JobId>, asked_at: u64) -> bool {
         let mut jobs = self.jobs();
-        jobs.held
-            .values()
-            .filter(|held| ids.contains(&held.lease.id))
-            .for_each(|held| held.control.cancel(Cancel::Abort));
+        let (mut heard, mut is_sure) = (Vec::new(), true);
+        for (key, held) in jobs.held.iter().filter(|(_, held)| ids.contains(&held.lease.id)) {
+            if *key < asked_at {
+                held.control.cancel(Cancel::Abort);
+                heard.push(held.lease.id.clone());
+            } else {
+                is_sure = false;
+            }
+        }
+        ids.retain(|id| !heard.contains(id));
         jobs.aborts = ids;
+        is_sure
+    }
+
+    /// Waits until a job is added that a known abort request may be for.
+    pub(crate) async fn doubtful(&self) {
+        self.doubt.notified().await; // a permit is kept for who comes late
     }
 
     pub(crate) fn cancel_all(&self, why: Cancel) {

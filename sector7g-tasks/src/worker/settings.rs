@@ -224,7 +224,7 @@ impl WorkerSettings {
 }
 
 /// The longest span that a setting may have: sums of such spans can't overflow.
-const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
+pub(super) const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 
 impl WorkerSettings {
     /// What can't work.

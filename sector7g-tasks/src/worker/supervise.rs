@@ -64,15 +64,17 @@ impl Future for Timed {
             drop_quietly(this.task.take());
             return Poll::Ready(result);
         }
-        let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep_until(started + this.timeout)));
+        let Self { control, timeout, .. } = this;
+        let first = || Box::pin(sleep_until(control.deadline(started, *timeout)));
+        let deadline = this.deadline.get_or_insert_with(first);
         // A task that has used up its budget (tokio's coop) would keep the timer from ever being
         // ready, so the clock is asked first.
         if Instant::now() < deadline.deadline() && deadline.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        if this.control.awaits_thread.load(Ordering::Acquire) {
-            // Its time counts from when it has a thread; how long that takes is the pool's affair.
-            deadline.as_mut().reset(Instant::now() + this.timeout);
+        let postponed = this.control.deadline(started, this.timeout);
+        if Instant::now() < postponed {
+            deadline.as_mut().reset(postponed);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -85,6 +87,10 @@ impl Future for Timed {
 
 impl Drop for Timed {
     fn drop(&mut self) {
+        if self.started.is_some() && self.task.is_some() {
+            // Code around it has given it up; a thread that runs it can only be told.
+            self.control.cancel(Cancel::Timeout);
+        }
         drop_quietly(self.task.take());
     }
 }
@@ -147,8 +153,15 @@ pub(super) fn message_of(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(a panic without a text)")
 }
 
-/// Tells when a call has left the blocking pool, also by a panic.
+/// A call on a thread of the blocking pool; tells when it has left, also by a panic.
 struct OnPool(Context);
+
+impl OnPool {
+    fn enter(ctx: Context) -> Self {
+        ctx.0.control.enter_pool();
+        Self(ctx)
+    }
+}
 
 impl Drop for OnPool {
     fn drop(&mut self) {
@@ -161,16 +174,17 @@ impl Drop for OnPool {
 pub(crate) fn run_blocking(ctx: Context, call: impl FnOnce(&Context) -> RunResult + Send + 'static) -> RunFuture {
     Box::pin(async move {
         let span = tracing::Span::current();
-        ctx.0.control.awaits_thread.store(true, Ordering::Release);
+        let control = Arc::clone(&ctx.0.control);
+        control.set_awaits_thread(true);
         let thread = tokio::task::spawn_blocking(move || {
-            if ctx.is_cancelled() {
+            // Entered first: a cancellation in between then finds a thread to wait for.
+            let on_pool = OnPool::enter(ctx);
+            if on_pool.0.is_cancelled() {
                 return Err(TaskError::because(Verdict::Policy, "was cancelled before a thread was free"));
             }
-            ctx.0.control.enter_pool();
-            let on_pool = OnPool(ctx);
             span.in_scope(|| call(&on_pool.0))
         });
-        match AbortOnDrop(thread).await {
+        match (AbortOnDrop { thread, control }).await {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => Err(panicked(&*panic)),
@@ -181,18 +195,22 @@ pub(crate) fn run_blocking(ctx: Context, call: impl FnOnce(&Context) -> RunResul
 }
 
 /// Takes a call that has not begun out of the pool's line.
-struct AbortOnDrop(tokio::task::JoinHandle<RunResult>);
+struct AbortOnDrop {
+    thread: tokio::task::JoinHandle<RunResult>,
+    control: Arc<Control>,
+}
 
 impl Future for AbortOnDrop {
     type Output = Result<RunResult, tokio::task::JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx)
+        Pin::new(&mut self.thread).poll(cx)
     }
 }
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        self.0.abort();
+        self.thread.abort();
+        self.control.set_awaits_thread(false);
     }
 }

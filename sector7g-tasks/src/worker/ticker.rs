@@ -39,18 +39,23 @@ impl Engine {
                 self.enqueue_ticks(entry).await;
             }
             let next = entries.iter().filter_map(|entry| entry.schedule.next_after(entry.until)).min();
-            let pause = next.map_or(LOOK, |next| (next - LEAD).since(self.clock().now()));
-            sleep(pause.clamp(Duration::from_millis(1), LOOK)).await;
+            let longest = self.look(LOOK);
+            let pause = next.map_or(longest, |next| (next - LEAD).since(self.clock().now()));
+            sleep(pause.clamp(Duration::from_millis(1), longest)).await;
         }
     }
 
-    fn entries(&self) -> Vec<Entry> {
+    /// The tasks that this worker's schedules enqueue: those of its queues, and those that its settings name.
+    pub(crate) fn scheduled(&self) -> impl Iterator<Item = (&'static TaskDef, CronRule)> {
         let own = self.tasks.values().copied().filter(|def| self.serves(def.queue));
         let own = own.filter_map(|def| def.cron.map(|rule| (def, rule)));
-        let given = self.settings.cron.iter().map(|entry| (entry.task, entry.rule));
+        own.chain(self.settings.cron.iter().map(|entry| (entry.task, entry.rule)))
+    }
+
+    fn entries(&self) -> Vec<Entry> {
         let now = self.clock().now();
         let until = if self.broker.is_shared() { now - self.settings.misfire_window } else { now };
-        own.chain(given).filter_map(|(task, rule)| self.entry(task, rule, until)).collect()
+        self.scheduled().filter_map(|(task, rule)| self.entry(task, rule, until)).collect()
     }
 
     fn serves(&self, queue: &str) -> bool {

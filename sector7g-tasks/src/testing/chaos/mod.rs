@@ -42,6 +42,7 @@ use crate::clock::Clock;
 pub struct ChaosBroker {
     inner: Arc<dyn Broker>,
     plan: Mutex<Plan>,
+    is_shared: bool,
 }
 
 /// A kind of call: the [`Broker`] method of that name.
@@ -135,7 +136,16 @@ impl ChaosBroker {
     pub fn seeded(inner: Arc<dyn Broker>, seed: u64) -> Self {
         let chance = StdRng::seed_from_u64(seed);
         let (next, odds, met) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { inner, plan: Mutex::new(Plan { is_down: false, next, odds, chance, met }) }
+        let is_shared = inner.is_shared();
+        Self { inner, plan: Mutex::new(Plan { is_down: false, next, odds, chance, met }), is_shared }
+    }
+
+    /// Has it say that other processes reach the same jobs, whatever the inner one says: its workers
+    /// then make up for the ticks of schedules that fell between their runs.
+    #[must_use]
+    pub fn as_shared(mut self) -> Self {
+        self.is_shared = true;
+        self
     }
 
     /// Has the next `calls` of one kind meet `fault`, after those that were asked for before.
@@ -334,6 +344,6 @@ impl Broker for ChaosBroker {
     }
 
     fn is_shared(&self) -> bool {
-        self.inner.is_shared()
+        self.is_shared
     }
 }

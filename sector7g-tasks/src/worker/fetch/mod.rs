@@ -42,6 +42,8 @@ pub(super) struct Fetch {
     engine: Arc<Engine>,
     stop: Stop,
     jobs: JoinSet<Event>,
+    /// Waits for threads whose job has ended: each holds its slot until it returns. A stop does not wait for them.
+    threads: JoinSet<()>,
     unreported: Vec<Unreported>,
     calls: u64,
     next_key: u64,
@@ -87,6 +89,7 @@ impl Fetch {
             engine,
             stop,
             jobs: JoinSet::new(),
+            threads: JoinSet::new(),
             unreported,
             calls: 0,
             next_key: 0,
@@ -117,7 +120,7 @@ impl Fetch {
         }
     }
 
-    /// Slots that neither a job, nor an unreported ending, nor a lost call may hold: when the broker
+    /// Slots that neither a job, nor the thread of an ended one, nor an unreported ending, nor a lost call may hold: when the broker
     /// is away, endings fill the slots and nothing piles up. The endings that go with the call to
     /// `queue` count as gone: if it fails, it has started nothing.
     fn free(&self, queue: Option<usize>) -> usize {
@@ -126,7 +129,7 @@ impl Fetch {
             unreported.finishes.len() - goes_along + unreported.lost.map_or(0, |lost| lost.max)
         };
         let held: usize = self.unreported.iter().enumerate().map(held).sum();
-        self.engine.settings.max_jobs.saturating_sub(self.jobs.len() + held)
+        self.engine.settings.max_jobs.saturating_sub(self.jobs.len() + self.threads.len() + held)
     }
 
     /// Whether endings did not fit into the last round's calls.
@@ -144,6 +147,7 @@ impl Fetch {
         while let Some(ended) = self.jobs.try_join_next() {
             self.take(ended);
         }
+        while self.threads.try_join_next().is_some() {}
     }
 
     fn take(&mut self, ended: Result<Event, tokio::task::JoinError>) {
@@ -154,7 +158,10 @@ impl Fetch {
         }
     }
 
-    fn push(&mut self, Ended { key, queue, finish, after }: Ended) {
+    fn push(&mut self, Ended { key, queue, finish, after, thread }: Ended) {
+        if let Some(control) = thread {
+            self.threads.spawn(async move { control.off_pool().await });
+        }
         match finish {
             Some(finish) => {
                 self.unreported[queue].finishes.push(finish);
@@ -334,7 +341,7 @@ impl Fetch {
         // A broker that says «work» and gives none, time after time, must not spin this loop.
         self.idle_rounds = if was_busy { 0 } else { self.idle_rounds + 1 };
         let free = self.free(None) > 0;
-        let longest = if self.engine.burst.is_some() { BURST_LOOK } else { WAIT };
+        let longest = if self.engine.burst.is_some() { BURST_LOOK } else { self.engine.look(WAIT) };
         let began = Instant::now();
         tokio::select! {
             biased; // the stop first, then endings, which free slots, then new work
@@ -343,6 +350,7 @@ impl Fetch {
                 self.take(ended);
                 self.idle_rounds = 0;
             }
+            Some(_) = self.threads.join_next() => self.idle_rounds = 0, // cancel safe: takes only what it returns
             waited = self.engine.broker.wait(&self.engine.context.0.queues, self.engine.settings.poll_delay, longest), if free => { // cancel safe: only waits
                 match waited {
                     Ok(()) => {
@@ -372,6 +380,7 @@ impl Fetch {
                 () = self.stop.graceful.cancelled() => return, // cancel safe: stays cancelled
                 () = tokio::time::sleep_until(until) => return, // cancel safe: only waits
                 Some(ended) = self.jobs.join_next() => self.take(ended), // cancel safe: takes only what it returns
+                Some(_) = self.threads.join_next() => {} // cancel safe: takes only what it returns
             }
         }
     }

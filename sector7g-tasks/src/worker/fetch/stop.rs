@@ -80,7 +80,7 @@ impl Fetch {
             let outcome = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Stop };
             let finish = Finish { lease: job.lease, outcome };
             self.next_key += 1;
-            self.push(Ended { key: self.next_key, queue, finish: Some(finish), after: None });
+            self.push(Ended { key: self.next_key, queue, finish: Some(finish), after: None, thread: None });
         }
     }
 
