@@ -228,8 +228,8 @@ async fn the_watchdog_names_who_blocks_and_heartbeats_go_on() {
     let (client, fleet) = (harness.client(), harness.start());
     let stray = client.enqueue(ignores_its_end::job().id("watched-stray")).await.unwrap();
     assert_eq!(stray.result().await.unwrap_err().failure().unwrap().kind, FailureKind::Timeout);
-    let blocker = client.enqueue(blocks_the_runtime::job().id("watched-blocker")).await.unwrap();
-    assert!(blocker.result().await.unwrap());
+    let job = client.enqueue(blocks_the_runtime::job().id("watched-blocker")).await.unwrap();
+    assert!(job.result().await.unwrap());
     let blocked = lines.with("task `blocks_the_runtime`");
     assert_eq!(blocked.len(), 1, "{:?}", lines.all());
     assert!(

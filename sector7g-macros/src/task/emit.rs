@@ -82,11 +82,15 @@ fn job_kind(task: &Task) -> TokenStream {
     let doc = format!(" A job of `{ident}` with these arguments, to be enqueued.");
     let reason = "the function has as many";
     let many = (task.travelling().count() > 7).then(|| quote!(#[allow(clippy::too_many_arguments, reason = #reason)]));
+    let reason = "the function names it so";
+    let unused = task.travelling().any(|param| param.ident.to_string().starts_with('_'));
+    let unused = unused.then(|| quote!(#[allow(clippy::used_underscore_binding, reason = #reason)]));
     let output = &output.ty;
     quote! {
         impl #ident {
             #[doc = #doc]
             #many
+            #unused
             #vis fn job(#params) -> __s7g::Job<Self> {
                 #body
             }
