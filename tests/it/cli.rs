@@ -144,7 +144,7 @@ fn mistakes_in_the_environment_are_mistakes_in_usage() {
         assert!(said.contains(expected) && !said.contains("doughnut"), "{said}");
     };
     check("REDIS_URL", "nonsense://:doughnut@plant", "`nonsense://`");
-    check("REDIS_URL", "rediss://:doughnut@plant", "`rediss://***@plant`");
+    check("REDIS_URL", "rediss://:doughnut@plant:x", "`rediss://***@plant:x`");
     check("RUST_LOG", "plant=loud", "RUST_LOG");
 }
 
