@@ -9,6 +9,6 @@ mod redis;
 mod watched;
 
 pub use lines::Lines;
-pub use python::{PythonClient, PythonWorker};
+pub use python::{PythonClient, PythonWorker, interpreter};
 pub use redis::{Monitor, RedisCluster, RedisSentinel, RedisServer, RedisServerBuilder};
 pub use watched::Signal;

@@ -222,7 +222,8 @@ impl Engine {
             host: host(),
             pid: std::process::id(),
             started_at,
-            at: Timestamp::from_millis(i64::try_from(count(&tally.alive_at)).unwrap_or(i64::MAX)),
+            // A worker that has only just started has asked for nothing yet.
+            at: Timestamp::from_millis(i64::try_from(count(&tally.alive_at)).unwrap_or(i64::MAX)).max(started_at),
             done: count(&tally.done),
             failed: count(&tally.failed),
             retried: count(&tally.retried),

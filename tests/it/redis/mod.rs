@@ -3,3 +3,4 @@
 mod bounds;
 mod conformance;
 mod connections;
+mod walkthrough;

@@ -49,6 +49,8 @@ fn filter(verbose: bool, directives: Option<&str>) -> Result<EnvFilter, ParseErr
 pub(super) fn start(config: &LogConfig) {
     let ansi = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(config.filter.clone());
+    // Else a line that can't be written is told on the same stderr, with a panic in whatever job wrote it.
+    let lines = lines.log_internal_errors(false);
     let _ = match config.format {
         Format::Pretty => lines.with_ansi(ansi).event_format(Pretty::new(TimeZone::system())).try_init(),
         Format::Json => lines.json().flatten_event(true).with_span_list(false).try_init(),
