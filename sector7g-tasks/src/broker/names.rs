@@ -69,6 +69,9 @@ macro_rules! name_type {
 
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                if self.0.chars().any(char::is_control) {
+                    return f.pad(&self.0.escape_debug().to_string()); // one that another program has chosen
+                }
                 f.pad(&self.0)
             }
         }
@@ -113,6 +116,11 @@ impl JobId {
 
 #[cfg(feature = "redis")]
 impl JobId {
+    /// An id that another program has stored, who has rules of its own: any text that is not empty.
+    pub(crate) fn stored(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self(text.into()))
+    }
+
     /// See [`QueueName::hash_tag`].
     pub(crate) fn hash_tag(&self) -> Option<&str> {
         hash_tag(&self.0)

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use sector7g_tasks::broker::{Broker, Claim, Due, JobId, LeaseToken, MAX_BATCH_BYTES, NewJob, QueueName, RedisBroker};
+use sector7g_tasks::broker::{
+    Broker, Claim, ClaimedJob, Due, Finish, Finished, JobId, LeaseToken, MAX_BATCH_BYTES, NewJob, Outcome, QueueName,
+    RedisBroker,
+};
 use support::RedisServer;
 
 /// An answer holds four MiB of payloads, and one job that is larger by itself.
@@ -31,4 +34,40 @@ async fn a_claim_of_large_jobs_takes_what_fits_into_an_answer() {
         sizes.push((claimed.jobs.len(), claimed.more_due));
     }
     assert_eq!(sizes, [(1, true), (3, true), (1, false), (0, false)]);
+}
+
+/// Python's clients may call a job what they like; it is run, found again after a lost answer, and ended.
+#[tokio::test]
+async fn ids_that_only_python_would_choose() {
+    let server = RedisServer::start();
+    let broker = RedisBroker::connect(server.url()).await.unwrap();
+    let queue = QueueName::new("odd").unwrap();
+    let long = "x".repeat(5_000);
+    let ids = ["two words", "two\nlines", "null\0", "%d 'quoted' \"twice\"", &long];
+    for id in ids {
+        server.cli(&["SET", &format!("arq:job:{id}").replace('\0', "?"), "{}"]);
+        server.cli(&["ZADD", "arq:queue:odd", "1", &id.replace('\0', "?")]);
+    }
+    let call = |call, max, finished| {
+        let (broker, queue) = (&broker, &queue);
+        async move {
+            let (lease, token) = (Duration::from_secs(30), LeaseToken { worker: 7, call });
+            broker.claim(&Claim { queue, finished, max, lease, token }).await.unwrap()
+        }
+    };
+    let first = call(1, 10, &[]).await.jobs;
+    let again = call(1, 10, &[]).await.jobs;
+    assert_eq!(first.len(), ids.len());
+    assert_eq!(
+        again.iter().map(|job| &job.lease).collect::<Vec<_>>(),
+        first.iter().map(|job| &job.lease).collect::<Vec<_>>()
+    );
+    let end = |job: &ClaimedJob| Finish {
+        lease: job.lease.clone(),
+        outcome: Outcome::End { result: None, dead: None, hold_id: Duration::ZERO },
+    };
+    let finished: Vec<Finish> = first.iter().map(end).collect();
+    assert_eq!(call(2, 0, &finished).await.finished, [Finished::Applied; 5]);
+    assert!(first.iter().all(|job| !job.lease.id.to_string().contains('\n')), "shown on one line");
+    assert_eq!(server.cli(&["ZCARD", "arq:queue:odd"]).trim(), "0");
 }

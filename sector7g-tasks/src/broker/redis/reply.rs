@@ -88,7 +88,7 @@ impl Reply {
     /// A job's id as someone stored it; `None` when it is no text that can be one.
     pub(super) fn id(&mut self) -> Result<Option<JobId>, BrokerError> {
         let bytes = self.bytes()?.unwrap_or_default();
-        let id = std::str::from_utf8(&bytes).ok().and_then(|text| JobId::new(text).ok());
+        let id = std::str::from_utf8(&bytes).ok().and_then(JobId::stored);
         if id.is_none() {
             tracing::error!("a job is left alone, its id is not one that can be used: {bytes:?}");
         }

@@ -220,14 +220,11 @@ end
 
 local function claim()
   local before = redis.call('GET', call_key)
-  local last, said, ids = string.match(before or '', '^(%S+)\n([01]*)\n(.*)$')
+  local last = before and cmsgpack.unpack(before)
   local answers
-  if last == call then
-    answers = {}
-    for digit in string.gmatch(said, '%d') do answers[#answers + 1] = tonumber(digit) end
-    local list = {}
-    for id in string.gmatch(ids, '[^\n]+') do list[#list + 1] = id end
-    lease_again(list)
+  if last and last[1] == call then
+    answers = last[2]
+    lease_again(last[3])
   else
     answers = finish_all()
     if most > 0 then lease_due() end
@@ -243,8 +240,7 @@ local function claim()
     tell_due(q, now + span, now)
   end
   if finishes > 0 or #leased > 0 then
-    local note = call .. '\n' .. table.concat(answers) .. '\n' .. table.concat(leased, '\n')
-    redis.call('SET', call_key, note, 'PX', int(math.max(2 * span, 60000)))
+    redis.call('SET', call_key, cmsgpack.pack({ call, answers, leased }), 'PX', int(math.max(2 * span, 60000)))
   end
   local more = first_free(q, now)
   if more then ring(q) end

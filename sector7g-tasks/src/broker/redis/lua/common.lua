@@ -12,7 +12,7 @@
 --   q:s7:leases           zset    job id -> end of its lease, ms
 --   q:s7:bell             list    at most one element: «look at the queue»
 --   q:s7:look             string  when the next waiting worker looks by itself, ms
---   q:s7:call:<worker>    string  the worker's last call: its number, what its finishes came to, what it leased
+--   q:s7:call:<worker>    string  the worker's last call, MessagePack: its number, what its finishes came to, what it leased
 --   q:s7:dead             zset    id of a dead letter -> when it died, ms
 --   q:s7:dead:<id>        hash    p payload, f failures, a attempts
 --   q:s7:workers          zset    worker instance -> when its health entry runs out, ms
