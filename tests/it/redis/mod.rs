@@ -3,4 +3,5 @@
 mod bounds;
 mod conformance;
 mod connections;
+mod load;
 mod walkthrough;

@@ -1,0 +1,148 @@
+//! What the path of a job costs a server: commands from outside, and calls inside its scripts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sector7g_tasks::broker::{
+    Broker, Claim, ClaimedJob, Due, Finish, JobFilter, JobId, LeaseToken, NewJob, Outcome, QueueName, RedisBroker,
+};
+use sector7g_tasks::prelude::*;
+use support::RedisServer;
+use tokio_util::sync::CancellationToken;
+
+const LEASE: Duration = Duration::from_secs(30);
+
+/// A worker of a queue, call by call.
+struct Hand {
+    broker: RedisBroker,
+    queue: QueueName,
+    calls: u64,
+}
+
+impl Hand {
+    async fn new(server: &RedisServer, queue: &str) -> Self {
+        let broker = RedisBroker::connect(server.url()).await.unwrap();
+        Self { broker, queue: QueueName::new(queue).unwrap(), calls: 0 }
+    }
+
+    async fn enqueue(&self, count: usize) {
+        let job = || NewJob {
+            queue: self.queue.clone(),
+            id: JobId::generate(),
+            payload: "{}".into(),
+            due: Due::Now,
+            expires_in: None,
+            replace_finished: false,
+        };
+        let jobs: Vec<NewJob> = (0..count).map(|_| job()).collect();
+        self.broker.enqueue(&jobs).await.unwrap();
+    }
+
+    async fn call(&mut self, finished: &[Finish], max: usize) -> Vec<ClaimedJob> {
+        self.calls += 1;
+        let token = LeaseToken { worker: 7, call: self.calls };
+        self.broker.claim(&Claim { queue: &self.queue, finished, max, lease: LEASE, token }).await.unwrap().jobs
+    }
+
+    /// Claims up to `count` jobs, extends their leases and ends them.
+    async fn work_off(&mut self, count: usize) -> usize {
+        let jobs = self.call(&[], count).await;
+        let leases: Vec<_> = jobs.iter().map(|job| job.lease.clone()).collect();
+        self.broker.extend(&self.queue, &leases, LEASE).await.unwrap();
+        let end = |lease| Finish { lease, outcome: Outcome::End { result: None, dead: None, hold_id: Duration::ZERO } };
+        let finished: Vec<Finish> = leases.into_iter().map(end).collect();
+        self.call(&finished, 0).await;
+        finished.len()
+    }
+}
+
+/// A batch is worked off in as many commands whether it has ten jobs or five hundred.
+#[tokio::test]
+async fn a_batch_costs_a_constant_number_of_commands() {
+    let server = RedisServer::start();
+    let mut costs = Vec::new();
+    for size in [10, 500] {
+        let mut hand = Hand::new(&server, "batches").await;
+        hand.enqueue(size).await;
+        assert_eq!(hand.work_off(1).await, 1, "scripts are loaded, connections made");
+        let monitor = server.monitor();
+        assert_eq!(hand.work_off(size).await, size - 1);
+        costs.push(monitor.stop_from_clients());
+    }
+    let [few, many] = &*costs else { panic!("two sizes") };
+    assert_eq!(few.len(), many.len(), "few: {few:#?}");
+    assert!(few.len() <= 5, "{few:#?}");
+}
+
+#[task(queue = "idle")]
+async fn nothing() {}
+
+/// A worker that has nothing to do asks for work, and little else, fewer than three times a second.
+#[tokio::test]
+async fn an_idle_worker_sends_few_commands() {
+    const SECONDS: usize = 4;
+    let server = RedisServer::start();
+    let broker = RedisBroker::connect(server.url()).await.unwrap();
+    let stop = CancellationToken::new();
+    let runner = Runner::new().broker(Arc::new(broker)).inventory(Inventory::empty().task::<nothing>());
+    let worker = runner.handle_signals(false).stop_on(stop.clone()).run();
+    let watch = async {
+        let waits = || server.cli(&["CLIENT", "LIST"]).lines().any(|client| client.contains(" flags=b "));
+        let is_told = || server.cli(&["EXISTS", "arq:queue:idle:health-check"]).trim() == "1";
+        while !waits() || !is_told() {
+            tokio::task::yield_now().await; // until it has started
+        }
+        let monitor = server.monitor();
+        tokio::time::sleep(Duration::from_secs(SECONDS as u64)).await;
+        let commands = monitor.stop_from_clients();
+        stop.cancel();
+        commands
+    };
+    let (report, commands) = tokio::join!(worker, watch);
+    report.unwrap();
+    assert!(!commands.is_empty(), "it looks for work");
+    assert!(commands.len() < 3 * SECONDS, "{} in {SECONDS} s: {commands:#?}", commands.len());
+}
+
+/// How many calls the server has answered, those of scripts counted one by one.
+fn calls(server: &RedisServer) -> u64 {
+    let stats = server.cli(&["INFO", "commandstats"]);
+    let counts = stats.lines().filter(|line| line.starts_with("cmdstat_") && !line.starts_with("cmdstat_info"));
+    let count = |line: &str| line.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok();
+    counts.filter_map(count).sum()
+}
+
+/// All that workers, operators and `--check` ask of a queue.
+async fn use_queue(hand: &mut Hand) {
+    assert_eq!(hand.work_off(20).await, 20);
+    let queues = [hand.queue.clone()];
+    hand.broker.wait(&queues, LEASE, LEASE).await.unwrap();
+    let stats = hand.broker.stats(&hand.queue).await.unwrap();
+    assert!(stats.queued > 0 && stats.deferred > 0 && stats.running == 0, "{stats:?}");
+    let page = hand.broker.jobs(&hand.queue, JobFilter::Live, None, 10).await.unwrap();
+    let next = hand.broker.jobs(&hand.queue, JobFilter::Live, page.next, 10).await.unwrap();
+    assert_eq!((page.jobs.len(), next.jobs.len()), (10, 10));
+    hand.broker.queues().await.unwrap();
+}
+
+/// With a million jobs due and a million deferred, the same calls are made as with a hundred.
+#[tokio::test]
+async fn a_queue_of_two_million_costs_no_more_calls() {
+    const FILL: &str = "for i = 1, ARGV[1] do
+        local id = string.format('%032d', i)
+        redis.call('SET', 'arq:job:' .. id, '{}')
+        redis.call('ZADD', KEYS[1], i % 2 == 0 and 1000 + i or 4000000000000 + i, id)
+    end";
+    let mut costs = Vec::new();
+    for size in ["200", "2000000"] {
+        let server = RedisServer::builder().line("lua-time-limit 60000").start();
+        server.cli(&["EVAL", FILL, "1", "arq:queue:crowded", size]);
+        let mut hand = Hand::new(&server, "crowded").await;
+        hand.enqueue(1).await; // the queue is known from then on
+        use_queue(&mut hand).await;
+        let before = calls(&server);
+        use_queue(&mut hand).await;
+        costs.push(calls(&server) - before);
+    }
+    assert_eq!(costs[0], costs[1]);
+}
