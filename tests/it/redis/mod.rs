@@ -3,5 +3,6 @@
 mod bounds;
 mod conformance;
 mod connections;
+mod fleet;
 mod load;
 mod walkthrough;
