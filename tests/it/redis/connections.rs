@@ -1,12 +1,11 @@
-//! The ways to a Redis: sockets, encryption, users, sentinels, clusters; and what happens when it goes away.
+//! The ways to a Redis: sockets, encryption, users, sentinels; and what happens when it goes away.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sector7g_tasks::broker::{Broker, BrokerError, RedisBroker};
-use sector7g_tasks::client::EnqueueError;
+use sector7g_tasks::broker::{Broker, RedisBroker};
 use sector7g_tasks::prelude::*;
-use support::{RedisCluster, RedisSentinel, RedisServer};
+use support::{RedisSentinel, RedisServer};
 use tokio_util::sync::CancellationToken;
 
 #[task(queue = "{ways}", max_tries = 5)]
@@ -120,21 +119,6 @@ async fn a_server_that_evicts_is_named() {
     assert!(matches!(&*concerns, [only] if only.contains("`allkeys-lru`")), "{concerns:?}");
     let before = server.cli(&["KEYS", "*"]);
     assert!(!before.contains("s7-check") || before.contains(":s7:"), "a trial leaves no job: {before}");
-}
-
-#[tokio::test]
-async fn a_cluster_with_tagged_queues() {
-    let cluster = RedisCluster::start().await;
-    let hosts: Vec<String> = cluster.urls().iter().map(|url| url.trim_start_matches("redis://").to_owned()).collect();
-    let broker = RedisBroker::connect(format!("redis+cluster://{}", hosts.join(","))).await.unwrap();
-    check_works(broker.clone()).await;
-    let client = Client::new(Arc::new(broker));
-    let untagged = client.enqueue(double::job(1).queue("ways")).await.unwrap_err();
-    let elsewhere = client.enqueue(double::job(1).id("one")).await.unwrap_err();
-    for (error, advice) in [(untagged, "`{ways}`"), (elsewhere, "`{ways}:`")] {
-        let EnqueueError::Broker { cause: BrokerError::Refused(said), .. } = &error else { panic!("{error:?}") };
-        assert!(said.contains(advice), "{said}");
-    }
 }
 
 #[tokio::test]
