@@ -4,6 +4,7 @@
 #![allow(clippy::duration_suboptimal_units, reason = "a test counts in one unit")]
 
 mod aborts;
+mod arq;
 mod around;
 mod attempts;
 mod binding;

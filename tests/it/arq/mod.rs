@@ -1,0 +1,22 @@
+//! Rust and stock Python arq on the same queues of a real Redis, whose life each test ends.
+//!
+//! Where we wanted something else than arq does, the test says `DIFFERENCE`.
+
+mod ground;
+mod handover;
+mod views;
+
+use sector7g_tasks::codec::Codec;
+
+use ground::{Ground, MIXED};
+
+/// The codecs in which all of this holds: arq's name in `tests/arq/codecs_by_name.py`, and ours.
+const CODECS: [(&str, Codec); 1] = [("json", Codec::Json)];
+
+/// Runs a test in each codec, each time on a server of its own.
+async fn in_each_codec(test: impl AsyncFn(Ground)) {
+    for (name, codec) in CODECS {
+        eprintln!("codec {name}");
+        test(Ground::start(name, codec)).await;
+    }
+}

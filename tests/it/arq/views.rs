@@ -1,0 +1,110 @@
+//! What each side sees of jobs that the other one has, at every stage.
+
+use std::time::Duration;
+
+use sector7g_tasks::broker::JobFilter;
+use sector7g_tasks::prelude::*;
+use serde_json::{Value, json};
+
+use super::ground::{Ground, MIXED, held, until};
+use super::in_each_codec;
+
+/// Python's `Job.info()`.
+async fn info(ground: &Ground, id: &str) -> Value {
+    ground.python.call(&["info", id]).await["info"].clone()
+}
+
+#[tokio::test]
+async fn python_sees_each_stage_of_a_rust_job() {
+    in_each_codec(async |ground| {
+        ground.until_status("later", "not_found", None).await;
+        let later = ground.client.enqueue(held::job().id("later").delay(Duration::from_secs(3600))).await.unwrap();
+        ground.until_status("later", "deferred", Some(JobState::Deferred)).await;
+        let seen = info(&ground, "later").await;
+        assert_eq!((&seen["function"], &seen["args"], &seen["kwargs"]), (&json!("held"), &json!([]), &json!({})));
+        assert_eq!(seen["score"], ground.redis(&["ZSCORE", MIXED, "later"]).parse::<i64>().unwrap());
+
+        ground.client.enqueue(held::job().id("now")).await.unwrap();
+        ground.until_status("now", "queued", Some(JobState::Queued)).await;
+        let fleet = ground.rust_worker();
+        ground.until_status("now", "in_progress", Some(JobState::InProgress)).await;
+        let queued = ground.python.call(&["queued"]).await;
+        let ids: Vec<&Value> = queued["jobs"].as_array().unwrap().iter().map(|job| &job["job_id"]).collect();
+        assert_eq!(ids, ["now", "later"], "a running job is still one of the queue: {queued}");
+        assert_eq!(info(&ground, "now").await["function"], "held");
+        let waited = ground.python.call(&["result", "now", "--wait", "0.05"]).await;
+        assert_eq!(waited["error"], "TimeoutError", "{waited}");
+
+        ground.gate.0.add_permits(1);
+        assert_eq!(ground.python_result("now").await, json!({"result": "let go"}));
+        ground.until_status("now", "complete", Some(JobState::Complete)).await;
+        let ended = ground.python.call(&["result-info", "now"]).await["info"].clone();
+        let expected = json!({
+            "function": "held", "args": [], "kwargs": {}, "job_try": 1, "success": true, "result": "let go",
+            "queue_name": "mixed", "job_id": "now", "score": null,
+        });
+        for (field, expected) in expected.as_object().unwrap() {
+            assert_eq!(&ended[field], expected, "{field} of {ended}");
+        }
+        assert!(ended["start_time"]["repr"].as_str() <= ended["finish_time"]["repr"].as_str(), "{ended}");
+
+        assert!(later.abort().await.unwrap());
+        assert!(later.result().await.unwrap_err().is_aborted());
+        ground.until_status("later", "complete", Some(JobState::Complete)).await;
+        let results = ground.python.call(&["results"]).await;
+        let ids: Vec<&Value> = results["results"].as_array().unwrap().iter().map(|job| &job["job_id"]).collect();
+        assert_eq!(ids, ["later", "now"], "sorted by when they were enqueued");
+        fleet.stop().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rust_sees_each_stage_of_a_python_job() {
+    in_each_codec(async |ground| {
+        let words = ["sleep", "--args", "[0.5]", "--id", "nap", "--defer-by", "0.5"];
+        ground.python_enqueues(&words).await;
+        ground.until_status("nap", "deferred", Some(JobState::Deferred)).await;
+        let handle = ground.handle("nap");
+        let seen = handle.info().await.unwrap().unwrap();
+        assert_eq!((seen.task.as_deref(), seen.arguments.as_deref(), seen.attempt), (Some("sleep"), Some("***"), 0));
+        until("it is due", async || ground.rust_status("nap").await == Some(JobState::Queued)).await;
+        assert_eq!(ground.client.stats("mixed").await.unwrap().queued, 1);
+
+        let _worker = ground.python_worker(&[]).await;
+        until("it runs", async || ground.rust_status("nap").await == Some(JobState::InProgress)).await;
+        let stats = ground.client.stats("mixed").await.unwrap();
+        assert_eq!((stats.queued, stats.deferred, stats.running, stats.dead), (0, 0, 1, 0));
+        assert_eq!(stats.oldest_due, None, "what Python runs does not wait");
+        let listed = ground.client.jobs("mixed", JobFilter::Live, None, 10).await.unwrap().jobs;
+        let states: Vec<JobState> = listed.iter().map(|job| job.state).collect();
+        assert_eq!(states, [JobState::InProgress]);
+
+        assert_eq!(ground.rust_result("nap").await.unwrap(), json!(0.5));
+        let ended = handle.info().await.unwrap().unwrap();
+        assert_eq!((ended.state, ended.attempt), (JobState::Complete, 1));
+        assert_eq!(ended.outcome.unwrap().unwrap().as_json(), "0.5");
+        assert!(ended.started_at < ended.finished_at && ended.enqueued_at < ended.started_at);
+        let stats = ground.client.stats("mixed").await.unwrap();
+        assert_eq!((stats.live(), stats.dead), (0, 0));
+    })
+    .await;
+}
+
+/// Python's `queued_jobs()` raises for a member without a job, so none may ever be seen.
+#[tokio::test]
+async fn pythons_list_holds_while_rust_works() {
+    in_each_codec(async |ground| {
+        let fleet = ground.rust_worker();
+        for round in 0..20 {
+            let args: Vec<[u32; 2]> = (0..100).map(|n| [n, round]).collect();
+            ground.python.call(&["enqueue-many", "add", "--args-list", &json!(args).to_string()]).await;
+            ground.python.call(&["queued"]).await;
+        }
+        until("all is done", async || ground.python.call(&["queued"]).await["jobs"] == json!([])).await;
+        assert_eq!(ground.python.call(&["results"]).await["results"].as_array().unwrap().len(), 2_000);
+        assert_eq!(fleet.stop().await.unwrap().done(), 2_000);
+        ground.assert_nothing_left();
+    })
+    .await;
+}
