@@ -268,6 +268,7 @@ impl Runner {
     ) -> Result<Arc<Engine>, RunnerError> {
         let queues = worker.queues.iter().map(|queue| QueueName::new(queue.name));
         let queues = queues.collect::<Result<Vec<_>, _>>().map_err(|error| RunnerError::System(error.into()))?;
+        let shared_names = queues.iter().map(|queue| self.broker.shared_name(queue)).collect();
         let shared = WorkerShared {
             name: worker.name,
             queues,
@@ -281,6 +282,7 @@ impl Runner {
         Ok(Arc::new(Engine {
             settings: worker.settings,
             shares: worker.queues,
+            shared_names,
             broker: Arc::clone(&self.broker),
             tasks: Arc::clone(tasks),
             context: WorkerContext(Arc::new(shared)),

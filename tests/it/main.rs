@@ -4,8 +4,8 @@
 #![allow(clippy::duration_suboptimal_units, reason = "a test counts in one unit")]
 
 mod aborts;
-mod arq;
 mod around;
+mod arq;
 mod attempts;
 mod binding;
 mod cli;

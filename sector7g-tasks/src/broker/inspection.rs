@@ -100,7 +100,7 @@ pub struct QueueStats {
     pub dead: u64,
     /// How long the oldest due job has waited.
     pub oldest_due: Option<Duration>,
-    /// Workers whose health entry has not run out.
+    /// Workers whose health entry has not run out; where there are none, a worker of Python's arq if it said so.
     pub workers: Vec<WorkerHealth>,
 }
 
@@ -112,6 +112,8 @@ impl QueueStats {
 }
 
 /// What a worker says of itself now and then.
+///
+/// Of a worker of Python's arq only its counters are known: its name is `arq`, its instance empty.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct WorkerHealth {
     /// Its name, e.g. `homer`.
@@ -136,4 +138,30 @@ pub struct WorkerHealth {
     pub retried: u64,
     /// Jobs running now.
     pub running: u64,
+}
+
+impl WorkerHealth {
+    /// What is known of a Python worker by its health line, `Nov-24 00:31:50 j_complete=1 … queued=0`.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of_arq(line: &str, queue: &str, now: Timestamp) -> Self {
+        let words = line.split_whitespace().filter_map(|word| word.split_once('='));
+        let counts: Vec<(&str, u64)> = words.filter_map(|(name, count)| Some((name, count.parse().ok()?))).collect();
+        let count = |name| counts.iter().find(|(found, _)| *found == name).map_or(0, |(_, count)| *count);
+        Self {
+            name: "arq".to_owned(),
+            queues: vec![queue.to_owned()],
+            // Its own time lacks year and zone; that it is there says that it lives.
+            at: now,
+            done: count("j_complete"),
+            failed: count("j_failed"),
+            retried: count("j_retried"),
+            running: count("j_ongoing"),
+            ..Self::default()
+        }
+    }
+
+    /// Whether this is a worker of Python's arq.
+    pub fn is_arq(&self) -> bool {
+        self.name == "arq" && self.instance.is_empty()
+    }
 }

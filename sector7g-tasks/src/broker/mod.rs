@@ -320,6 +320,11 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Where the jobs are, for people: `memory`, or an address without its password.
     fn location(&self) -> String;
 
+    /// What results call the queue: its name, or where other programs share the queue, what they call it.
+    fn shared_name(&self, queue: &QueueName) -> String {
+        queue.as_str().to_owned()
+    }
+
     /// Whether other processes can reach the same jobs.
     fn is_shared(&self) -> bool;
 }

@@ -32,6 +32,8 @@ const VIRTUAL_LOOK: Duration = Duration::from_mins(10);
 pub(crate) struct Engine {
     pub(crate) settings: WorkerSettings,
     pub(crate) shares: Vec<QueueShare>,
+    /// What results call its queues.
+    pub(crate) shared_names: Vec<String>,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) tasks: Arc<Map<&'static str, &'static TaskDef>>,
     pub(crate) context: WorkerContext,

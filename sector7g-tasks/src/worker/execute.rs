@@ -152,11 +152,14 @@ impl Engine {
         let Some(payload) = &job.payload else {
             return Err(NotRun::Failed(fail(FailureKind::Expired, "job expired".to_owned()), None));
         };
-        let (codec, envelope) = Codec::decode_job(payload).map_err(|error| {
+        let (codec, mut envelope) = Codec::decode_job(payload).map_err(|error| {
             let problem = crate::error::Chain(&error).to_string();
             NotRun::Failed(fail(FailureKind::Payload, problem), None)
         })?;
         self.last_codecs[*queue].set(codec);
+        if envelope.extra.tick.is_none() {
+            envelope.extra.tick = self.tick_of(&envelope.task, job);
+        }
         let seen = |def| Some(Box::new(Seen::of(&envelope, codec, def)));
         if job.abort_requested {
             return Err(NotRun::Failed(aborted(job.attempt, now()), seen(None)));
@@ -204,6 +207,19 @@ impl Engine {
                 Err(unfit(TaskError::because(Verdict::Arguments, problem)))
             }
         }
+    }
+
+    /// The tick that a job of one of our schedules is for, when a Python worker has enqueued it: its id tells.
+    fn tick_of(&self, task: &str, job: &ClaimedJob) -> Option<Timestamp> {
+        let (rest, tick) = job.lease.id.as_str().rsplit_once(':')?;
+        let name = rest.strip_suffix(task)?;
+        let is_tick = (name.is_empty() || name.ends_with("}:")) && self.has_schedule(task);
+        is_tick.then(|| tick.parse().ok().map(Timestamp::from_millis)).flatten()
+    }
+
+    fn has_schedule(&self, task: &str) -> bool {
+        let is_own = self.tasks.get(task).is_some_and(|def| def.cron.is_some());
+        is_own || self.settings.cron.iter().any(|entry| entry.task.name == task)
     }
 
     /// Runs one attempt and says what becomes of the job.
@@ -295,7 +311,7 @@ impl Engine {
             value,
             started_at: times.0,
             finished_at: times.1,
-            queue: ctx.queue().as_str(),
+            queue: &self.shared_names[run.queue],
             id: run.lease.id.as_str(),
         };
         let terms = Terms {
@@ -394,7 +410,7 @@ impl Engine {
             value: Err(&failure),
             started_at: failure.at,
             finished_at: failure.at,
-            queue: self.context.0.queues[taken.queue].as_str(),
+            queue: &self.shared_names[taken.queue],
             id: id.as_str(),
         };
         let def = seen.as_ref().and_then(|seen| seen.def);

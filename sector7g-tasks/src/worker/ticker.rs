@@ -101,12 +101,13 @@ impl Engine {
         Ok(())
     }
 
+    /// The id is arq's: a Python worker with a cron of the same name and moment enqueues the same job.
     fn tick_job(&self, task: &'static TaskDef, tick: Timestamp) -> Result<NewJob, BoxError> {
         let extra = Extra { max_tries: None, tick: Some(tick) };
         let queue = QueueName::new(task.queue)?;
         let tag = queue.hash_tag().map(|tag| format!("{tag}:")).unwrap_or_default();
         Ok(NewJob {
-            id: JobId::new(format!("{tag}cron:{}:{}", task.name, tick.as_millis()))?,
+            id: JobId::new(format!("{tag}{}:{}", task.name, tick.as_millis()))?,
             queue,
             payload: self.context.0.client.codec.encode_job(task.name, self.clock().now(), &extra, &())?,
             due: Due::At(tick),

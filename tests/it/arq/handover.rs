@@ -81,7 +81,8 @@ async fn python_runs_what_rust_enqueues() {
         let client = &ground.client;
         let typed = client.enqueue(elsewhere::add::job(2, 5)).await.unwrap();
         assert_eq!(typed.result().await.unwrap(), 7);
-        let echoed = client.enqueue(elsewhere::echo::job("7-G".to_owned(), None)).await.unwrap().result().await.unwrap();
+        let echoed =
+            client.enqueue(elsewhere::echo::job("7-G".to_owned(), None)).await.unwrap().result().await.unwrap();
         assert_eq!(echoed.args, [json!("7-G"), json!(null)]);
         assert_eq!((echoed.kwargs.len(), echoed.by.as_str()), (0, "python"));
         let big = client.enqueue(elsewhere::big::job(300_000)).await.unwrap();
@@ -105,7 +106,8 @@ async fn a_batch_goes_over_in_its_order() {
         let jobs = (0..500).map(|n| elsewhere::add::job(n, 1));
         let handles = ground.client.enqueue_all(jobs).await.unwrap();
         let queued = ground.python.call(&["queued"]).await;
-        let seen: Vec<&str> = queued["jobs"].as_array().unwrap().iter().map(|job| job["job_id"].as_str().unwrap()).collect();
+        let seen: Vec<&str> =
+            queued["jobs"].as_array().unwrap().iter().map(|job| job["job_id"].as_str().unwrap()).collect();
         let ours: Vec<&str> = handles.iter().map(|handle| handle.id().as_str()).collect();
         assert_eq!(seen.len(), 500);
         assert_eq!(seen, ours, "jobs of one millisecond, too, wait in the order of their enqueueing");

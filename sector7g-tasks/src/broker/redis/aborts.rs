@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use tokio::time::{Instant, sleep_until};
 
 use super::keys::{ABORTS, job};
@@ -16,14 +17,20 @@ use crate::clock::Timestamp;
 
 /// The requests that this process has seen, so that it can take them out with their jobs.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<HashSet<JobId>>);
+pub(super) struct Seen {
+    ids: Mutex<HashSet<JobId>>,
+    swept: Mutex<Option<Instant>>,
+}
+
+/// How often requests are looked through for those whose jobs are gone.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Beyond it some are forgotten; who next looks at the requests takes those out whose jobs are gone.
 const MOST_SEEN: usize = 10_000;
 
 impl Seen {
     pub(super) fn add(&self, ids: impl IntoIterator<Item = JobId>) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         for id in ids {
             if seen.len() < MOST_SEEN {
                 seen.insert(id);
@@ -33,12 +40,22 @@ impl Seen {
 
     /// Those of the jobs ended by `finished` that someone had asked to abort.
     fn take_ended(&self, finished: &[Finish]) -> Vec<JobId> {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.is_empty() {
             return Vec::new();
         }
         let ended = finished.iter().filter(|finish| matches!(finish.outcome, Outcome::End { .. }));
         ended.filter_map(|finish| seen.take(&finish.lease.id)).collect()
+    }
+
+    /// Whether it is time to look through the requests again.
+    fn is_sweep_due(&self) -> bool {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = swept.is_none_or(|at| at.elapsed() >= SWEEP_EVERY);
+        if is_due {
+            *swept = Some(Instant::now());
+        }
+        is_due
     }
 }
 
@@ -80,6 +97,31 @@ pub(super) async fn clean_up(link: &Link, seen: &Seen, finished: &[Finish]) {
     {
         tracing::debug!("abort requests of ended jobs are left to the next look: {}", crate::error::Chain(&error));
     }
+}
+
+/// Takes out requests whose jobs are gone, now and then: arq's clients leave one whenever they abort a job that has
+/// ended, and it would end the next job of its id.
+pub(super) async fn sweep(link: &Link, seen: &Seen, queue: &str, requests: &[JobId]) {
+    if requests.is_empty() || !seen.is_sweep_due() {
+        return;
+    }
+    if let Err(error) = standing(link, seen, &[queue.to_owned()]).await {
+        tracing::debug!("abort requests of ended jobs are left to the next look: {}", crate::error::Chain(&error));
+    }
+}
+
+/// Before jobs take the ids of ended ones: requests for those go.
+pub(super) async fn forget(link: &Link, ids: Vec<JobId>) -> Result<(), BrokerError> {
+    let stale = without_job(link, ids).await?;
+    if stale.is_empty() { Ok(()) } else { remove(link, &stale).await }
+}
+
+async fn without_job(link: &Link, ids: Vec<JobId>) -> Result<Vec<JobId>, BrokerError> {
+    let looks = ids.into_iter().map(async |id| {
+        let exists = link.command::<bool>(redis::cmd("EXISTS").arg(job(id.as_str()))).await?;
+        Ok((!exists).then_some(id))
+    });
+    Ok(try_join_all(looks).await?.into_iter().flatten().collect())
 }
 
 /// All requests, at most [`MAX_BATCH`], the earliest first.
@@ -134,12 +176,8 @@ async fn standing(link: &Link, seen: &Seen, queues: &[String]) -> Result<Vec<Job
             live.extend(reply.id()?);
         }
     }
-    let mut stale = Vec::new();
-    for id in requests.into_iter().filter(|id| !live.contains(id)) {
-        if !link.command::<bool>(redis::cmd("EXISTS").arg(job(id.as_str()))).await? {
-            stale.push(id);
-        }
-    }
+    let elsewhere = requests.into_iter().filter(|id| !live.contains(id)).collect();
+    let stale = without_job(link, elsewhere).await?;
     if !stale.is_empty() {
         remove(link, &stale).await?;
     }

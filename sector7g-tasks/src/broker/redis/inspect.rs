@@ -8,7 +8,9 @@ use jiff::tz::TimeZone;
 use super::link::Link;
 use super::reply::Reply;
 use super::script::{HEALTH, JOBS, STATS};
-use crate::broker::{BrokerError, JobFilter, JobId, JobRecord, JobState, Page, PageMark, QueueStats, WorkerHealth};
+use crate::broker::{
+    BrokerError, JobFilter, JobId, JobRecord, JobState, Page, PageMark, QueueName, QueueStats, WorkerHealth,
+};
 use crate::clock::Timestamp;
 use crate::job::Failure;
 
@@ -80,7 +82,12 @@ fn failures(lines: Option<Bytes>) -> Vec<Failure> {
     lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
-pub(super) async fn stats(link: &Link, queue: &str) -> Result<QueueStats, BrokerError> {
+pub(super) async fn stats(
+    link: &Link,
+    queue: &str,
+    name: &QueueName,
+    now: Timestamp,
+) -> Result<QueueStats, BrokerError> {
     let mut reply = Reply::of("stats", link.script(&STATS.key(queue)).await?)?;
     let (queued, deferred, running, dead) = (reply.count()?, reply.count()?, reply.count()?, reply.count()?);
     let oldest_due = u64::try_from(reply.int()?).ok().map(Duration::from_millis);
@@ -88,6 +95,9 @@ pub(super) async fn stats(link: &Link, queue: &str) -> Result<QueueStats, Broker
     let mut workers: Vec<WorkerHealth> = Vec::with_capacity(entries.len());
     while !entries.is_over() {
         workers.extend(entries.bytes()?.and_then(|entry| serde_json::from_slice(&entry).ok()));
+    }
+    if workers.is_empty() {
+        workers.extend(reply.text()?.map(|line| WorkerHealth::of_arq(&line, name.as_str(), now)));
     }
     workers.sort_by(|a, b| (&a.name, &a.instance).cmp(&(&b.name, &b.instance)));
     Ok(QueueStats { queued, deferred, running, dead, oldest_due, workers })

@@ -317,6 +317,10 @@ impl Broker for RedisBroker {
         }
         let queues: Vec<&QueueName> = by_queue.iter().map(|(queue, _)| *queue).collect();
         self.note(&queues).await?;
+        let replacing: Vec<JobId> = jobs.iter().filter(|job| job.replace_finished).map(|job| job.id.clone()).collect();
+        if !replacing.is_empty() {
+            aborts::forget(&self.shared.link, replacing).await?;
+        }
         for (queue, indices) in by_queue {
             let batch: Vec<&NewJob> = indices.iter().map(|index| &jobs[*index]).collect();
             let key = self.key_for(queue, batch.iter().map(|job| &job.id))?;
@@ -341,6 +345,7 @@ impl Broker for RedisBroker {
             // arq's requests are in one key for all queues, which a script must not touch.
             let (claimed, requests) = tokio::join!(claiming, aborts::requests(link));
             let (mut claimed, requests) = (claimed?, requests.unwrap_or_default());
+            aborts::sweep(link, aborts, &queue, &requests).await;
             for job in claimed.jobs.iter_mut().filter(|job| requests.contains(&job.lease.id)) {
                 job.abort_requested = true;
             }
@@ -422,7 +427,7 @@ impl Broker for RedisBroker {
     }
 
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BrokerError> {
-        inspect::stats(&self.shared.link, &self.key(queue)?).await
+        inspect::stats(&self.shared.link, &self.key(queue)?, queue, self.shared.clock.now()).await
     }
 
     async fn queues(&self) -> Result<Vec<QueueName>, BrokerError> {
@@ -475,6 +480,10 @@ impl Broker for RedisBroker {
 
     fn location(&self) -> String {
         self.shared.link.location().to_owned()
+    }
+
+    fn shared_name(&self, queue: &QueueName) -> String {
+        self.shared.keys.queue(queue)
     }
 
     fn is_shared(&self) -> bool {

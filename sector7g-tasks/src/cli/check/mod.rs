@@ -33,7 +33,7 @@ pub(super) async fn check(broker: &dyn Broker, workers: &[PlannedWorker]) -> Res
     Ok(())
 }
 
-/// One entry for each worker, or the names of those that have none.
+/// One entry for each worker, or that of a Python worker which serves its queue alone, or the names of those that have none.
 async fn find_all(broker: &dyn Broker, workers: &[PlannedWorker]) -> Result<Vec<WorkerHealth>, String> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
@@ -55,8 +55,8 @@ async fn find(broker: &dyn Broker, worker: &PlannedWorker) -> Result<Option<Work
     for queue in &worker.queues {
         let queue = QueueName::new(queue.name).map_err(|error| error.to_string())?;
         let stats = broker.stats(&queue).await.map_err(|error| crate::error::Chain(&error).to_string())?;
-        let health =
-            stats.workers.into_iter().find(|health| health.name == worker.name && is_alive(health, worker, now));
+        let is_it = |health: &WorkerHealth| health.is_arq() || health.name == worker.name;
+        let health = stats.workers.into_iter().find(|health| is_it(health) && is_alive(health, worker, now));
         if health.is_some() {
             return Ok(health);
         }

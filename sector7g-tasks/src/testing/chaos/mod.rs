@@ -343,6 +343,10 @@ impl Broker for ChaosBroker {
         self.inner.location()
     }
 
+    fn shared_name(&self, queue: &QueueName) -> String {
+        self.inner.shared_name(queue)
+    }
+
     fn is_shared(&self) -> bool {
         self.is_shared
     }

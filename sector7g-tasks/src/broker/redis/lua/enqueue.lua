@@ -8,16 +8,21 @@
 local q, again, now = KEYS[1], ARGV[1] == '1', now_ms()
 local answers, members, earliest = {}, {}, nil
 
--- arq enqueues only where neither the job nor its result exists; ours also honours a held id.
+-- arq enqueues only where neither the job nor its result exists; ours also honours a held id, and the claim that
+-- a Python worker keeps for a minute when a cron's job has ended: that tick has run.
 local function is_free(id, payload, replace)
   local job, result, hold = 'arq:job:' .. id, 'arq:result:' .. id, 'arq:s7:hold:' .. id
-  if redis.call('EXISTS', job, result, hold, meta(id)) == 0 then return true end
+  local claimed = 'arq:in-progress:' .. id
+  if redis.call('EXISTS', job, result, hold, claimed, meta(id)) == 0 then return true end
   if redis.call('EXISTS', job) == 1 then
     return false, again and redis.call('GET', job) == payload
   end
   if redis.call('EXISTS', result, hold) > 0 then
     if not replace then return false end
-    redis.call('DEL', result, hold, 'arq:in-progress:' .. id)
+    redis.call('DEL', result, hold, claimed)
+  elseif not replace then
+    local lease = read_lease(redis.call('GET', claimed))
+    if lease and lease.foreign then return false end
   end
   redis.call('DEL', meta(id), 'arq:retry:' .. id) -- left by a job of that id which a Python worker ended
   return true

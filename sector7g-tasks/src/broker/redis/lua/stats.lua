@@ -1,6 +1,7 @@
 -- stats.lua: the sizes of a queue, and its workers.
 -- KEYS[1] queue
--- Returns { queued, deferred, running, dead, ms that the oldest due job has waited or -1, { health entries, JSON } }.
+-- Returns { queued, deferred, running, dead, ms that the oldest due job has waited or -1, { health entries, JSON },
+--   arq's health line or nil }.
 -- O(log N + workers); of jobs that Python workers hold, the first LOOK_AT_MOST at the head are counted as running.
 -- Keeps true: it changes nothing.
 
@@ -26,4 +27,5 @@ if #names > 0 then
   end
 end
 return { due - foreign - ours, total - due - (leases - ours), leases + foreign,
-  redis.call('ZCARD', q .. ':s7:dead'), oldest and int(now - oldest) or '-1', health }
+  redis.call('ZCARD', q .. ':s7:dead'), oldest and int(now - oldest) or '-1', health,
+  redis.call('GET', q .. ':health-check') }
