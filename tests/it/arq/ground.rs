@@ -56,6 +56,12 @@ async fn rust_retry_then_ok(ctx: &Context, times: u32, #[arg(default = 0.2)] def
     if ctx.attempt() <= times { Err(TaskError::retry_in(Duration::from_secs_f64(defer))) } else { Ok(ctx.attempt()) }
 }
 
+/// Where Python's sleeps, this one tells the attempt at once.
+#[task(queue = "mixed", name = "sleep")]
+async fn rust_sleep(ctx: &Context, seconds: f64) -> Value {
+    json!([ctx.attempt(), seconds])
+}
+
 /// Runs until the test lets it go.
 #[task(queue = "mixed")]
 pub(super) async fn held(State(gate): State<Gate>) -> String {
@@ -77,7 +83,6 @@ pub(super) struct Ground {
     pub(super) client: Client,
     pub(super) python: PythonClient,
     pub(super) gate: Gate,
-    broker: Arc<dyn Broker>,
     codec: &'static str,
 }
 
@@ -86,8 +91,8 @@ impl Ground {
         let server = RedisServer::start();
         let python = PythonClient::start(&server.url(), &["--codec", name, "--queue", MIXED]);
         let broker: Arc<dyn Broker> = Arc::new(RedisBroker::builder(server.url()).build().unwrap());
-        let client = Client::new(Arc::clone(&broker)).codec(codec);
-        Self { server, client, python, gate: Gate(Arc::new(Semaphore::new(0))), broker, codec: name }
+        let client = Client::new(broker).codec(codec);
+        Self { server, client, python, gate: Gate(Arc::new(Semaphore::new(0))), codec: name }
     }
 
     /// A Python worker that looks every 20 ms, with more options.
@@ -111,7 +116,8 @@ impl Ground {
     pub(super) fn inventory() -> Inventory {
         let inventory = Inventory::empty().worker::<Mixed>();
         let inventory = inventory.task::<rust_add>().task::<rust_echo>().task::<rust_fail>().task::<held>();
-        inventory.task::<rust_count_try>().task::<rust_retry_then_ok>().task::<nothing>()
+        let inventory = inventory.task::<rust_count_try>().task::<rust_retry_then_ok>();
+        inventory.task::<rust_sleep>().task::<nothing>()
     }
 
     /// A Rust worker with all tasks of this file, on a broker (so: with connections) of its own.
@@ -123,10 +129,6 @@ impl Ground {
         let broker: Arc<dyn Broker> = Arc::new(RedisBroker::builder(self.server.url()).build().unwrap());
         let gate = self.gate.clone();
         Harness::on(broker).inventory(inventory).setup(move |runner| runner.state(gate.clone())).start()
-    }
-
-    pub(super) fn broker(&self) -> &Arc<dyn Broker> {
-        &self.broker
     }
 
     /// Enqueues from Python; `words` as after `py_client.py enqueue`. Returns the id.

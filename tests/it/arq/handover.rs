@@ -3,7 +3,6 @@
 use sector7g_tasks::prelude::*;
 use serde_json::{Value, json};
 
-use super::ground::Ground;
 use super::in_each_codec;
 
 /// Python's tasks, as a Rust program declares them.

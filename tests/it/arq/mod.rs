@@ -2,13 +2,17 @@
 //!
 //! Where we wanted something else than arq does, the test says `DIFFERENCE`.
 
+mod aborts;
 mod ground;
 mod handover;
+mod health;
+mod rules;
+mod unknown;
 mod views;
 
 use sector7g_tasks::codec::Codec;
 
-use ground::{Ground, MIXED};
+use ground::Ground;
 
 /// The codecs in which all of this holds: arq's name in `tests/arq/codecs_by_name.py`, and ours.
 const CODECS: [(&str, Codec); 1] = [("json", Codec::Json)];

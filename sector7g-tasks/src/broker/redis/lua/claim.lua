@@ -18,6 +18,11 @@ local worker, call, span, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(A
 local dead_most, dead_age, lost_failure = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local finishes = tonumber(ARGV[8])
 local token = worker .. '-' .. call
+local HELD = 'held'              -- in arq:in-progress of an ended tick
+local python_key = q .. ':s7:python'
+local PYTHON_AWAY = 60000        -- ms after which a Python worker that was seen at work counts as gone
+local PYTHON_GRACE = 5000        -- ms: no job is unknown for longer while one is at work
+local LEFT_TO_PYTHON = 1000      -- ms that a due job of an unknown task is left alone, at most; arq polls each 500
 local call_key = q .. ':s7:call:' .. worker
 
 local function attempts(id)
@@ -68,7 +73,7 @@ local function finish_end(id, result, keep, failure, hold)
   if hold ~= '0' then
     redis.call('SET', 'arq:s7:hold:' .. id, '1', 'PX', hold)
     -- As arq leaves it after a schedule's job: no Python worker starts the same tick again meanwhile.
-    redis.call('SET', 'arq:in-progress:' .. id, 'held', 'PX', hold)
+    redis.call('SET', 'arq:in-progress:' .. id, HELD, 'PX', hold)
   else
     deleted[#deleted + 1] = 'arq:in-progress:' .. id
   end
@@ -88,20 +93,22 @@ end
 local function finish_retry(id, delay, failure, attempt)
   set_attempts(id, math.max(attempts(id), tonumber(attempt)), delay)
   set_meta(id, delay, 'f', add_failure(redis.call('HGET', meta(id), 'f'), failure))
-  redis.call('HDEL', meta(id), 'u')
+  redis.call('HDEL', meta(id), 'u', 'c', 'n')
   put_back(id, delay)
 end
 
 local function finish_give_back(id, delay, why, lease)
   set_attempts(id, attempts(id) - 1, delay)
+  set_meta(id, delay)
   redis.call('HINCRBY', meta(id), 'x', 1)
-  redis.call('PEXPIRE', meta(id), int(ATTEMPTS_TTL * 1000 + delay))
   if why == 'u' then
+    -- A Python worker polls, we wake on the dot: without a while of its own it would never get the job.
     redis.call('HSETNX', meta(id), 'u', int(now))
+    redis.call('HSET', meta(id), 'c', int(now + delay + math.min(delay, LEFT_TO_PYTHON)), 'n', int(attempts(id)))
     -- Nobody has started it, so it still expires.
     if lease.expires > 0 then redis.call('PEXPIREAT', 'arq:job:' .. id, int(lease.expires)) end
   else
-    redis.call('HDEL', meta(id), 'u')
+    redis.call('HDEL', meta(id), 'u', 'c', 'n')
   end
   put_back(id, delay)
 end
@@ -134,18 +141,40 @@ local function finish_all()
   return answers
 end
 
-local jobs, leased, raised, bytes = {}, {}, {}, 0
+local jobs, leased, raised, bytes, python_works = {}, {}, {}, 0, false
+
+-- Since when nobody could have run the job: a Python worker that has started it knows its task, and one that is
+-- busy may come to it yet.
+local function unknown_since(id, known, count)
+  local since, counted = tonumber(known[3]), tonumber(known[6])
+  if not since then return 0 end
+  if counted ~= count then
+    redis.call('HDEL', meta(id), 'u', 'c', 'n')
+    return 0
+  end
+  python_works = python_works or redis.call('EXISTS', python_key) == 1
+  return python_works and math.max(since, now - PYTHON_GRACE) or since
+end
+
+-- What is noted of a job; what was of an earlier one of its id goes.
+local function notes(id, payload)
+  local known = redis.call('HMGET', meta(id), 'x', 'b', 'u', 'f', 'c', 'n', 'j')
+  if not known[7] or known[7] == digest(payload) then return known end
+  redis.call('DEL', meta(id))
+  return {}
+end
 
 -- Hands out a job: counts the attempt (unless it is counted already), writes the lease.
 local function hand_out(id, score, before, count, counts, known)
   local key = 'arq:job:' .. id
-  local delivery, aborting, unknown = tonumber(known[1] or 0), known[2] and 1 or 0, known[3] or 0
+  local delivery, aborting, unknown = tonumber(known[1] or 0), known[2] and 1 or 0, 0
   local due, expires = score, 0
   if counts then
     if before then -- its lease ran out: that attempt is over
       local failure = string.gsub(string.gsub(lost_failure, '@attempt', int(count)), '@at', int(now))
       set_meta(id, 0, 'f', add_failure(known[4], failure))
     end
+    unknown = unknown_since(id, known, count)
     count = count + 1
     set_attempts(id, count, 0)
     -- Started in time, it does not expire any more.
@@ -156,6 +185,7 @@ local function hand_out(id, score, before, count, counts, known)
     end
   else
     due, expires = before.due, before.expires
+    unknown = known[3] or 0
   end
   write_lease(id, { token = token, ends = now + span, due = due, expires = expires }, span)
   raised[#raised + 1] = int(now + span)
@@ -163,18 +193,7 @@ local function hand_out(id, score, before, count, counts, known)
   leased[#leased + 1] = id
   local payload = redis.call('GET', key)
   bytes = bytes + (payload and #payload or 0)
-  jobs[#jobs + 1] = { id, payload, count, count + delivery, int(due), aborting, unknown }
-end
-
-local function notes(id)
-  return redis.call('HMGET', meta(id), 'x', 'b', 'u', 'f')
-end
-
--- Most jobs have none, and then one command says so for all.
-local function have_notes(ids)
-  local keys = {}
-  for i = 1, #ids do keys[i] = meta(ids[i]) end
-  return redis.call('EXISTS', unpack(keys)) > 0
+  jobs[#jobs + 1] = { id, payload, count, count + delivery, int(due), aborting, int(unknown) }
 end
 
 -- The same call again: what is still leased under its token, with the lease anew.
@@ -183,9 +202,16 @@ local function lease_again(ids)
   for i = 1, #ids do
     local lease = read_lease(values[i])
     if lease and lease.token == token then
-      hand_out(ids[i], lease.due, lease, attempts(ids[i]), false, notes(ids[i]))
+      hand_out(ids[i], lease.due, lease, attempts(ids[i]), false, notes(ids[i], redis.call('GET', 'arq:job:' .. ids[i])))
     end
   end
+end
+
+-- A Python scheduler that comes late enqueues a tick again which has run here: its id is held, its job goes.
+local again, again_jobs = {}, {}
+local function drop_ended(id)
+  again[#again + 1] = id
+  again_jobs[#again_jobs + 1] = 'arq:job:' .. id
 end
 
 -- Members of Python workers stay where they are, as their retries count from there; they are passed over.
@@ -206,9 +232,15 @@ local function lease_due()
       elseif score == 0 then
         passed = passed + 1 -- arq: a score of 0 is no membership
       elseif not is_held(lease, now) then
-        hand_out(ids[i], score, lease, tonumber(counts[i]) or 0, true, noted and notes(ids[i]) or {})
+        local known = noted and notes(ids[i], redis.call('GET', 'arq:job:' .. ids[i])) or {}
+        if left_until(known[5], known[2]) > now then
+          passed = passed + 1
+        else
+          hand_out(ids[i], score, lease, tonumber(counts[i]) or 0, true, known)
+        end
       elseif lease.foreign then
         passed = passed + 1
+        if values[i] == HELD then drop_ended(ids[i]) else python_works = true end
       else
         passed = passed + 1
         raised[#raised + 1] = int(lease.ends) -- a Python client's abort has moved it
@@ -228,6 +260,9 @@ local function claim()
   else
     answers = finish_all()
     if most > 0 then lease_due() end
+    call_many('ZREM', q, again)
+    call_many('DEL', nil, again_jobs)
+    if python_works then redis.call('SET', python_key, '1', 'PX', PYTHON_AWAY) end
   end
   call_many('ZADD', q, raised)
   if #leased > 0 then

@@ -7,11 +7,14 @@
 --   arq:retry:<id>        string  attempts so far                                                  (arq's)
 --   arq:result:<id>       string  the encoded result                                               (arq's)
 --   arq:s7:job:<id>       hash    f failures, a JSON object a line; x deliveries beyond the attempts;
---                                 u unknown since, ms; b '1' when an abort is asked for; p progress
+--                                 u unknown since, ms, when n attempts were counted; c left to Python workers
+--                                 until, ms; b '1' when an abort is asked for; p progress; j digest of the job
+--                                 that all this is of
 --   arq:s7:hold:<id>      string  keeps the id of an ended schedule's job taken
 --   q:s7:leases           zset    job id -> end of its lease, ms
 --   q:s7:bell             list    at most one element: «look at the queue»
 --   q:s7:look             string  when the next waiting worker looks by itself, ms
+--   q:s7:python           string  while a Python worker has been seen at work of late
 --   q:s7:call:<worker>    string  the worker's last call, MessagePack: its number, what its finishes came to, what it leased
 --   q:s7:dead             zset    id of a dead letter -> when it died, ms
 --   q:s7:dead:<id>        hash    p payload, f failures, a attempts
@@ -28,7 +31,7 @@ local ATTEMPTS_TTL = 88400       -- s; arq's own
 local MAX_FAILURES = 20
 local BELL_TTL = 60000           -- ms
 local BATCH_BYTES = 4194304      -- of payloads in one answer, or one payload that is larger by itself
-local LOOK_AT_MOST = 400         -- due members that Python workers hold, passed over in one call
+local LOOK_AT_MOST = 400         -- due members that are Python workers' to take, passed over in one call
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -98,8 +101,15 @@ local function meta(id)
   return 'arq:s7:job:' .. id
 end
 
+-- Tells a job from a later one of its id: a Python worker ends a job and leaves our notes behind.
+local function digest(payload)
+  return redis.sha1hex(payload or '')
+end
+
 local function set_meta(id, delay, ...)
-  redis.call('HSET', meta(id), ...)
+  local ours = digest(redis.call('GET', 'arq:job:' .. id))
+  if redis.call('HGET', meta(id), 'j') ~= ours then redis.call('DEL', meta(id)) end
+  redis.call('HSET', meta(id), 'j', ours, ...)
   redis.call('PEXPIRE', meta(id), int(ATTEMPTS_TTL * 1000 + delay))
 end
 
@@ -130,22 +140,38 @@ local function tell_due(q, score, now)
   if look and score < look then ring(q) end
 end
 
--- The score of the first due job that nobody has, and how many due ones before it somebody has.
--- Leases whose score an abort by a Python client has moved are given their own score again.
+-- Most jobs have no notes, and then one command says so for all.
+local function have_notes(ids)
+  local keys = {}
+  for i = 1, #ids do keys[i] = meta(ids[i]) end
+  return redis.call('EXISTS', unpack(keys)) > 0
+end
+
+-- Until when a due job of a task that we do not know is left to Python workers, who poll; 0 when it is not.
+local function left_until(known_c, known_b)
+  return not known_b and tonumber(known_c or 0) or 0
+end
+
+-- The score of the first due job that nobody has, how many due ones before it are not ours to take, and when the
+-- first of those that are only left to others for a while is.
 local function first_free(q, now)
-  local held = 0
+  local held, again = 0, nil
   while held < LOOK_AT_MOST do
     local size = held == 0 and 1 or 100
     local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', held, size)
-    if #page == 0 then return nil, held end
+    if #page == 0 then return nil, held, again end
     local ids = {}
     for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
-    local values = mget('arq:in-progress:', ids)
+    local values, noted = mget('arq:in-progress:', ids), have_notes(ids)
     for i = 1, #ids do
       local score = tonumber(page[2 * i])
-      if score ~= 0 and not is_held(read_lease(values[i]), now) then return score, held end
+      if score ~= 0 and not is_held(read_lease(values[i]), now) then
+        local till = noted and left_until(unpack(redis.call('HMGET', meta(ids[i]), 'c', 'b'))) or 0
+        if till <= now then return score, held, again end
+        again = math.min(again or till, till)
+      end
       held = held + 1
     end
   end
-  return nil, held
+  return nil, held, again
 end

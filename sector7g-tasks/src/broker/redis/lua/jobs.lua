@@ -9,10 +9,11 @@ local dead = q .. ':s7:dead'
 
 local function live(id, score)
   local lease = read_lease(redis.call('GET', 'arq:in-progress:' .. id))
-  local known = redis.call('HMGET', meta(id), 'f', 'p', 'b')
+  local payload, known = redis.call('GET', 'arq:job:' .. id), redis.call('HMGET', meta(id), 'f', 'p', 'b', 'j')
+  if known[4] and known[4] ~= digest(payload) then known = { false, false, false } end
   local state, due = score > now and 'deferred' or 'queued', score
   if is_held(lease, now) then state, due = 'running', lease.due or score end
-  return { id, state, redis.call('GET', 'arq:job:' .. id), false, redis.call('GET', 'arq:retry:' .. id) or '0',
+  return { id, state, payload, false, redis.call('GET', 'arq:retry:' .. id) or '0',
     int(due), known[1], known[2], known[3] }
 end
 
