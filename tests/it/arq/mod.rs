@@ -15,7 +15,7 @@ use sector7g_tasks::codec::Codec;
 use ground::Ground;
 
 /// The codecs in which all of this holds: arq's name in `tests/arq/codecs_by_name.py`, and ours.
-const CODECS: [(&str, Codec); 1] = [("json", Codec::Json)];
+const CODECS: [(&str, Codec); 3] = [("json", Codec::Json), ("msgpack", Codec::MsgPack), ("pickle", Codec::Pickle)];
 
 /// Runs a test in each codec, each time on a server of its own.
 async fn in_each_codec(test: impl AsyncFn(Ground)) {

@@ -77,8 +77,8 @@ async fn rust_sees_each_stage_of_a_python_job() {
         assert_eq!((stats.queued, stats.deferred, stats.running, stats.dead), (0, 0, 1, 0));
         assert_eq!(stats.oldest_due, None, "what Python runs does not wait");
         let listed = ground.client.jobs("mixed", JobFilter::Live, None, 10).await.unwrap().jobs;
-        let states: Vec<JobState> = listed.iter().map(|job| job.state).collect();
-        assert_eq!(states, [JobState::InProgress]);
+        let found: Vec<JobState> = listed.iter().map(|job| job.state).collect();
+        assert_eq!(found, [JobState::InProgress]);
 
         assert_eq!(ground.rust_result("nap").await.unwrap(), json!(0.5));
         let ended = handle.info().await.unwrap().unwrap();

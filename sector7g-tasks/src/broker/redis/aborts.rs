@@ -74,13 +74,14 @@ pub(super) async fn abort(
     let lives = link.script::<bool>(ABORT.key(queue).arg(id.as_str())).await?;
     if lives {
         seen.add([id.clone()]);
-    } else if added == 1 {
-        remove(link, std::slice::from_ref(id)).await?;
+        return Ok(true);
     }
-    Ok(lives)
+    // Between the two a Python worker may have taken the request, and ended the job by it.
+    Ok(added == 1 && remove(link, std::slice::from_ref(id)).await? == 0)
 }
 
-async fn remove(link: &Link, ids: &[JobId]) -> Result<(), BrokerError> {
+/// Takes requests out; says how many were still there.
+async fn remove(link: &Link, ids: &[JobId]) -> Result<usize, BrokerError> {
     let mut command = redis::cmd("ZREM");
     command.arg(ABORTS);
     for id in ids {
@@ -113,7 +114,7 @@ pub(super) async fn sweep(link: &Link, seen: &Seen, queue: &str, requests: &[Job
 /// Before jobs take the ids of ended ones: requests for those go.
 pub(super) async fn forget(link: &Link, ids: Vec<JobId>) -> Result<(), BrokerError> {
     let stale = without_job(link, ids).await?;
-    if stale.is_empty() { Ok(()) } else { remove(link, &stale).await }
+    if stale.is_empty() { Ok(()) } else { remove(link, &stale).await.map(drop) }
 }
 
 async fn without_job(link: &Link, ids: Vec<JobId>) -> Result<Vec<JobId>, BrokerError> {
