@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::control::{Cancel, Control};
@@ -80,7 +80,8 @@ async fn heartbeat(engine: &Engine) {
     let mut failing = false;
     loop {
         engine.running.busy().await;
-        sleep(engine.settings.lease / 3).await;
+        // A call that failed is made again at once: there is room for several before a lease ends.
+        sleep(engine.settings.lease / if failing { 12 } else { 3 }).await;
         // Side by side, so that one queue's slow answer does not cost another's leases.
         let queues = engine.context.0.queues.iter().enumerate();
         let answers = join_all(queues.map(|(index, queue)| renew_all(engine, index, queue))).await;
@@ -107,7 +108,9 @@ async fn renew_all(engine: &Engine, index: usize, queue: &QueueName) -> Result<(
 }
 
 async fn renew(engine: &Engine, queue: &QueueName, leases: &[Lease]) -> Result<(), BoxError> {
-    let answers = engine.broker.extend(queue, leases, engine.settings.lease).await?;
+    // A call that hangs must not outlast the lease which it is to renew.
+    let lease = engine.settings.lease;
+    let answers = timeout(lease / 4, engine.broker.extend(queue, leases, lease)).await??;
     engine.running.tally.mark_alive(engine.clock().now());
     let lost = leases.iter().zip(answers).filter(|(_, answer)| *answer == Extended::Lost);
     let lost: Vec<Lease> = lost.map(|(lease, _)| lease.clone()).collect();

@@ -224,11 +224,15 @@ impl Ear {
 
 /// The task of an ear: as long as somebody wants to hear, waits at the bells.
 async fn listen(ear: &Ear, link: &Link) {
-    let mut connection = None;
+    let (mut connection, mut is_fresh) = (None, true);
     let bells: Vec<String> = ear.queues.iter().map(|queue| bell(queue)).collect();
     loop {
         ear.wanted(link).await;
-        match hear(ear, link, &mut connection, &bells).await {
+        let answer = hear(ear, link, &mut connection, &bells).await;
+        let was_fresh = std::mem::replace(&mut is_fresh, answer.is_err());
+        match answer {
+            // A server may close what was idle for long; that is no outage unless a new connection fails, too.
+            Err(_) if !was_fresh => connection = None,
             Ok(false) => {}
             Ok(true) if ear.tell_ring() => {}
             Ok(true) => ear.ring_for_others(link).await,

@@ -12,7 +12,7 @@ use super::reply::Reply;
 use crate::broker::BrokerError;
 
 /// The least time between two looks that notifications cause: in a busy queue there are many, most of them our own.
-const CALM: Duration = Duration::from_millis(5);
+const CALM: Duration = Duration::from_millis(50);
 
 /// The pause before a lost subscription is made anew; polling goes on meanwhile.
 const AGAIN: Duration = Duration::from_secs(1);

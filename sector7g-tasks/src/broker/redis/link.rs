@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -157,11 +158,15 @@ impl Link {
 
     /// What a server's or a connection's error means for the caller.
     pub(super) fn error(&self, error: &RedisError) -> BrokerError {
-        if error.code() == Some("OOM") {
+        let code = code_of(error);
+        if code.as_deref() == Some("OOM") {
             let detail = "its memory is used up (`maxmemory`); add workers or memory".to_owned();
             return BrokerError::Full { location: self.location.clone(), detail };
         }
         let text = error.to_string();
+        if is_elsewhere(error) || code.as_deref().is_some_and(|code| PASSING.contains(&code)) {
+            return self.unavailable(text);
+        }
         match error.kind() {
             ErrorKind::Server(ServerErrorKind::NoPerm) => {
                 BrokerError::Refused(format!("the user at {} lacks rights: {text}", self.location))
@@ -169,31 +174,55 @@ impl Link {
             ErrorKind::AuthenticationFailed => {
                 BrokerError::Refused(format!("{} does not let this user in: {text}", self.location))
             }
-            ErrorKind::Server(ServerErrorKind::CrossSlot) => BrokerError::Refused(text),
-            ErrorKind::Server(ServerErrorKind::ResponseError) | ErrorKind::Extension if !passes(error.code()) => {
-                BrokerError::Refused(text)
-            }
-            ErrorKind::InvalidClientConfig | ErrorKind::UnexpectedReturnType | ErrorKind::Parse => {
-                BrokerError::Refused(text)
-            }
+            ErrorKind::Server(ServerErrorKind::CrossSlot | ServerErrorKind::ResponseError)
+            | ErrorKind::Extension
+            | ErrorKind::InvalidClientConfig
+            | ErrorKind::UnexpectedReturnType
+            | ErrorKind::Parse => BrokerError::Refused(text),
             _ => self.unavailable(text),
         }
     }
 }
 
 /// Codes of a server that may take the same call later.
-fn passes(code: Option<&str>) -> bool {
-    matches!(code, Some("BUSY" | "MISCONF" | "NOREPLICAS" | "UNBLOCKED" | "UNKILLABLE"))
-}
+const PASSING: [&str; 5] = ["BUSY", "MISCONF", "NOREPLICAS", "UNBLOCKED", "UNKILLABLE"];
 
 /// Whether the server has become one that can't be written to: a pool never notices by itself.
 fn is_elsewhere(error: &RedisError) -> bool {
-    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly};
-    matches!(error.kind(), ErrorKind::Server(ReadOnly | MasterDown | BusyLoading | ClusterDown))
+    let code = code_of(error);
+    code.is_some_and(|code| ["READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN"].contains(&&*code))
+}
+
+/// The code of a server's error. Redis 6.2 wraps that of a command in a script: `ERR Error running script (call to
+/// f_..): @user_script:12: -OOM command not allowed`.
+fn code_of(error: &RedisError) -> Option<Cow<'static, str>> {
+    let code = error.code()?;
+    let detail = error.detail().unwrap_or_default();
+    let wrapped = detail.split_once("unning script").and_then(|(_, rest)| rest.split_once(": -"));
+    let inner = wrapped.and_then(|(_, inner)| inner.split_whitespace().next());
+    Some(inner.unwrap_or(code).to_owned().into())
 }
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("location", &self.location).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_inside_scripts_are_what_they_are_outside() {
+        let said = |code: &'static str, detail: &str| {
+            let error: RedisError = redis::make_extension_error(code.to_owned(), Some(detail.to_owned()));
+            code_of(&error).expect("a code").into_owned()
+        };
+        let wrapped =
+            "Error running script (call to f_0a1b): @user_script:12: @user_script: 12: -OOM command not allowed";
+        assert_eq!(said("ERR", wrapped), "OOM");
+        assert_eq!(said("OOM", "command not allowed when used memory > 'maxmemory'."), "OOM");
+        assert_eq!(said("ERR", "unknown command: -OOM"), "ERR");
     }
 }

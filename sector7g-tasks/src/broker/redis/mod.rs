@@ -338,7 +338,7 @@ impl Broker for RedisBroker {
         check_lease(request.lease)?;
         let Shared { link, aborts, dead_letters, clock, .. } = &*self.shared;
         let queue = self.key_for(request.queue, request.finished.iter().map(|finish| &finish.lease.id))?;
-        let claiming = path::claim(link, &queue, request, *dead_letters);
+        let claiming = path::claim(link, &queue, request, *dead_letters, clock.now());
         let mut claimed = if request.max == 0 {
             claiming.await?
         } else {

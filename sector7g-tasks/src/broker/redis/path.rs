@@ -50,7 +50,7 @@ fn enqueue_call<'a>(queue: &str, jobs: &[&NewJob], again: bool) -> ScriptInvocat
         let (kind, ms) = match job.due {
             Due::Now => ("n", 0),
             Due::In(delay) => ("d", i64::try_from(millis(delay)).unwrap_or(i64::MAX)),
-            Due::At(moment) => ("a", moment.as_millis()),
+            Due::At(moment) => ("a", moment.as_millis().min(i64::try_from(LONGEST_MS).unwrap_or(i64::MAX))),
         };
         call.arg(job.id.as_str()).arg(&*job.payload).arg(kind).arg(ms);
         match job.expires_in {
@@ -68,11 +68,12 @@ pub(super) async fn claim(
     queue: &str,
     request: &Claim<'_>,
     dead: DeadLetters,
+    sent_at: Timestamp,
 ) -> Result<Claimed, BrokerError> {
     let mut call = CLAIM.key(queue);
     call.arg(format!("{:016x}", request.token.worker)).arg(format!("{:x}", request.token.call));
     call.arg(lifetime(request.lease)).arg(request.max).arg(dead.most).arg(lifetime(dead.age));
-    call.arg(lost_lease()?).arg(request.finished.len());
+    call.arg(lost_lease()?).arg(sent_at.as_millis()).arg(request.finished.len());
     for finish in request.finished {
         add_finish(&mut call, finish)?;
     }

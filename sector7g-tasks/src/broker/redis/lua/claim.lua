@@ -2,8 +2,8 @@
 -- KEYS[1] queue
 -- ARGV[1] worker   ARGV[2] number of this call of the worker's   ARGV[3] lease, ms   ARGV[4] how many jobs at most
 -- ARGV[5] dead letters kept at most   ARGV[6] their age at most, ms
--- ARGV[7] a lost lease as a failure, JSON with @attempt and @at to be filled in   ARGV[8] number of finishes
--- ARGV[9..] of each finish: id, token, then
+-- ARGV[7] a lost lease as a failure, JSON with @attempt and @at to be filled in   ARGV[8] when this call was sent, ms
+-- ARGV[9] number of finishes   ARGV[10..] of each finish: id, token, then
 --   'e' result (or ''), ms to keep it ('' for ever), last failure of a dead letter (or ''), ms to hold the id
 --   'r' delay, ms; failure; attempt; ''
 --   'g' delay, ms; 's' stop, 'z' snooze or 'u' unknown task; ''; ''
@@ -16,7 +16,7 @@
 local q, now = KEYS[1], now_ms()
 local worker, call, span, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local dead_most, dead_age, lost_failure = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
-local finishes = tonumber(ARGV[8])
+local sent_at, finishes = tonumber(ARGV[8]), tonumber(ARGV[9])
 local token = worker .. '-' .. call
 local HELD = 'held'              -- in arq:in-progress of an ended tick
 local python_key = q .. ':s7:python'
@@ -115,10 +115,10 @@ end
 
 local function finish_all()
   local answers, ids = {}, {}
-  for i = 1, finishes do ids[i] = ARGV[9 + (i - 1) * 7] end
+  for i = 1, finishes do ids[i] = ARGV[10 + (i - 1) * 7] end
   local values, scores, over = mget('arq:in-progress:', ids), scores_of(q, ids), {}
   for i = 1, finishes do
-    local at = 9 + (i - 1) * 7
+    local at = 10 + (i - 1) * 7
     local id, lease, kind = ids[i], read_lease(values[i]), ARGV[at + 2]
     local ours = lease and lease.token == ARGV[at + 1] and scores[i] and not over[id]
     if ours then
@@ -191,7 +191,7 @@ local function hand_out(id, score, before, count, counts, known)
   raised[#raised + 1] = int(now + span)
   raised[#raised + 1] = id
   leased[#leased + 1] = id
-  local payload = redis.call('GET', key)
+  local payload = payload_of(id)
   bytes = bytes + (payload and #payload or 0)
   jobs[#jobs + 1] = { id, payload, count, count + delivery, int(due), aborting, int(unknown) }
 end
@@ -202,7 +202,7 @@ local function lease_again(ids)
   for i = 1, #ids do
     local lease = read_lease(values[i])
     if lease and lease.token == token then
-      hand_out(ids[i], lease.due, lease, attempts(ids[i]), false, notes(ids[i], redis.call('GET', 'arq:job:' .. ids[i])))
+      hand_out(ids[i], lease.due, lease, attempts(ids[i]), false, notes(ids[i], payload_of(ids[i])))
     end
   end
 end
@@ -214,27 +214,46 @@ local function drop_ended(id)
   again_jobs[#again_jobs + 1] = 'arq:job:' .. id
 end
 
+-- A Python client's abort puts a running job's member back, also when the job has just ended: it is over.
+local function is_over(id)
+  return redis.call('EXISTS', 'arq:job:' .. id) == 0 and redis.call('EXISTS', 'arq:result:' .. id) == 1
+end
+
+-- A call that was under way for half a lease waited for Redis itself, and so did the heartbeats of those who hold
+-- jobs: they get one more lease before any of these is taken over.
+local grace_key, has_grace = q .. ':s7:grace', nil
+local function in_grace(id, lease)
+  if has_grace == nil then
+    if now - sent_at > span / 2 then redis.call('SET', grace_key, '1', 'PX', int(span)) end
+    has_grace = redis.call('EXISTS', grace_key) == 1
+  end
+  return has_grace and (lease ~= nil or redis.call('ZSCORE', q .. ':s7:leases', id) ~= false)
+end
+
 -- Members of Python workers stay where they are, as their retries count from there; they are passed over.
 local function lease_due()
   local passed = 0
   while #leased < most and bytes < BATCH_BYTES and passed < LOOK_AT_MOST do
     local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', passed + #leased,
-      math.min(most - #leased + (passed > 0 and 100 or 0), BATCH))
+      math.min(most - #leased + (passed > 0 and 500 or 0), BATCH))
     if #page == 0 then return end
     local ids = {}
     for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
     local values, counts = mget('arq:in-progress:', ids), mget('arq:retry:', ids)
     local noted = have_notes(ids)
     for i = 1, #ids do
-      local lease, score = read_lease(values[i]), tonumber(page[2 * i])
+      local lease, score = read_lease(values[i]), sane(tonumber(page[2 * i]))
       if bytes >= BATCH_BYTES or #leased >= most then
         return -- the rest waits for the next call
       elseif score == 0 then
         passed = passed + 1 -- arq: a score of 0 is no membership
       elseif not is_held(lease, now) then
-        local known = noted and notes(ids[i], redis.call('GET', 'arq:job:' .. ids[i])) or {}
-        if left_until(known[5], known[2]) > now then
+        local known = noted and notes(ids[i], payload_of(ids[i])) or {}
+        if left_until(known[5], known[2]) > now or in_grace(ids[i], lease) then
           passed = passed + 1
+        elseif is_over(ids[i]) then
+          passed = passed + 1
+          drop_ended(ids[i])
         else
           hand_out(ids[i], score, lease, tonumber(counts[i]) or 0, true, known)
         end
@@ -251,6 +270,7 @@ local function lease_due()
 end
 
 local function claim()
+  allow_when_full(q)
   local before = redis.call('GET', call_key)
   local last = before and cmsgpack.unpack(before)
   local answers

@@ -14,6 +14,7 @@
 --   q:s7:leases           zset    job id -> end of its lease, ms
 --   q:s7:bell             list    at most one element: «look at the queue»
 --   q:s7:look             string  when the next waiting worker looks by itself, ms
+--   q:s7:grace            string  while no lost lease is taken over, as Redis itself had been away
 --   q:s7:python           string  while a Python worker has been seen at work of late
 --   q:s7:call:<worker>    string  the worker's last call, MessagePack: its number, what its finishes came to, what it leased
 --   q:s7:dead             zset    id of a dead letter -> when it died, ms
@@ -31,7 +32,7 @@ local ATTEMPTS_TTL = 88400       -- s; arq's own
 local MAX_FAILURES = 20
 local BELL_TTL = 60000           -- ms
 local BATCH_BYTES = 4194304      -- of payloads in one answer, or one payload that is larger by itself
-local LOOK_AT_MOST = 400         -- due members that are Python workers' to take, passed over in one call
+local LOOK_AT_MOST = 2000        -- due members that are Python workers' to take, passed over in one call
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -97,6 +98,23 @@ local function write_lease(id, lease, span)
   redis.call('SET', 'arq:in-progress:' .. id, value, 'PX', int(span + math.max(span, AFTERLIFE)))
 end
 
+-- A score that can be said in digits: other producers may write any.
+local function sane(score)
+  return math.max(-9e15, math.min(9e15, score))
+end
+
+-- The payload, or false when it has run out, or is no string at all.
+local function payload_of(id)
+  local payload = redis.pcall('GET', 'arq:job:' .. id)
+  return type(payload) == 'string' and payload
+end
+
+-- Redis refuses the first write of a script when its memory is full, but none after one that takes no memory. What
+-- drains a queue, and what keeps its leases, must go on.
+local function allow_when_full(q)
+  redis.call('DEL', q .. ':s7:none')
+end
+
 local function meta(id)
   return 'arq:s7:job:' .. id
 end
@@ -107,7 +125,7 @@ local function digest(payload)
 end
 
 local function set_meta(id, delay, ...)
-  local ours = digest(redis.call('GET', 'arq:job:' .. id))
+  local ours = digest(payload_of(id))
   if redis.call('HGET', meta(id), 'j') ~= ours then redis.call('DEL', meta(id)) end
   redis.call('HSET', meta(id), 'j', ours, ...)
   redis.call('PEXPIRE', meta(id), int(ATTEMPTS_TTL * 1000 + delay))
@@ -157,7 +175,7 @@ end
 local function first_free(q, now)
   local held, again = 0, nil
   while held < LOOK_AT_MOST do
-    local size = held == 0 and 1 or 100
+    local size = held == 0 and 1 or 500
     local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', held, size)
     if #page == 0 then return nil, held, again end
     local ids = {}

@@ -14,6 +14,7 @@ local function is_free(id, payload, replace)
   local job, result, hold = 'arq:job:' .. id, 'arq:result:' .. id, 'arq:s7:hold:' .. id
   local claimed = 'arq:in-progress:' .. id
   if redis.call('EXISTS', job, result, hold, claimed, meta(id)) == 0 then return true end
+  if redis.call('ZSCORE', q, id) and redis.call('EXISTS', job) == 0 then return false end -- its end is to be recorded
   if redis.call('EXISTS', job) == 1 then
     return false, again and redis.call('GET', job) == payload
   end

@@ -4,6 +4,7 @@
 -- Keeps true: only the newest token moves a score.
 
 local q, now, span = KEYS[1], now_ms(), tonumber(ARGV[1])
+allow_when_full(q)
 local ids = {}
 for i = 2, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
 local values, scores, answers, ends = mget('arq:in-progress:', ids), scores_of(q, ids), {}, {}

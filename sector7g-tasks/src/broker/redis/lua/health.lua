@@ -7,6 +7,7 @@
 local q, worker, now, ttl = KEYS[1], ARGV[1], now_ms(), tonumber(ARGV[3])
 local workers, entry, check = q .. ':s7:workers', q .. ':s7:worker:' .. ARGV[1], q .. ':health-check'
 redis.call('ZREMRANGEBYSCORE', workers, '-inf', int(now))
+redis.call('ZREMRANGEBYSCORE', q .. ':s7:leases', '-inf', int(now - 86400000)) -- of jobs that Python workers ended
 if ARGV[2] == '' then
   redis.call('DEL', entry)
   redis.call('ZREM', workers, worker)

@@ -9,7 +9,8 @@ local dead = q .. ':s7:dead'
 
 local function live(id, score)
   local lease = read_lease(redis.call('GET', 'arq:in-progress:' .. id))
-  local payload, known = redis.call('GET', 'arq:job:' .. id), redis.call('HMGET', meta(id), 'f', 'p', 'b', 'j')
+  score = sane(score)
+  local payload, known = payload_of(id), redis.call('HMGET', meta(id), 'f', 'p', 'b', 'j')
   if known[4] and known[4] ~= digest(payload) then known = { false, false, false } end
   local state, due = score > now and 'deferred' or 'queued', score
   if is_held(lease, now) then state, due = 'running', lease.due or score end

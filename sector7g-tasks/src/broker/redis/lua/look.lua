@@ -1,6 +1,6 @@
 -- look.lua: is something due, and if not, when; what a waiting worker asks.
--- KEYS queues   ARGV[1] ms until it looks again by itself   ARGV[2] '1' to ring for what is due, so that one of
---   the waiting workers wakes
+-- KEYS queues   ARGV[1] ms until it looks again by itself; 0: it does not, and rings for what is to come, too
+-- ARGV[2] '1' to ring for what is due, so that one of the waiting workers wakes
 -- Returns { 1 when something is due else 0, ms until the next is due, at most ARGV[1] }.   O(k log N).
 -- Keeps true: whoever makes something due before `q:s7:look` rings the bell.
 
@@ -13,10 +13,17 @@ for _, q in ipairs(KEYS) do
     if ARGV[2] == '1' then ring(q) end
   else
     local next = redis.call('ZRANGEBYSCORE', q, '(' .. int(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-    if #next > 0 then pause = math.min(pause, math.ceil(tonumber(next[2])) - now) end
+    if #next > 0 then
+      local score = math.ceil(sane(tonumber(next[2])))
+      if ARGV[1] == '0' then
+        tell_due(q, score, now)
+      else
+        pause = math.min(pause, score - now)
+      end
+    end
   end
 end
-if due == 0 then
+if due == 0 and ARGV[1] ~= '0' then
   for _, q in ipairs(KEYS) do
     local look = tonumber(redis.call('GET', q .. ':s7:look'))
     if not look or look <= now or look > now + pause then
