@@ -6,4 +6,5 @@ mod conformance;
 mod connections;
 mod fleet;
 mod load;
+mod trouble;
 mod walkthrough;

@@ -1,0 +1,154 @@
+//! A server that pauses, is full, or holds what a Python client left there.
+
+use std::time::Duration;
+
+use sector7g_tasks::broker::{
+    Broker, BrokerError, Claim, Claimed, ClaimedJob, Due, Extended, Finish, Finished, JobId, KeptResult, Lease,
+    LeaseToken, NewJob, Outcome, QueueName, RedisBroker, ResultState,
+};
+use support::RedisServer;
+use tokio::time::sleep;
+
+/// A worker with a connection of its own, call by call.
+struct Hand {
+    broker: RedisBroker,
+    queue: QueueName,
+    token: LeaseToken,
+}
+
+impl Hand {
+    async fn new(server: &RedisServer) -> Self {
+        let broker = RedisBroker::connect(server.url()).await.unwrap();
+        let token = LeaseToken { worker: std::process::id().into(), call: 0 };
+        Self { broker, queue: QueueName::new("trouble").unwrap(), token }
+    }
+
+    async fn add(&self, payload: &'static [u8]) -> Result<JobId, BrokerError> {
+        let job = NewJob {
+            queue: self.queue.clone(),
+            id: JobId::generate(),
+            payload: payload.into(),
+            due: Due::Now,
+            expires_in: None,
+            replace_finished: false,
+        };
+        self.broker.enqueue(std::slice::from_ref(&job)).await?;
+        Ok(job.id)
+    }
+
+    async fn call(&mut self, finished: &[Finish], max: usize, lease: Duration) -> Result<Claimed, BrokerError> {
+        self.token.call += 1;
+        self.broker.claim(&Claim { queue: &self.queue, finished, max, lease, token: self.token }).await
+    }
+
+    async fn claim(&mut self, lease: Duration) -> Vec<ClaimedJob> {
+        self.call(&[], 10, lease).await.unwrap().jobs
+    }
+
+    async fn extend(&self, lease: &Lease) -> Extended {
+        self.broker.extend(&self.queue, std::slice::from_ref(lease), LONG).await.unwrap()[0]
+    }
+}
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn done(lease: Lease) -> Finish {
+    let result = Some(KeptResult { record: "result".into(), keep: Some(LONG) });
+    Finish { lease, outcome: Outcome::End { result, dead: None, hold_id: Duration::ZERO } }
+}
+
+/// While Redis was away nobody could renew a lease. A claim that waited for it takes none over, and who holds one
+/// has a lease's time to renew it.
+#[tokio::test]
+async fn a_pause_of_the_server_costs_nobody_a_lease() {
+    const LEASE: Duration = Duration::from_secs(1);
+    let server = RedisServer::start();
+    let (mut holder, mut other) = (Hand::new(&server).await, Hand::new(&server).await);
+    other.token.worker += 1;
+    holder.add(b"{}").await.unwrap();
+    let job = holder.claim(LEASE).await.remove(0);
+    server.freeze();
+    let claiming = async { other.claim(LEASE).await };
+    let pause = async {
+        sleep(LEASE + LEASE / 2).await;
+        server.thaw();
+    };
+    let (claimed, ()) = tokio::join!(claiming, pause);
+    assert_eq!(claimed.len(), 0, "the lease has ended, but nobody could have renewed it");
+    assert_eq!(holder.extend(&job.lease).await, Extended::Renewed);
+    assert_eq!(holder.call(&[done(job.lease)], 0, LEASE).await.unwrap().finished, [Finished::Applied]);
+}
+
+/// A holder who does not come back within the grace loses its job as ever.
+#[tokio::test]
+async fn a_pause_of_the_server_holds_no_job_up_for_ever() {
+    const LEASE: Duration = Duration::from_secs(1);
+    let server = RedisServer::start();
+    let (mut holder, mut other) = (Hand::new(&server).await, Hand::new(&server).await);
+    other.token.worker += 1;
+    holder.add(b"{}").await.unwrap();
+    let job = holder.claim(LEASE).await.remove(0);
+    server.freeze();
+    let pause = async {
+        sleep(LEASE + LEASE / 2).await;
+        server.thaw();
+    };
+    let (claimed, ()) = tokio::join!(other.claim(LEASE), pause);
+    assert_eq!(claimed.len(), 0);
+    sleep(LEASE + LEASE / 4).await;
+    assert_eq!(other.claim(LEASE).await.remove(0).attempt, 2);
+    assert_eq!(holder.extend(&job.lease).await, Extended::Lost);
+}
+
+/// A full server takes no new job and says so; those it has are worked off.
+#[tokio::test]
+async fn a_full_server_is_drained() {
+    let server = RedisServer::start();
+    let mut hand = Hand::new(&server).await;
+    let ids = [hand.add(b"{}").await.unwrap(), hand.add(b"{}").await.unwrap()];
+    let first = hand.call(&[], 1, LONG).await.unwrap().jobs.remove(0);
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    let refused = hand.add(b"{}").await.unwrap_err();
+    assert!(matches!(refused, BrokerError::Full { .. }) && refused.to_string().contains("maxmemory"), "{refused}");
+    assert_eq!(hand.extend(&first.lease).await, Extended::Renewed);
+    let answer = hand.call(&[done(first.lease)], 1, LONG).await.unwrap();
+    assert_eq!((answer.finished, answer.jobs.len()), (vec![Finished::Applied], 1));
+    let second = answer.jobs[0].lease.clone();
+    assert_eq!(hand.call(&[done(second)], 1, LONG).await.unwrap().finished, [Finished::Applied]);
+    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    for id in ids {
+        let kept = hand.broker.result(&hand.queue, &id, Duration::ZERO).await.unwrap();
+        assert_eq!(kept, ResultState::Ready("result".into()));
+    }
+}
+
+/// A Python client that aborts a job puts its member back, also one that has just gone with its job's end.
+#[tokio::test]
+async fn a_member_that_is_put_back_after_the_end_changes_no_result() {
+    let server = RedisServer::start();
+    let mut hand = Hand::new(&server).await;
+    let id = hand.add(b"{}").await.unwrap();
+    let job = hand.claim(LONG).await.remove(0);
+    hand.call(&[done(job.lease)], 0, LONG).await.unwrap();
+    server.cli(&["ZADD", "arq:queue:trouble", "1", id.as_str()]);
+    assert_eq!(hand.claim(LONG).await.len(), 0, "it has ended");
+    assert_eq!(server.cli(&["ZCARD", "arq:queue:trouble"]).trim(), "0");
+    let kept = hand.broker.result(&hand.queue, &id, Duration::ZERO).await.unwrap();
+    assert_eq!(kept, ResultState::Ready("result".into()));
+}
+
+/// What other programs put into our keys costs them that job, not everybody's.
+#[tokio::test]
+async fn members_and_keys_that_make_no_sense_hold_nothing_up() {
+    let server = RedisServer::start();
+    let mut hand = Hand::new(&server).await;
+    server.cli(&["ZADD", "arq:queue:trouble", "-inf", "never", "0", "nothing", "1", "a-list"]);
+    server.cli(&["RPUSH", "arq:job:a-list", "1"]);
+    server.cli(&["SET", "arq:job:never", "{}"]);
+    hand.add(b"{}").await.unwrap();
+    let claimed = hand.claim(LONG).await;
+    let payloads: Vec<Option<&[u8]>> = claimed.iter().map(|job| job.payload.as_deref()).collect();
+    assert_eq!(payloads, [Some(&b"{}"[..]), None, Some(b"{}")]);
+    let finished: Vec<Finish> = claimed.into_iter().map(|job| done(job.lease)).collect();
+    assert_eq!(hand.call(&finished, 0, LONG).await.unwrap().finished, [Finished::Applied; 3]);
+}
