@@ -128,7 +128,7 @@ pub struct WorkerHealth {
     pub pid: u32,
     /// When it started.
     pub started_at: Timestamp,
-    /// When it last claimed or waited with success.
+    /// When it last claimed or waited with success, or started.
     pub at: Timestamp,
     /// Jobs that ended well since the start.
     pub done: u64,

@@ -44,6 +44,15 @@
 //!   shorter or longer, so the ticks of an hourly rule are 30 or 90 minutes apart there.
 //! * A gap across midnight ends on the next day, and so moves a tick to that day.
 //!
+//! # Together with Python's arq
+//!
+//! A tick's job has arq's id, `<task>:<ms>`. So a Python worker's cron and a task's schedule enqueue
+//! each tick once between them if the cron has the task's name, the same times in the same zone
+//! (arq's is the machine's unless told, ours UTC), and whole seconds; arq's own default is a tick at
+//! microsecond 123456: `cron(sweep, name="sweep", second=0, microsecond=0)` for `cron = "* * * * *"`.
+//!
+//! # `@every`
+//!
 //! `@every` counts from the Unix epoch, not from a worker's start: `@every 5m` ticks at :00, :05,
 //! :10, in all workers alike; `@every 7d` on Thursdays at 00:00 UTC.
 
