@@ -4,11 +4,13 @@
 
 mod lines;
 mod ports;
+mod program;
 mod python;
 mod redis;
 mod watched;
 
 pub use lines::Lines;
+pub use program::Program;
 pub use python::{PythonClient, PythonWorker, interpreter};
 pub use redis::{Monitor, RedisCluster, RedisSentinel, RedisServer, RedisServerBuilder};
 pub use watched::Signal;

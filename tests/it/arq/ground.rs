@@ -10,12 +10,14 @@ use sector7g_tasks::inventory::Inventory;
 use sector7g_tasks::prelude::*;
 use sector7g_tasks::testing::{Fleet, Harness};
 use serde_json::{Value, json};
-use support::{PythonClient, PythonWorker, RedisServer};
+use support::{Program, PythonClient, PythonWorker, RedisServer};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 /// The queue that both sides share, as arq calls it; here it is `mixed`.
 pub(super) const MIXED: &str = "arq:queue:mixed";
+
+const MIXED_PROGRAM: &str = env!("CARGO_BIN_EXE_fixture-mixed");
 
 /// Within which everything here happens.
 const SOON: Duration = Duration::from_secs(30);
@@ -83,7 +85,7 @@ pub(super) struct Ground {
     pub(super) client: Client,
     pub(super) python: PythonClient,
     pub(super) gate: Gate,
-    codec: &'static str,
+    codec: (&'static str, Codec),
 }
 
 impl Ground {
@@ -92,7 +94,7 @@ impl Ground {
         let python = PythonClient::start(&server.url(), &["--codec", name, "--queue", MIXED]);
         let broker: Arc<dyn Broker> = Arc::new(RedisBroker::builder(server.url()).build().unwrap());
         let client = Client::new(broker).codec(codec);
-        Self { server, client, python, gate: Gate(Arc::new(Semaphore::new(0))), codec: name }
+        Self { server, client, python, gate: Gate(Arc::new(Semaphore::new(0))), codec: (name, codec) }
     }
 
     /// A Python worker that looks every 20 ms, with more options.
@@ -103,13 +105,13 @@ impl Ground {
     }
 
     pub(super) fn spawn_python_worker(&self, more: &[&str]) -> PythonWorker {
-        let usual = ["--codec", self.codec, "--queue", MIXED, "--poll-delay", "0.02"];
+        let usual = ["--codec", self.codec.0, "--queue", MIXED, "--poll-delay", "0.02"];
         PythonWorker::spawn(&self.server.url(), &[&usual, more].concat())
     }
 
     /// A second Python client, for what happens during a call of the first.
     pub(super) fn another_python(&self) -> PythonClient {
-        PythonClient::start(&self.server.url(), &["--codec", self.codec, "--queue", MIXED])
+        PythonClient::start(&self.server.url(), &["--codec", self.codec.0, "--queue", MIXED])
     }
 
     /// All tasks of this file.
@@ -127,8 +129,8 @@ impl Ground {
 
     pub(super) fn rust_worker_with(&self, inventory: Inventory) -> Fleet {
         let broker: Arc<dyn Broker> = Arc::new(RedisBroker::builder(self.server.url()).build().unwrap());
-        let gate = self.gate.clone();
-        Harness::on(broker).inventory(inventory).setup(move |runner| runner.state(gate.clone())).start()
+        let (gate, codec) = (self.gate.clone(), self.codec.1);
+        Harness::on(broker).inventory(inventory).setup(move |runner| runner.codec(codec).state(gate.clone())).start()
     }
 
     /// Enqueues from Python; `words` as after `py_client.py enqueue`. Returns the id.
@@ -168,9 +170,29 @@ impl Ground {
         assert_eq!(self.rust_status(id).await, rust, "Python: {python}");
     }
 
+    /// A worker of ours in a process of its own (`fixtures/mixed.rs`), which knows `sleep` and keeps a ledger.
+    pub(super) fn rust_process(&self) -> Program {
+        let (url, ledger) = (self.server.url(), format!("MIXED_LEDGER=127.0.0.1:{}", self.server.port()));
+        Program::start("env", &[&ledger, MIXED_PROGRAM, "mixed", "--redis", &url])
+    }
+
+    /// Exit code and words of `fixture-mixed mixed --check`.
+    pub(super) async fn our_check(&self) -> (i32, String) {
+        let mut check = Program::start(MIXED_PROGRAM, &["mixed", "--check", "--redis", &self.server.url()]);
+        (check.end().await, check.said())
+    }
+
     /// One command to the server, in words.
     pub(super) fn redis(&self, words: &[&str]) -> String {
         self.server.cli(words)
+    }
+
+    /// That no job, member or claim is left.
+    pub(super) fn assert_no_job_left(&self) {
+        let keys = self.redis(&["KEYS", "arq:*"]);
+        let is_left = |key: &&str| key.starts_with("arq:job:") || key.starts_with("arq:in-progress:") || *key == MIXED;
+        let left: Vec<&str> = keys.lines().filter(is_left).collect();
+        assert!(left.is_empty(), "left over: {left:?}");
     }
 
     /// That nothing is left of jobs but results: no member, job, counter, claim or abort request.

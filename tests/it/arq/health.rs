@@ -48,3 +48,20 @@ async fn our_look_at_a_queue_shows_a_python_worker() {
     })
     .await;
 }
+
+/// arq's line names no worker: it stands for any, as long as none of ours has said anything on the queue.
+#[tokio::test]
+async fn our_check_accepts_a_python_worker() {
+    in_each_codec(async |ground| {
+        let (code, said) = ground.our_check().await;
+        assert_eq!(code, 1, "{said}");
+        let mut worker = ground.python_worker(&["--health-check-interval", "1"]).await;
+        until("its line is there", async || ground.redis(&["EXISTS", &health_key()]) == "1").await;
+        let (code, said) = ground.our_check().await;
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("Health check successful: arq j_complete=0"), "{said}");
+        worker.terminate().await;
+        assert_eq!(ground.our_check().await.0, 1, "it has said goodbye");
+    })
+    .await;
+}

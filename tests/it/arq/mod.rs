@@ -3,6 +3,8 @@
 //! Where we wanted something else than arq does, the test says `DIFFERENCE`.
 
 mod aborts;
+mod cron;
+mod fleet;
 mod ground;
 mod handover;
 mod health;
@@ -20,7 +22,11 @@ const CODECS: [(&str, Codec); 3] = [("json", Codec::Json), ("msgpack", Codec::Ms
 /// Runs a test in each codec, each time on a server of its own.
 async fn in_each_codec(test: impl AsyncFn(Ground)) {
     for (name, codec) in CODECS {
-        eprintln!("codec {name}");
-        test(Ground::start(name, codec)).await;
+        in_codec(name, codec, &test).await;
     }
+}
+
+async fn in_codec(name: &'static str, codec: Codec, test: impl AsyncFn(Ground)) {
+    eprintln!("codec {name}");
+    test(Ground::start(name, codec)).await;
 }

@@ -4,7 +4,6 @@ mod bounds;
 mod cluster;
 mod conformance;
 mod connections;
-mod fleet;
 mod load;
 mod trouble;
 mod walkthrough;
