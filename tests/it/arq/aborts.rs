@@ -99,18 +99,18 @@ async fn rust_aborts_python_jobs() {
 async fn a_request_that_met_no_job_kills_no_later_one() {
     in_each_codec(async |ground| {
         let fleet = ground.rust_worker();
+        assert_eq!(python_aborts(&ground, "nobody").await, json!({"aborted": false}));
+        assert_eq!(requests(&ground), "nobody");
+        until_forgotten(&ground).await; // by a worker that has run no job at all
+        ground.python_enqueues(&["nothing", "--id", "nobody"]).await;
+        ground.rust_result("nobody").await.expect("the request was for no job");
+
         let first = ground.client.enqueue(nothing::job().id("again")).await.unwrap();
         first.result().await.unwrap();
         assert_eq!(python_aborts(&ground, "again").await, json!({"aborted": false}));
         let second = ground.client.enqueue(nothing::job().id("again").replace_finished()).await.unwrap();
         assert!(second.is_new());
         second.result().await.expect("the request was for the job before it");
-
-        assert_eq!(python_aborts(&ground, "nobody").await, json!({"aborted": false}));
-        assert_eq!(requests(&ground), "nobody");
-        until_forgotten(&ground).await;
-        ground.python_enqueues(&["nothing", "--id", "nobody"]).await;
-        ground.rust_result("nobody").await.expect("the request was for no job");
         fleet.stop().await.unwrap();
     })
     .await;

@@ -108,6 +108,9 @@ async fn a_tick_that_python_ran_is_not_made_up() {
         let fleet = ground.rust_worker_with(inventory());
         until("ours run theirs", async || of_rust().len() >= 2).await;
         fleet.stop().await.unwrap();
+        for id in &theirs {
+            assert_eq!(ground.redis(&["ZSCORE", MIXED, id]), "", "it would run again once Python's claim is over");
+        }
         assert!(of_rust().iter().all(|id| !theirs.contains(id)), "{theirs:?}, then {:?}", of_rust());
     })
     .await;
