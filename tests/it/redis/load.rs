@@ -74,7 +74,7 @@ async fn a_batch_costs_a_constant_number_of_commands() {
     assert!(few.len() <= 5, "{few:#?}");
 }
 
-#[task(queue = "idle")]
+#[task(queue = "idle", name = "idle")]
 async fn nothing() {}
 
 /// A worker that has nothing to do asks for work, and little else, fewer than three times a second.
@@ -130,7 +130,7 @@ async fn use_queue(hand: &mut Hand) {
 async fn a_queue_of_two_million_costs_no_more_calls() {
     const FILL: &str = "for i = 1, ARGV[1] do
         local id = string.format('%032d', i)
-        redis.call('SET', 'arq:job:' .. id, '{}')
+        redis.call('SET', 'arq:job:' .. id, '{\"t\":null,\"f\":\"nothing\",\"a\":[],\"k\":{},\"et\":1}')
         redis.call('ZADD', KEYS[1], i % 2 == 0 and 1000 + i or 4000000000000 + i, id)
     end";
     let mut costs = Vec::new();
@@ -143,6 +143,31 @@ async fn a_queue_of_two_million_costs_no_more_calls() {
         let before = calls(&server);
         use_queue(&mut hand).await;
         costs.push(calls(&server) - before);
+        burst(hand).await;
     }
     assert_eq!(costs[0], costs[1]);
 }
+
+/// A worker in burst mode takes jobs off the queue, and is found alive; deferred ones keep it from its end.
+async fn burst(hand: Hand) {
+    let before = hand.broker.stats(&hand.queue).await.unwrap();
+    let stop = CancellationToken::new();
+    let runner = Runner::new().broker(Arc::new(hand.broker.clone())).inventory(Inventory::empty().task::<crowded>());
+    let worker = runner.handle_signals(false).burst(true).stop_on(stop.clone()).run();
+    let watch = async {
+        loop {
+            let stats = hand.broker.stats(&hand.queue).await.unwrap();
+            if stats.queued + 50 <= before.queued && !stats.workers.is_empty() {
+                break stop.cancel();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let (report, ()) = tokio::join!(worker, watch);
+    assert!(report.unwrap().done() >= 50);
+    assert_eq!(hand.broker.stats(&hand.queue).await.unwrap().deferred, before.deferred);
+}
+
+/// What the crowd waits for.
+#[task(queue = "crowded", name = "nothing")]
+async fn crowded() {}
