@@ -22,7 +22,7 @@ pub(super) struct Seen {
     swept: Mutex<Option<Instant>>,
 }
 
-/// How often requests are looked through for those whose jobs are gone.
+/// How often requests are looked through for those whose jobs are gone: a command for each of another queue's jobs.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Beyond it some are forgotten; who next looks at the requests takes those out whose jobs are gone.
@@ -106,7 +106,7 @@ pub(super) async fn sweep(link: &Link, seen: &Seen, queue: &str, requests: &[Job
     if requests.is_empty() || !seen.is_sweep_due() {
         return;
     }
-    if let Err(error) = standing(link, seen, &[queue.to_owned()]).await {
+    if let Err(error) = standing(link, seen, &[queue.to_owned()], true).await {
         tracing::debug!("abort requests of ended jobs are left to the next look: {}", crate::error::Chain(&error));
     }
 }
@@ -125,9 +125,12 @@ async fn without_job(link: &Link, ids: Vec<JobId>) -> Result<Vec<JobId>, BrokerE
     Ok(try_join_all(looks).await?.into_iter().flatten().collect())
 }
 
-/// All requests, at most [`MAX_BATCH`], the earliest first.
+/// How many requests are looked at: those of all queues are in one set.
+const MOST_REQUESTS: usize = 10_000;
+
+/// All requests, at most [`MOST_REQUESTS`], the earliest first.
 pub(super) async fn requests(link: &Link) -> Result<Vec<JobId>, BrokerError> {
-    let value = link.command(redis::cmd("ZRANGE").arg(ABORTS).arg(0).arg(MAX_BATCH - 1)).await?;
+    let value = link.command(redis::cmd("ZRANGE").arg(ABORTS).arg(0).arg(MOST_REQUESTS - 1)).await?;
     let mut reply = Reply::of("ZRANGE", value)?;
     let mut ids = Vec::with_capacity(reply.len());
     while !reply.is_over() {
@@ -147,7 +150,7 @@ pub(super) async fn watch(
 ) -> Result<Aborts, BrokerError> {
     let deadline = Instant::now() + limit;
     loop {
-        let ids = standing(link, seen, queues).await?;
+        let ids = standing(link, seen, queues, seen.is_sweep_due()).await?;
         let mark = mark_of(&ids);
         if mark != since || Instant::now() >= deadline {
             return Ok(Aborts { ids, mark });
@@ -158,9 +161,9 @@ pub(super) async fn watch(
 
 const SHORTEST_POLL: Duration = Duration::from_millis(10);
 
-/// The requests for live jobs of these queues. Those for jobs that are nowhere are taken out: arq leaves them, and
-/// they would end the next job of their id.
-async fn standing(link: &Link, seen: &Seen, queues: &[String]) -> Result<Vec<JobId>, BrokerError> {
+/// The requests for live jobs of these queues. In a sweep those for jobs that are nowhere are taken out: arq leaves
+/// them, and they would end the next job of their id.
+async fn standing(link: &Link, seen: &Seen, queues: &[String], sweeps: bool) -> Result<Vec<JobId>, BrokerError> {
     let requests = requests(link).await?;
     if requests.is_empty() {
         return Ok(requests);
@@ -177,13 +180,12 @@ async fn standing(link: &Link, seen: &Seen, queues: &[String]) -> Result<Vec<Job
             live.extend(reply.id()?);
         }
     }
-    let elsewhere = requests.into_iter().filter(|id| !live.contains(id)).collect();
-    let stale = without_job(link, elsewhere).await?;
-    if !stale.is_empty() {
-        remove(link, &stale).await?;
+    if sweeps {
+        let elsewhere = requests.into_iter().filter(|id| !live.contains(id)).collect();
+        forget(link, elsewhere).await?;
     }
     seen.add(live.iter().cloned());
-    Ok(live.into_iter().collect())
+    Ok(live.into_iter().take(MAX_BATCH).collect())
 }
 
 /// Names a set of requests: when it is the same as before, nothing was added.
