@@ -218,7 +218,7 @@ async fn a_worker_that_claims_its_own_lost_job_ends_the_earlier_run() {
     let handle = scene.harness.client().enqueue(first::job(15_000)).await.unwrap();
     let fleet = scene.harness.start();
     scene.harness.advance(Duration::from_secs(1)).await;
-    scene.chaos.fail_next(Call::Extend, 3, Fault::Before);
+    scene.chaos.fail_next(Call::Extend, 10, Fault::Before); // one in time, and its repetitions until the lease has ended
     assert_eq!(handle.result().await.unwrap(), 2);
     let entry = scene.ledger.entry(handle.id());
     assert_eq!((entry.starts, entry.overlapped), (2, false));
