@@ -1,11 +1,13 @@
 //! What one call may carry.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sector7g_tasks::broker::{
     Broker, Claim, ClaimedJob, Due, Finish, Finished, JobId, LeaseToken, MAX_BATCH_BYTES, NewJob, Outcome, QueueName,
     RedisBroker,
 };
+use sector7g_tasks::prelude::*;
 use support::RedisServer;
 
 /// An answer holds four MiB of payloads, and one job that is larger by itself.
@@ -70,4 +72,29 @@ async fn ids_that_only_python_would_choose() {
     assert_eq!(call(2, 0, &finished).await.finished, [Finished::Applied; 5]);
     assert!(first.iter().all(|job| !job.lease.id.to_string().contains('\n')), "shown on one line");
     assert_eq!(server.cli(&["ZCARD", "arq:queue:odd"]).trim(), "0");
+}
+
+#[task(queue = "tidy", max_tries = 2, backoff = "fixed(10ms)")]
+async fn makes_a_mess(ctx: &Context, dies: bool) -> Result<u32, TaskError> {
+    ctx.progress(&ctx.attempt()).await?;
+    if dies || ctx.attempt() < 2 { Err("not this time".into()) } else { Ok(ctx.attempt()) }
+}
+
+/// Once a queue is worked off, all that is left of it goes by itself in time.
+#[tokio::test]
+async fn what_is_left_of_a_drained_queue_has_an_end() {
+    let server = RedisServer::start();
+    let client = Client::new(Arc::new(RedisBroker::connect(server.url()).await.unwrap()));
+    let jobs: Vec<_> = (0..20).map(|n| makes_a_mess::job(n % 4 == 0)).collect();
+    let handles = client.enqueue_all(jobs).await.unwrap();
+    assert!(handles[1].abort().await.unwrap());
+    let runner = Runner::new().broker(client.broker().clone()).inventory(Inventory::empty().task::<makes_a_mess>());
+    let report = runner.handle_signals(false).burst(true).run().await.unwrap();
+    assert_eq!((report.done(), report.failed()), (14, 5));
+    let keys = server.cli(&["KEYS", "*"]);
+    assert!(keys.lines().count() > 20, "results and dead letters are kept: {keys}");
+    // One entry for each queue, gone when it was not used for a month.
+    let endless: Vec<&str> =
+        keys.lines().filter(|key| *key != "arq:s7:queues" && server.cli(&["PTTL", key]).trim() == "-1").collect();
+    assert_eq!(endless, [""; 0]);
 }

@@ -45,6 +45,7 @@ local function bury(id, failure)
   if payload then redis.call('HSET', letter, 'p', payload) end
   redis.call('PEXPIRE', letter, int(dead_age))
   redis.call('ZADD', q .. ':s7:dead', int(now), id)
+  redis.call('PEXPIRE', q .. ':s7:dead', int(dead_age)) -- older ones go with the next death, or with all
   has_buried = true
 end
 
