@@ -97,6 +97,10 @@ impl Ground {
         Self { server, client, python, gate: Gate(Arc::new(Semaphore::new(0))), codec: (name, codec) }
     }
 
+    pub(super) fn codec(&self) -> Codec {
+        self.codec.1
+    }
+
     /// A Python worker that looks every 20 ms, with more options.
     pub(super) async fn python_worker(&self, more: &[&str]) -> PythonWorker {
         let mut worker = self.spawn_python_worker(more);

@@ -6,7 +6,11 @@ use bytes::Bytes;
 
 use super::keys::bell;
 use super::{RedisBroker, path};
-use crate::broker::{Broker as _, BrokerError, Claim, Due, Finish, JobId, LeaseToken, NewJob, Outcome, QueueName};
+use crate::broker::{
+    Broker as _, BrokerError, Claim, Due, Finish, GiveBack, JobFilter, JobId, LeaseToken, NewJob, Outcome, QueueName,
+};
+use crate::clock::Timestamp;
+use crate::job::{Failure, FailureKind};
 
 /// The oldest server that has all that the scripts call.
 const OLDEST: (u32, u32) = (6, 2);
@@ -15,10 +19,11 @@ const OLDEST: (u32, u32) = (6, 2);
 pub(super) async fn concerns(broker: &RedisBroker) -> Result<Vec<String>, BrokerError> {
     let mut concerns = Vec::new();
     for section in ["server", "memory"] {
-        match broker.shared.link.command::<redis::InfoDict>(redis::cmd("INFO").arg(section)).await {
-            Ok(info) => concerns.extend(of_info(&info)),
-            // A cluster answers for each node; each of them was set up as the others.
-            Err(BrokerError::Refused(_)) => {}
+        match broker.shared.link.command::<redis::Value>(redis::cmd("INFO").arg(section)).await {
+            Ok(info) => concerns.extend(texts(&info).iter().flat_map(|text| of_info(text))),
+            Err(BrokerError::Refused(reason)) => {
+                concerns.push(format!("its version and its maxmemory-policy can't be looked at: {reason}"));
+            }
             Err(error) => return Err(error),
         }
     }
@@ -26,17 +31,26 @@ pub(super) async fn concerns(broker: &RedisBroker) -> Result<Vec<String>, Broker
         Err(BrokerError::Refused(reason)) => concerns.push(reason),
         tried => tried?,
     }
+    concerns.sort_unstable();
+    concerns.dedup(); // the nodes of a cluster say the same
     Ok(concerns)
 }
 
-fn of_info(info: &redis::InfoDict) -> Vec<String> {
-    let version = info.get::<String>("redis_version");
-    let policy = info.get::<String>("maxmemory_policy");
-    version
-        .and_then(|version| of_version(&version))
-        .into_iter()
-        .chain(policy.and_then(|policy| of_policy(&policy)))
-        .collect()
+/// What the server says of itself; a cluster answers for each node.
+fn texts(info: &redis::Value) -> Vec<String> {
+    match info {
+        redis::Value::BulkString(text) => vec![String::from_utf8_lossy(text).into_owned()],
+        redis::Value::VerbatimString { text, .. } | redis::Value::SimpleString(text) => vec![text.clone()],
+        redis::Value::Map(nodes) => nodes.iter().flat_map(|(_, node)| texts(node)).collect(),
+        redis::Value::Array(nodes) => nodes.iter().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn of_info(info: &str) -> Vec<String> {
+    let said = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+    let version = said("redis_version").and_then(of_version);
+    version.into_iter().chain(said("maxmemory_policy").and_then(of_policy)).collect()
 }
 
 fn of_version(version: &str) -> Option<String> {
@@ -66,14 +80,27 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
     path::enqueue(link, &key, &[&new]).await?; // not by the broker, which would note the queue
     link.command::<redis::Value>(redis::cmd("BLPOP").arg(bell(&key)).arg(1)).await?; // it has just been rung
     broker.wait(std::slice::from_ref(&queue), TRIAL, TRIAL).await?;
-    let token = LeaseToken { worker: rand::random(), call: 1 };
-    let claimed = broker.claim(&Claim { queue: &queue, finished: &[], max: 1, lease: TRIAL, token }).await?;
-    let leases: Vec<_> = claimed.jobs.iter().map(|job| job.lease.clone()).collect();
-    broker.extend(&queue, &leases, TRIAL).await?;
-    let ended = |lease| Finish { lease, outcome: Outcome::End { result: None, dead: None, hold_id: Duration::ZERO } };
-    let finished: Vec<Finish> = leases.into_iter().map(ended).collect();
-    let token = LeaseToken { call: 2, ..token };
-    broker.claim(&Claim { queue: &queue, finished: &finished, max: 0, lease: TRIAL, token }).await?;
+    let failure = Failure::new(FailureKind::Error, "a trial", 1, Timestamp::default());
+    let retry = Outcome::Retry { delay: Duration::ZERO, failure: failure.clone() };
+    let unknown = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::UnknownTask };
+    let snooze = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Snooze };
+    // Without a result: one that is none would break arq's `all_job_results()` for everybody.
+    let end = Outcome::End { result: None, dead: Some(failure), hold_id: Duration::ZERO };
+    let mut token = LeaseToken { worker: rand::random(), call: 0 };
+    for outcome in [unknown, retry, snooze, end] {
+        token.call += 1;
+        let claimed = broker.claim(&Claim { queue: &queue, finished: &[], max: 1, lease: TRIAL, token }).await?;
+        let Some(lease) = claimed.jobs.into_iter().next().map(|job| job.lease) else { break };
+        broker.extend(&queue, std::slice::from_ref(&lease), TRIAL).await?;
+        broker.set_progress(&queue, &lease, new.payload.clone()).await?;
+        broker.abort(&queue, &lease.id).await?;
+        token.call += 1;
+        let finished = [Finish { lease, outcome }];
+        broker.claim(&Claim { queue: &queue, finished: &finished, max: 0, lease: TRIAL, token }).await?;
+    }
+    broker.jobs(&queue, JobFilter::Dead, None, 1).await?;
+    broker.job(&queue, &new.id).await?;
+    broker.discard_dead(&queue, &[new.id]).await?;
     broker.stats(&queue).await.map(drop)
 }
 

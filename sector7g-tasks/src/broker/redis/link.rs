@@ -167,10 +167,12 @@ impl Link {
         if is_elsewhere(error) || code.as_deref().is_some_and(|code| PASSING.contains(&code)) {
             return self.unavailable(text);
         }
+        // Of a command in a script the server does not say which it was.
+        if text.contains("executing the script can't run this command") || code.as_deref() == Some("NOPERM") {
+            let advice = "the documentation of RedisBroker lists those that it needs";
+            return BrokerError::Refused(format!("the user at {} lacks rights ({advice}): {text}", self.location));
+        }
         match error.kind() {
-            ErrorKind::Server(ServerErrorKind::NoPerm) => {
-                BrokerError::Refused(format!("the user at {} lacks rights: {text}", self.location))
-            }
             ErrorKind::AuthenticationFailed => {
                 BrokerError::Refused(format!("{} does not let this user in: {text}", self.location))
             }
