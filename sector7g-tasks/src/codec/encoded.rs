@@ -3,7 +3,6 @@ use std::borrow::Cow;
 #[cfg(any(feature = "msgpack", feature = "pickle"))]
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 #[cfg(any(feature = "msgpack", feature = "pickle"))]
 use super::value::{Reader, Value};
@@ -15,7 +14,8 @@ pub struct Encoded(pub(super) Form);
 
 #[derive(Clone, Debug)]
 pub(super) enum Form {
-    Json(Box<RawValue>),
+    /// JSON text.
+    Json(String),
     /// As it stands in a payload.
     #[cfg(feature = "msgpack")]
     MsgPack(Bytes),
@@ -35,7 +35,7 @@ impl Encoded {
     /// Its size in bytes; for one that comes out of a stored result, that of its JSON text.
     pub fn len(&self) -> usize {
         match &self.0 {
-            Form::Json(text) => text.get().len(),
+            Form::Json(text) => text.len(),
             #[cfg(feature = "msgpack")]
             Form::MsgPack(bytes) => bytes.len(),
             #[cfg(feature = "pickle")]
@@ -55,7 +55,7 @@ impl Encoded {
     /// What JSON has not becomes what it has: see [the table](crate::codec#how-pythons-values-are-read).
     pub fn as_json(&self) -> Cow<'_, str> {
         match &self.0 {
-            Form::Json(text) => Cow::Borrowed(text.get()),
+            Form::Json(text) => Cow::Borrowed(text),
             #[cfg(any(feature = "msgpack", feature = "pickle"))]
             other => Cow::Owned(other.to_json().to_string()),
         }
@@ -65,7 +65,7 @@ impl Encoded {
 impl Form {
     fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         match self {
-            Self::Json(text) => serde_json::from_str(text.get()).map_err(json::problem),
+            Self::Json(text) => serde_json::from_str(text).map_err(json::problem),
             #[cfg(feature = "msgpack")]
             Self::MsgPack(bytes) => T::deserialize(Reader::showing(&super::msgpack::value(bytes)?)),
             #[cfg(feature = "pickle")]
