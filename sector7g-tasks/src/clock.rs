@@ -88,6 +88,8 @@ struct Inner {
     started: Instant,
     /// Epoch milliseconds at `started`.
     base_ms: AtomicI64,
+    /// Milliseconds from `started` to the last look at the system's clock.
+    looked_ms: AtomicI64,
     kind: Kind,
 }
 
@@ -105,6 +107,9 @@ enum Kind {
 /// How far ahead of another machine's clock we may be before we go back to it: its answers are under way for a while.
 #[cfg(feature = "redis")]
 const AHEAD_MS: i64 = 1_000;
+
+/// How often the system's clock is looked at.
+const LOOK_EVERY_MS: i64 = 10;
 
 /// How far the system's clock may be ahead before we follow it: a suspended laptop, a step by NTP.
 const JUMP_MS: i64 = 500;
@@ -144,7 +149,7 @@ impl Clock {
 
     fn starting_at(start: Timestamp, kind: Kind) -> Self {
         let base_ms = AtomicI64::new(start.0);
-        Self(Arc::new(Inner { started: Instant::now(), base_ms, kind }))
+        Self(Arc::new(Inner { started: Instant::now(), base_ms, looked_ms: AtomicI64::new(0), kind }))
     }
 
     /// The present moment.
@@ -156,9 +161,12 @@ impl Clock {
     pub(crate) fn at(&self, instant: Instant) -> Timestamp {
         let elapsed = millis(instant.saturating_duration_since(self.0.started));
         let now = self.0.base_ms.load(Ordering::Relaxed).saturating_add(elapsed);
-        if self.0.kind != Kind::System {
+        // Each job asks twice, and every look costs as much again as reading tokio's clock.
+        let is_fresh = elapsed - self.0.looked_ms.load(Ordering::Relaxed) < LOOK_EVERY_MS;
+        if self.0.kind != Kind::System || is_fresh {
             return Timestamp(now);
         }
+        self.0.looked_ms.store(elapsed, Ordering::Relaxed);
         let system = system_now().0;
         if system - now <= JUMP_MS {
             return Timestamp(now);
@@ -184,10 +192,25 @@ fn system_now() -> Timestamp {
     SystemTime::now().into()
 }
 
-#[cfg(all(test, feature = "redis", feature = "testing"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_jump_of_the_systems_clock_is_followed_soon() {
+        let hour = Duration::from_hours(1);
+        let clock = Clock::starting_at(system_now() - hour, Kind::System); // as after an hour of a machine's sleep
+        for _ in 0..2 {
+            let began = std::time::Instant::now();
+            while system_now().since(clock.now()) > hour / 2 {
+                assert!(began.elapsed() < Duration::from_secs(10), "it does not look");
+                std::thread::yield_now();
+            }
+            clock.0.base_ms.fetch_sub(millis(hour), Ordering::Relaxed); // and once more
+        }
+    }
+
+    #[cfg(all(feature = "redis", feature = "testing"))]
     #[tokio::test(start_paused = true)]
     async fn another_machines_clock_is_followed_both_ways() {
         let clock = Clock::of_another();
