@@ -9,13 +9,13 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Arguments;
-use crate::broker::{BrokerError, JobId, Lease, QueueName};
+use crate::broker::{BrokerError, JobId, QueueName};
 use crate::client::Client;
 use crate::clock::{Clock, Timestamp};
 use crate::codec::{Codec, Extra};
 use crate::error::{TaskError, Verdict};
 use crate::task::{RunResult, TaskDef};
-use crate::worker::control::Control;
+use crate::worker::Held;
 
 /// The most bytes that one [`Context::progress`] may have, encoded: 64 KiB. Brokers keep it with the job.
 pub const MAX_PROGRESS: usize = 64 * 1024;
@@ -29,25 +29,20 @@ pub struct Context(pub(crate) Arc<JobRun>);
 /// One attempt of one job.
 pub(crate) struct JobRun {
     pub(crate) def: &'static TaskDef,
-    pub(crate) lease: Lease,
-    /// The index of its queue among its worker's.
-    pub(crate) queue: usize,
+    pub(crate) held: Arc<Held>,
     pub(crate) attempt: u32,
     pub(crate) max_tries: u32,
-    pub(crate) delivery: u32,
-    pub(crate) due_at: Timestamp,
     pub(crate) enqueued_at: Timestamp,
     pub(crate) extra: Extra,
     pub(crate) codec: Codec,
     pub(crate) arguments: Arguments,
-    pub(crate) control: Arc<Control>,
     pub(crate) worker: WorkerContext,
 }
 
 impl Context {
     /// The job's id.
     pub fn job_id(&self) -> &JobId {
-        &self.0.lease.id
+        self.0.held.id()
     }
 
     /// The task's name.
@@ -57,7 +52,7 @@ impl Context {
 
     /// The queue that the job came from.
     pub fn queue(&self) -> &QueueName {
-        &self.0.worker.0.queues[self.0.queue]
+        &self.0.worker.0.queues[self.0.held.queue]
     }
 
     /// Which attempt this is, from 1. Mirrors: arq, `job_try`.
@@ -73,7 +68,7 @@ impl Context {
     /// A number that grows each time the job is claimed: hand it to your own database to refuse
     /// writes of an attempt that was overtaken.
     pub fn fence(&self) -> u32 {
-        self.0.delivery
+        self.0.held.job.delivery
     }
 
     /// When the job was enqueued, by its producer's clock.
@@ -83,7 +78,7 @@ impl Context {
 
     /// When it was due, by the broker's clock.
     pub fn due_at(&self) -> Timestamp {
-        self.0.due_at
+        self.0.held.job.due_at
     }
 
     /// The schedule's tick that made this job, if one did.
@@ -112,7 +107,7 @@ impl Context {
     /// can't be: it should ask here now and then, and return. Until it does, its slot stays taken, and
     /// its job is not run again.
     pub fn is_cancelled(&self) -> bool {
-        self.0.control.is_cancelled()
+        self.0.held.control.is_cancelled()
     }
 
     /// Waits until [`is_cancelled`](Self::is_cancelled), for what the task has spawned.
@@ -120,7 +115,7 @@ impl Context {
     /// # Cancel safety
     /// Cancel safe: it only waits.
     pub async fn cancelled(&self) {
-        self.0.control.cancelled().await;
+        self.0.held.control.cancelled().await;
     }
 
     /// Waits until the worker begins to stop: `job_completion_wait` is left to come to an end.
@@ -151,7 +146,7 @@ impl Context {
             );
             return Err(BrokerError::Refused(problem));
         }
-        self.0.worker.0.client.broker().set_progress(self.queue(), &self.0.lease, text.into()).await.map(drop)
+        self.0.worker.0.client.broker().set_progress(self.queue(), &self.0.held.job.lease, text.into()).await.map(drop)
     }
 
     pub(crate) fn arguments(&self) -> &Arguments {

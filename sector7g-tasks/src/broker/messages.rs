@@ -127,7 +127,7 @@ pub enum Outcome {
         /// What to keep for those who ask; `None` keeps nothing.
         result: Option<KeptResult>,
         /// Set when it failed for good: it is kept as a dead letter with this last failure.
-        dead: Option<Failure>,
+        dead: Option<Box<Failure>>,
         /// Keeps the id taken for so long after the end, result or not (a schedule's tick).
         hold_id: Duration,
     },
@@ -137,7 +137,7 @@ pub enum Outcome {
         /// From now on the broker's clock.
         delay: Duration,
         /// Added to the job's history.
-        failure: Failure,
+        failure: Box<Failure>,
     },
     /// It runs again after `delay`; the attempt does not count.
     GiveBack {

@@ -3,11 +3,12 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Arguments, BindError};
-use crate::broker::{Broker, JobId, Lease, LeaseToken, MemoryBroker, QueueName};
+use crate::broker::{Broker, ClaimedJob, JobId, Lease, LeaseToken, MemoryBroker, QueueName};
 use crate::client::Client;
 use crate::codec::{Codec, Extra};
 use crate::context::{Context, JobRun, States, WorkerContext, WorkerShared};
 use crate::task::{RunFuture, Source, TaskDef};
+use crate::worker::Held;
 
 /// A [`Context`] for calling a task as the plain function that it is.
 ///
@@ -93,19 +94,24 @@ impl TestContext {
             stopping: CancellationToken::new(),
             max_result_size: usize::MAX,
         };
-        Context(Arc::new(JobRun {
-            def: &DEF,
+        let job = ClaimedJob {
             lease: Lease { id: JobId::generate(), token: LeaseToken { worker: 0, call: 0 } },
-            queue: 0,
+            payload: None,
             attempt: self.attempt,
-            max_tries: 5,
             delivery: self.attempt,
             due_at: now,
+            abort_requested: false,
+            unknown_since: None,
+        };
+        Context(Arc::new(JobRun {
+            def: &DEF,
+            held: Arc::new(Held::new(0, job)),
+            attempt: self.attempt,
+            max_tries: 5,
             enqueued_at: now,
             extra: Extra::default(),
             codec: Codec::default(),
             arguments: Arguments::none(),
-            control: Arc::default(),
             worker: WorkerContext(Arc::new(shared)),
         }))
     }

@@ -11,7 +11,6 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::control::Control;
 use super::engine::Engine;
 use super::fetch::Event;
 use super::log;
@@ -39,9 +38,7 @@ const HOLD_MARGIN: Duration = Duration::from_mins(1);
 pub(super) struct Taken {
     pub(super) engine: Arc<Engine>,
     pub(super) key: u64,
-    pub(super) queue: usize,
-    pub(super) job: ClaimedJob,
-    pub(super) control: Arc<Control>,
+    pub(super) held: Arc<Held>,
     pub(super) has_ended: bool,
 }
 
@@ -62,7 +59,7 @@ pub(super) struct Ended {
     pub(super) finish: Option<Finish>,
     pub(super) after: After,
     /// Set when a thread still runs the task's code: it holds the job's slot until it returns.
-    pub(super) thread: Option<Arc<Control>>,
+    pub(super) thread: Option<Arc<Held>>,
 }
 
 /// What `after_job_end` is given, once the broker has taken the finish; `None` without such a hook.
@@ -104,7 +101,7 @@ async fn guarded(mut taken: Taken) -> Event {
     Event::Ended(ended)
 }
 
-async fn execute(taken: &Taken) -> Box<Ended> {
+async fn execute(taken: &Taken) -> Ended {
     let engine = &*taken.engine;
     let (ctx, task) = match engine.prepare(taken) {
         Ok(prepared) => prepared,
@@ -118,27 +115,19 @@ async fn execute(taken: &Taken) -> Box<Ended> {
 }
 
 impl Taken {
-    pub(super) fn held(&self) -> Held {
-        Held {
-            queue: self.queue,
-            lease: self.job.lease.clone(),
-            control: Arc::clone(&self.control),
-            claimed_before: self.job.delivery > 1,
-        }
-    }
-
-    fn ended(&self, outcome: Option<Outcome>, after: After) -> Box<Ended> {
-        let finish = outcome.map(|outcome| Finish { lease: self.job.lease.clone(), outcome });
-        let thread = self.control.is_on_pool().then(|| Arc::clone(&self.control));
-        Box::new(Ended { key: self.key, queue: self.queue, finish, after, thread })
+    fn ended(&self, outcome: Option<Outcome>, after: After) -> Ended {
+        let held = &self.held;
+        let finish = outcome.map(|outcome| Finish { lease: held.job.lease.clone(), outcome });
+        let thread = held.control.is_on_pool().then(|| Arc::clone(held));
+        Ended { key: self.key, queue: held.queue, finish, after, thread }
     }
 
     /// For a job that panicked where only what is ours should run.
     fn broken(&self, panic: &(dyn Any + Send)) -> Outcome {
-        let ClaimedJob { lease, attempt, .. } = &self.job;
+        let ClaimedJob { lease, attempt, .. } = &self.held.job;
         let problem = format!("panicked outside of its run: {}", message_of(panic));
         tracing::error!("job {} failed, {problem}", lease.id);
-        let dead = Some(Failure::new(FailureKind::Panic, problem, *attempt, self.engine.clock().now()));
+        let dead = Some(Failure::new(FailureKind::Panic, problem, *attempt, self.engine.clock().now()).into());
         Outcome::End { result: None, dead, hold_id: Duration::ZERO }
     }
 }
@@ -146,7 +135,7 @@ impl Taken {
 impl Engine {
     /// Decode, look up, bind: all that comes before the task's own code.
     fn prepare(&self, taken: &Taken) -> Result<(Context, RunFuture), NotRun> {
-        let Taken { queue, job, control, .. } = taken;
+        let Held { queue, job, control } = &*taken.held;
         let now = || self.clock().now();
         let fail = |kind, message: String| Failure::new(kind, message, job.attempt, now());
         let Some(payload) = &job.payload else {
@@ -180,17 +169,13 @@ impl Engine {
         }
         let run = JobRun {
             def,
-            lease: job.lease.clone(),
-            queue: *queue,
+            held: Arc::clone(&taken.held),
             attempt,
             max_tries,
-            delivery: job.delivery,
-            due_at: job.due_at,
             enqueued_at: envelope.enqueued_at,
             extra: envelope.extra,
             codec,
             arguments: envelope.arguments,
-            control: Arc::clone(control),
             worker: self.context.clone(),
         };
         let _ = control.task.set(def); // set once: this is the only attempt of this control
@@ -223,13 +208,13 @@ impl Engine {
     }
 
     /// Runs one attempt and says what becomes of the job.
-    async fn attempt(&self, taken: &Taken, ctx: &Context, task: RunFuture) -> Box<Ended> {
+    async fn attempt(&self, taken: &Taken, ctx: &Context, task: RunFuture) -> Ended {
         let began = Instant::now();
         let started = (began, self.clock().at(began));
         log::start(&ctx.0, started.1);
         let (ended, hook) = {
             let mut ending = self.supervise(ctx, task, began).await;
-            if ctx.0.control.is_on_pool() {
+            if ctx.0.held.control.is_on_pool() {
                 ending = Box::pin(self.outlived(&ctx.0, ending)).await;
             }
             self.conclude(taken, ctx, &ending, started)
@@ -246,11 +231,11 @@ impl Engine {
     ///
     /// If it does not return in time for a stop, the stop goes on without it and the lease runs out by itself.
     async fn outlived(&self, run: &JobRun, ending: Ending) -> Ending {
-        self.running.add_stray(run.def.name, run.lease.id.clone(), Arc::clone(&run.control));
+        self.running.add_stray(run.def.name, Arc::clone(&run.held));
         if !Self::rules(run).is_repeated(&ending) {
             return ending;
         }
-        run.control.off_pool_or_ended().await.map_or(ending, Ending::Cancelled)
+        run.held.control.off_pool_or_ended().await.map_or(ending, Ending::Cancelled)
     }
 
     /// What becomes of a job whose attempt has ended so, and what is to be awaited before that is reported.
@@ -260,7 +245,7 @@ impl Engine {
         ctx: &Context,
         ending: &Ending,
         started: (Instant, Timestamp),
-    ) -> (Box<Ended>, Option<BoxFuture<'a, ()>>) {
+    ) -> (Ended, Option<BoxFuture<'a, ()>>) {
         let ended = Instant::now();
         let finished_at = self.clock().at(ended);
         let Some(end) = self.end(&ctx.0, ending, ended - started.0, finished_at) else {
@@ -287,13 +272,13 @@ impl Engine {
             self.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 "⊘ {}:{} lost its lease and was cancelled; another worker may have it",
-                run.lease.id,
+                run.held.id(),
                 run.def.name
             );
             return None;
         };
         let end = JobEnd::new(kind, failure, run_time);
-        log::end(&run.lease.id, run.def.name, &end);
+        log::end(run.held.id(), run.def.name, &end);
         self.tally(kind);
         Some(end)
     }
@@ -311,8 +296,8 @@ impl Engine {
             value,
             started_at: times.0,
             finished_at: times.1,
-            queue: &self.shared_names[run.queue],
-            id: run.lease.id.as_str(),
+            queue: &self.shared_names[run.held.queue],
+            id: run.held.id().as_str(),
         };
         let terms = Terms {
             codec: run.codec,
@@ -328,11 +313,10 @@ impl Engine {
     }
 
     async fn supervise(&self, ctx: &Context, task: RunFuture, began: Instant) -> Ending {
-        let control = &*ctx.0.control;
+        let held = &*ctx.0.held;
         let timeout = ctx.0.def.timeout.unwrap_or(self.settings.job_timeout);
-        let timed = Timed::new(task, Arc::clone(&ctx.0.control), timeout);
         if self.settings.on_job_start.is_none() && self.layers.is_empty() {
-            return Supervised::new(timed.since(began), control, &self.running).await;
+            return Supervised::new(Timed::new(task, held, timeout).since(began), &held.control, &self.running).await;
         }
         let layered: Pin<Box<dyn Future<Output = RunResult> + Send + '_>> = Box::pin(async move {
             if let Some(hook) = self.settings.on_job_start {
@@ -340,17 +324,18 @@ impl Engine {
                 started.unwrap_or_else(|_| Err(too_long("on_job_start", HOOK_TIMEOUT)))?;
             }
             let (began, limit) = (Instant::now(), timeout.saturating_add(HOOK_TIMEOUT));
-            let mut run = pin!(Next::new(&self.layers, Box::pin(timed)).run(ctx));
+            let mut run =
+                pin!(Next::new(&self.layers, Box::pin(Timed::new(task, Arc::clone(&ctx.0.held), timeout))).run(ctx));
             loop {
-                let deadline = control.deadline(began, limit);
+                let deadline = held.control.deadline(began, limit);
                 match tokio::time::timeout_at(deadline, run.as_mut()).await {
                     Ok(result) => return result,
-                    Err(_) if Instant::now() < control.deadline(began, limit) => {} // it got its thread since, or waits on
+                    Err(_) if Instant::now() < held.control.deadline(began, limit) => {} // it got its thread since, or waits on
                     Err(_) => return Err(too_long("the middleware", limit)),
                 }
             }
         });
-        Supervised::new(layered, control, &self.running).await
+        Supervised::new(layered, &held.control, &self.running).await
     }
 
     fn rules(run: &JobRun) -> Rules {
@@ -384,7 +369,7 @@ impl Engine {
     }
 
     fn without_run(&self, taken: &Taken, not_run: NotRun) -> Outcome {
-        let id = &taken.job.lease.id;
+        let id = taken.held.id();
         let (failure, seen) = match not_run {
             NotRun::Unknown(delay, task) => {
                 tracing::warn!(
@@ -410,7 +395,7 @@ impl Engine {
             value: Err(&failure),
             started_at: failure.at,
             finished_at: failure.at,
-            queue: &self.shared_names[taken.queue],
+            queue: &self.shared_names[taken.held.queue],
             id: id.as_str(),
         };
         let def = seen.as_ref().and_then(|seen| seen.def);
@@ -429,8 +414,8 @@ impl Engine {
 impl Engine {
     /// The codec for the result of a job that could not be read: whoever enqueued it should read that.
     fn codec_for(&self, taken: &Taken) -> Codec {
-        let looks = taken.job.payload.as_ref().and_then(|payload| Codec::detect(payload));
-        let like_others = || self.last_codecs[taken.queue].get();
+        let looks = taken.held.job.payload.as_ref().and_then(|payload| Codec::detect(payload));
+        let like_others = || self.last_codecs[taken.held.queue].get();
         looks.or_else(like_others).unwrap_or(self.context.0.client.codec)
     }
 }
@@ -475,7 +460,7 @@ impl Terms {
                 let failure = failure
                     .cloned()
                     .unwrap_or_else(|| Failure::new(FailureKind::Error, "failed", record.attempt, record.finished_at));
-                return Outcome::Retry { delay, failure };
+                return Outcome::Retry { delay, failure: failure.into() };
             }
             JobEndKind::GivenBack(delay) => {
                 let why = if failure.is_some() { GiveBack::Snooze } else { GiveBack::Stop };
@@ -483,7 +468,7 @@ impl Terms {
             }
             _ => None,
         };
-        Outcome::End { result: self.kept(record), dead, hold_id: self.hold_id }
+        Outcome::End { result: self.kept(record), dead: dead.map(Box::new), hold_id: self.hold_id }
     }
 
     fn kept(&self, record: &ResultRecord<'_>) -> Option<KeptResult> {

@@ -52,7 +52,7 @@ impl fmt::Display for Start<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(run, waited) = self;
         let arguments = run.arguments.display(run.def.params, SHOWN_ARGUMENTS);
-        write!(f, "{} → {}({arguments})", Seconds(*waited), Named(&run.lease.id, run.def.name))?;
+        write!(f, "{} → {}({arguments})", Seconds(*waited), Named(run.held.id(), run.def.name))?;
         if run.attempt > 1 {
             write!(f, " try={}", run.attempt)?;
         }
@@ -64,7 +64,7 @@ impl fmt::Display for Start<'_> {
 }
 
 pub(crate) fn start(run: &JobRun, now: Timestamp) {
-    tracing::info!("{}", Start(run, now.since(run.due_at)));
+    tracing::info!("{}", Start(run, now.since(run.held.job.due_at)));
 }
 
 pub(crate) fn end(id: &JobId, task: &str, end: &JobEnd) {

@@ -1,6 +1,7 @@
 //! The engine: one loop a worker, which claims, runs and finishes jobs.
 
 pub(crate) mod control;
+mod crew;
 mod engine;
 mod execute;
 mod fetch;
@@ -22,5 +23,5 @@ pub use self::settings::{
 
 pub(crate) use self::engine::{Engine, Stop, WorkerError};
 pub(crate) use self::pulse::Pulse;
-pub(crate) use self::running::Running;
+pub(crate) use self::running::{Held, Running};
 pub(crate) use self::supervise::run_blocking;

@@ -141,17 +141,17 @@ fn look(engine: &Engine) {
             let task = held.control.task.get().map_or("?", |def| def.name);
             tracing::warn!(
                 "task `{task}` (job {}) has blocked a thread of the runtime for {:.1}s: make it a plain `fn`, or use spawn_blocking",
-                held.lease.id,
+                held.id(),
                 seconds(since)
             );
         }
     });
     engine.running.strays(|stray| {
-        if over(stray.since, STRAY_TICKS) && first_time(&stray.control) {
+        if over(stray.since, STRAY_TICKS) && first_time(&stray.held.control) {
             tracing::warn!(
                 "task `{}` (job {}) ignores its cancellation: its thread is still at work {:.1}s later; ask ctx.is_cancelled()",
                 stray.task,
-                stray.id,
+                stray.held.id(),
                 seconds(stray.since)
             );
         }

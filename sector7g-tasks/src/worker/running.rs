@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::control::{Cancel, Control};
-use crate::broker::{JobId, Lease};
+use crate::broker::{ClaimedJob, JobId, Lease};
 use crate::clock::Timestamp;
 
 /// What a worker holds leases for: written by its loop, read by its heartbeat and the watchdog.
@@ -27,7 +27,7 @@ pub(crate) struct Running {
 
 #[derive(Debug, Default)]
 struct Jobs {
-    held: HashMap<u64, Held, BuildHasherDefault<KeyHasher>>,
+    held: HashMap<u64, Arc<Held>, BuildHasherDefault<KeyHasher>>,
     /// Above the keys of all jobs so far: the loop counts them up.
     next_key: u64,
     /// The abort requests of the last answer that are for none of the jobs held when it was asked for.
@@ -36,7 +36,7 @@ struct Jobs {
 
 /// For keys that the loop counts up itself: a multiplication spreads them well enough.
 #[derive(Default)]
-struct KeyHasher(u64);
+pub(super) struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn write_u64(&mut self, key: u64) {
@@ -54,21 +54,34 @@ impl Hasher for KeyHasher {
     }
 }
 
-/// A claimed job.
+/// A claimed job, and what may be done to it.
 #[derive(Debug)]
 pub(crate) struct Held {
+    /// The index of its queue among its worker's.
     pub(crate) queue: usize,
-    pub(crate) lease: Lease,
-    pub(crate) control: Arc<Control>,
+    pub(crate) job: ClaimedJob,
+    pub(crate) control: Control,
+}
+
+impl Held {
+    pub(crate) fn new(queue: usize, job: ClaimedJob) -> Self {
+        Self { queue, job, control: Control::default() }
+    }
+
+    pub(crate) fn id(&self) -> &JobId {
+        &self.job.lease.id
+    }
+
     /// Whether it was claimed before, perhaps by this very worker.
-    pub(crate) claimed_before: bool,
+    fn was_claimed_before(&self) -> bool {
+        self.job.delivery > 1
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Stray {
     pub(crate) task: &'static str,
-    pub(crate) id: JobId,
-    pub(crate) control: Arc<Control>,
+    pub(crate) held: Arc<Held>,
     pub(crate) since: u32,
 }
 
@@ -97,17 +110,17 @@ impl Running {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn add(&self, batch: impl IntoIterator<Item = (u64, Held)>) {
+    pub(crate) fn add(&self, batch: impl IntoIterator<Item = (u64, Arc<Held>)>) {
         let mut jobs = self.jobs();
         let was_idle = jobs.held.is_empty();
         let mut is_doubtful = false;
         for (key, held) in batch {
-            if held.claimed_before {
+            if held.was_claimed_before() {
                 // An earlier run of it here has lost its lease, and has not been told yet.
-                let earlier = jobs.held.values().filter(|other| other.lease.id == held.lease.id);
+                let earlier = jobs.held.values().filter(|other| other.id() == held.id());
                 earlier.for_each(|other| other.control.cancel(Cancel::LeaseLost));
             }
-            is_doubtful |= jobs.aborts.contains(&held.lease.id);
+            is_doubtful |= jobs.aborts.contains(held.id());
             jobs.next_key = jobs.next_key.max(key + 1);
             jobs.held.insert(key, held);
         }
@@ -145,14 +158,14 @@ impl Running {
     }
 
     pub(crate) fn leases(&self, queue: usize) -> Vec<Lease> {
-        self.jobs().held.values().filter(|held| held.queue == queue).map(|held| held.lease.clone()).collect()
+        self.jobs().held.values().filter(|held| held.queue == queue).map(|held| held.job.lease.clone()).collect()
     }
 
     /// Cancels the jobs of these leases.
     pub(crate) fn cancel(&self, leases: &[Lease], why: Cancel) {
         if !leases.is_empty() {
             self.for_each(|held| {
-                if leases.contains(&held.lease) {
+                if leases.contains(&held.job.lease) {
                     held.control.cancel(why);
                 }
             });
@@ -173,10 +186,10 @@ impl Running {
     pub(crate) fn abort(&self, mut ids: Vec<JobId>, asked_at: u64) -> bool {
         let mut jobs = self.jobs();
         let (mut heard, mut is_sure) = (Vec::new(), true);
-        for (key, held) in jobs.held.iter().filter(|(_, held)| ids.contains(&held.lease.id)) {
+        for (key, held) in jobs.held.iter().filter(|(_, held)| ids.contains(held.id())) {
             if *key < asked_at {
                 held.control.cancel(Cancel::Abort);
-                heard.push(held.lease.id.clone());
+                heard.push(held.id().clone());
             } else {
                 is_sure = false;
             }
@@ -195,19 +208,19 @@ impl Running {
         self.for_each(|held| held.control.cancel(why));
     }
 
-    pub(crate) fn for_each(&self, visit: impl FnMut(&Held)) {
-        self.jobs().held.values().for_each(visit);
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&Held)) {
+        self.jobs().held.values().for_each(|held| visit(held));
     }
 
-    pub(crate) fn add_stray(&self, task: &'static str, id: JobId, control: Arc<Control>) {
+    pub(crate) fn add_stray(&self, task: &'static str, held: Arc<Held>) {
         let since = self.tick.load(Ordering::Relaxed);
-        self.strays.lock().unwrap_or_else(PoisonError::into_inner).push(Stray { task, id, control, since });
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner).push(Stray { task, held, since });
     }
 
     /// Visits the calls that are still at work and forgets those that are not.
     pub(crate) fn strays(&self, mut visit: impl FnMut(&Stray)) {
         let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
-        strays.retain(|stray| stray.control.is_on_pool());
+        strays.retain(|stray| stray.held.control.is_on_pool());
         strays.iter().for_each(&mut visit);
     }
 }

@@ -1,5 +1,6 @@
 use std::any::Any;
 use std::future::Future;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::control::{Cancel, Control};
-use super::running::Running;
+use super::running::{Held, Running};
 use crate::context::Context;
 use crate::error::{TaskError, Verdict};
 use crate::task::{RunFuture, RunResult};
@@ -25,17 +26,17 @@ pub(crate) enum Ending {
 /// Runs the task's own future: panics and the timeout become errors of the task.
 ///
 /// The timer is made only when the task does not finish at its first poll, which most short ones do.
-pub(crate) struct Timed {
+pub(crate) struct Timed<H: Deref<Target = Held>> {
     task: Option<RunFuture>,
-    control: Arc<Control>,
+    held: H,
     timeout: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
     started: Option<Instant>,
 }
 
-impl Timed {
-    pub(crate) fn new(task: RunFuture, control: Arc<Control>, timeout: Duration) -> Self {
-        Self { task: Some(task), control, timeout, deadline: None, started: None }
+impl<H: Deref<Target = Held>> Timed<H> {
+    pub(crate) fn new(task: RunFuture, held: H, timeout: Duration) -> Self {
+        Self { task: Some(task), held, timeout, deadline: None, started: None }
     }
 
     /// Counts its time from `began` on, not from its first poll.
@@ -54,7 +55,7 @@ impl Timed {
     }
 }
 
-impl Future for Timed {
+impl<H: Deref<Target = Held> + Unpin> Future for Timed<H> {
     type Output = RunResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<RunResult> {
@@ -64,32 +65,32 @@ impl Future for Timed {
             drop_quietly(this.task.take());
             return Poll::Ready(result);
         }
-        let Self { control, timeout, .. } = this;
-        let first = || Box::pin(sleep_until(control.deadline(started, *timeout)));
+        let Self { held, timeout, .. } = this;
+        let first = || Box::pin(sleep_until(held.control.deadline(started, *timeout)));
         let deadline = this.deadline.get_or_insert_with(first);
         // A task that has used up its budget (tokio's coop) would keep the timer from ever being
         // ready, so the clock is asked first.
         if Instant::now() < deadline.deadline() && deadline.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        let postponed = this.control.deadline(started, this.timeout);
+        let postponed = this.held.control.deadline(started, this.timeout);
         if Instant::now() < postponed {
             deadline.as_mut().reset(postponed);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        this.control.cancel(Cancel::Timeout);
+        this.held.control.cancel(Cancel::Timeout);
         drop_quietly(this.task.take());
         let problem = format!("ran longer than its timeout of {:?}", this.timeout);
         Poll::Ready(Err(TaskError::because(Verdict::Timeout, problem)))
     }
 }
 
-impl Drop for Timed {
+impl<H: Deref<Target = Held>> Drop for Timed<H> {
     fn drop(&mut self) {
         if self.started.is_some() && self.task.is_some() {
             // Code around it has given it up; a thread that runs it can only be told.
-            self.control.cancel(Cancel::Timeout);
+            self.held.control.cancel(Cancel::Timeout);
         }
         drop_quietly(self.task.take());
     }
@@ -113,6 +114,10 @@ impl<'a, F: Future<Output = RunResult> + Unpin> Supervised<'a, F> {
     pub(crate) fn new(inner: F, control: &'a Control, running: &'a Running) -> Self {
         Self { inner: Some(inner), control, running }
     }
+
+    fn cancelled(&self) -> Option<Cancel> {
+        self.control.why().filter(|why| *why != Cancel::Timeout) // that is the task's own end, on its way out
+    }
 }
 
 impl<F: Future<Output = RunResult> + Unpin> Future for Supervised<'_, F> {
@@ -120,18 +125,19 @@ impl<F: Future<Output = RunResult> + Unpin> Future for Supervised<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Ending> {
         let this = &mut *self;
-        // Registered before the flag is read, so a cancellation in between is not missed.
-        this.control.register(cx.waker());
-        match this.control.why() {
-            None | Some(Cancel::Timeout) => {} // the timeout is the task's own end, on its way out
-            Some(why) => return Poll::Ready(Ending::Cancelled(why)),
+        if let Some(why) = this.cancelled() {
+            return Poll::Ready(Ending::Cancelled(why));
         }
         this.control.poll_begins(this.running.tick.load(Ordering::Relaxed).max(1));
         let Some(inner) = &mut this.inner else { return Poll::Pending };
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll(cx)));
         this.control.poll_ends();
         match polled {
-            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Pending) => {
+                // Registered before the flag is read again, so a cancellation in between is not missed.
+                this.control.register(cx.waker());
+                this.cancelled().map_or(Poll::Pending, |why| Poll::Ready(Ending::Cancelled(why)))
+            }
             Ok(Poll::Ready(result)) => Poll::Ready(Ending::Returned(result)),
             Err(panic) => Poll::Ready(Ending::Returned(Err(panicked(&*panic)))),
         }
@@ -158,14 +164,14 @@ struct OnPool(Context);
 
 impl OnPool {
     fn enter(ctx: Context) -> Self {
-        ctx.0.control.enter_pool();
+        ctx.0.held.control.enter_pool();
         Self(ctx)
     }
 }
 
 impl Drop for OnPool {
     fn drop(&mut self) {
-        self.0.0.control.leave_pool();
+        self.0.0.held.control.leave_pool();
     }
 }
 
@@ -174,8 +180,8 @@ impl Drop for OnPool {
 pub(crate) fn run_blocking(ctx: Context, call: impl FnOnce(&Context) -> RunResult + Send + 'static) -> RunFuture {
     Box::pin(async move {
         let span = tracing::Span::current();
-        let control = Arc::clone(&ctx.0.control);
-        control.set_awaits_thread(true);
+        let held = Arc::clone(&ctx.0.held);
+        held.control.set_awaits_thread(true);
         let thread = tokio::task::spawn_blocking(move || {
             // Entered first: a cancellation in between then finds a thread to wait for.
             let on_pool = OnPool::enter(ctx);
@@ -184,7 +190,7 @@ pub(crate) fn run_blocking(ctx: Context, call: impl FnOnce(&Context) -> RunResul
             }
             span.in_scope(|| call(&on_pool.0))
         });
-        match (AbortOnDrop { thread, control }).await {
+        match (AbortOnDrop { thread, held }).await {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => Err(panicked(&*panic)),
@@ -197,7 +203,7 @@ pub(crate) fn run_blocking(ctx: Context, call: impl FnOnce(&Context) -> RunResul
 /// Takes a call that has not begun out of the pool's line.
 struct AbortOnDrop {
     thread: tokio::task::JoinHandle<RunResult>,
-    control: Arc<Control>,
+    held: Arc<Held>,
 }
 
 impl Future for AbortOnDrop {
@@ -211,6 +217,6 @@ impl Future for AbortOnDrop {
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.thread.abort();
-        self.control.set_awaits_thread(false);
+        self.held.control.set_awaits_thread(false);
     }
 }

@@ -10,7 +10,8 @@ use crate::testing::TestContext;
 #[tokio::test]
 async fn a_thread_that_comes_after_the_cancellation_is_seen_and_runs_nothing() {
     let (ctx, ran) = (TestContext::new().build(), Arc::new(AtomicBool::new(false)));
-    let (control, seen) = (Arc::clone(&ctx.0.control), Arc::clone(&ran));
+    let (held, seen) = (Arc::clone(&ctx.0.held), Arc::clone(&ran));
+    let control = &held.control;
     control.cancel(Cancel::Stop);
     let run = run_blocking(ctx, move |_| {
         seen.store(true, Ordering::SeqCst);

@@ -58,7 +58,7 @@ impl Hand {
 
 fn end(result: Option<&'static str>, dead: Option<Failure>) -> Outcome {
     let result = result.map(|record| KeptResult { record: record.into(), keep: Some(LEASE) });
-    Outcome::End { result, dead, hold_id: Duration::ZERO }
+    Outcome::End { result, dead: dead.map(Box::new), hold_id: Duration::ZERO }
 }
 
 fn failure() -> Failure {

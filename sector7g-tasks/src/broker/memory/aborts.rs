@@ -20,10 +20,10 @@ pub(super) struct Standing {
 impl State {
     pub(super) fn abort(&mut self, name: &QueueName, id: &JobId, now: Timestamp, bells: &mut Bells) -> bool {
         let Some(queue) = self.queue_slot(name) else { return false };
-        let Some(slot) = self.jobs.find(queue, id) else { return false };
+        let Some(slot) = self.jobs.find(queue, self.key(id)) else { return false };
         self.abort_mark += 1;
         let aborts = &mut self.queues[queue].aborts;
-        if let Some(earlier) = self.jobs[slot].abort.replace(self.abort_mark) {
+        if let Some(earlier) = self.jobs[slot].ask_to_abort(self.abort_mark) {
             aborts.remove(&earlier);
         }
         aborts.insert(self.abort_mark, slot);

@@ -21,8 +21,9 @@ pub(super) struct DeadLetter {
 }
 
 impl DeadLetter {
-    pub(super) fn of(job: Job) -> Self {
-        let Job { id, payload, expired, attempt, failures, .. } = job;
+    pub(super) fn of(mut job: Job) -> Self {
+        let failures = job.take_failures();
+        let Job { id, payload, expired, attempt, .. } = job;
         Self { id, payload, expired, attempt, failures }
     }
 

@@ -1,5 +1,6 @@
 use super::jobs::Job;
 use super::line::Place;
+use super::results::Stored;
 use super::state::State;
 use crate::broker::{JobFilter, JobId, JobRecord, Page, PageMark, QueueName, QueueStats, WorkerHealth};
 use crate::clock::Timestamp;
@@ -8,17 +9,17 @@ use crate::clock::Timestamp;
 impl State {
     pub(super) fn job(&mut self, name: &QueueName, id: &JobId, now: Timestamp) -> Option<JobRecord> {
         let queue = self.with_fresh_dead(name, now);
-        if let Some(slot) = queue.and_then(|queue| self.jobs.find(queue, id)) {
+        if let Some(slot) = queue.and_then(|queue| self.jobs.find(queue, self.key(id))) {
             return Some(self.jobs[slot].record(now));
         }
-        let stored = self.results.of(name, id, now);
+        let stored = self.results.of(name, self.key(id), now);
         let dead = queue.and_then(|queue| self.queues[queue].dead.get(id));
         match (dead, stored) {
             // A later job of the same id may have ended well: the newer end counts.
             (Some((died, letter)), stored) if stored.is_none_or(|stored| stored.end <= died.seq) => {
                 Some(letter.record(died.due, stored.map(|stored| stored.record.clone())))
             }
-            (_, stored) => stored.map(|stored| stored.record(id)),
+            (_, stored) => stored.map(Stored::record),
         }
     }
 
@@ -38,7 +39,7 @@ impl State {
                 page(jobs, limit, |_, job: &Job| job.record(now))
             }
             JobFilter::Dead => {
-                let result = |id| self.results.of(name, id, now).map(|stored| stored.record.clone());
+                let result = |id| self.results.of(name, self.key(id), now).map(|stored| stored.record.clone());
                 page(queue.dead.after(after), limit, |died, letter| letter.record(died.due, result(&letter.id)))
             }
         }

@@ -4,17 +4,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::ids::{Ids, Key};
 use super::line::Place;
 use super::slab::{Slab, Slot};
 use crate::broker::{ClaimedJob, GiveBack, JobId, JobRecord, JobState, LEASE_LOST, Lease, LeaseToken, MAX_FAILURES};
 use crate::clock::Timestamp;
-use crate::hash::Map;
 use crate::job::{Failure, FailureKind};
 
 /// A job that has not ended.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) id: JobId,
+    /// Of its id: see [`Key`].
+    pub(super) hash: u64,
     /// Its queue's slot.
     pub(super) queue: Slot,
     pub(super) payload: Bytes,
@@ -30,34 +32,70 @@ pub(super) struct Job {
     pub(super) token: Option<LeaseToken>,
     pub(super) attempt: u32,
     pub(super) delivery: u32,
-    pub(super) unknown_since: Option<Timestamp>,
-    /// The mark of the abort request that stands.
-    pub(super) abort: Option<u64>,
-    pub(super) failures: Vec<Failure>,
-    pub(super) progress: Option<Bytes>,
     /// Rung at its end; there once somebody has waited for its result.
     pub(super) ended: Option<Arc<Notify>>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few jobs have: apart, since a backlog's jobs are as good as never in the processor's caches.
+#[derive(Clone, Debug, Default)]
+struct Rare {
+    unknown_since: Option<Timestamp>,
+    /// The mark of the abort request that stands.
+    abort: Option<u64>,
+    failures: Vec<Failure>,
+    progress: Option<Bytes>,
 }
 
 impl Job {
     /// A waiting job that was never claimed.
-    pub(super) fn new(id: JobId, queue: Slot, payload: Bytes, place: Place) -> Self {
+    pub(super) fn new(key: Key<'_>, queue: Slot, payload: Bytes, place: Place, expires_at: Option<Timestamp>) -> Self {
         Self {
-            id,
+            id: key.id.clone(),
+            hash: key.hash,
             queue,
             payload,
             place,
             due_at: place.due,
-            expires_at: None,
+            expires_at,
             expired: false,
             token: None,
             attempt: 0,
             delivery: 0,
-            unknown_since: None,
-            abort: None,
-            failures: Vec::new(),
-            progress: None,
             ended: None,
+            rare: None,
+        }
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn unknown_since(&self) -> Option<Timestamp> {
+        self.rare.as_ref()?.unknown_since
+    }
+
+    /// The mark of the abort request that stands.
+    pub(super) fn abort(&self) -> Option<u64> {
+        self.rare.as_ref()?.abort
+    }
+
+    /// Notes an abort request, and returns an earlier one's mark.
+    pub(super) fn ask_to_abort(&mut self, mark: u64) -> Option<u64> {
+        self.rare().abort.replace(mark)
+    }
+
+    pub(super) fn set_progress(&mut self, progress: Bytes) {
+        self.rare().progress = Some(progress);
+    }
+
+    pub(super) fn take_failures(&mut self) -> Vec<Failure> {
+        self.rare.as_mut().map(|rare| std::mem::take(&mut rare.failures)).unwrap_or_default()
+    }
+
+    fn is_known(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.unknown_since = None;
         }
     }
 
@@ -83,7 +121,7 @@ impl Job {
     pub(super) fn fail(&mut self, failure: Failure) {
         self.attempt = self.attempt.max(failure.attempt);
         self.add_failure(failure);
-        self.unknown_since = None;
+        self.is_known();
         self.expires_at = None;
     }
 
@@ -91,18 +129,19 @@ impl Job {
     pub(super) fn give_back(&mut self, why: GiveBack, now: Timestamp) {
         self.attempt = self.attempt.saturating_sub(1);
         if why == GiveBack::UnknownTask {
-            self.unknown_since.get_or_insert(now);
+            self.rare().unknown_since.get_or_insert(now);
         } else {
-            self.unknown_since = None;
+            self.is_known();
             self.expires_at = None;
         }
     }
 
     pub(super) fn add_failure(&mut self, failure: Failure) {
-        if self.failures.len() >= MAX_FAILURES {
-            self.failures.remove(0);
+        let failures = &mut self.rare().failures;
+        if failures.len() >= MAX_FAILURES {
+            failures.remove(0);
         }
-        self.failures.push(failure);
+        failures.push(failure);
     }
 
     pub(super) fn claimed(&self, token: LeaseToken) -> ClaimedJob {
@@ -112,8 +151,8 @@ impl Job {
             attempt: self.attempt,
             delivery: self.delivery,
             due_at: self.due_at,
-            abort_requested: self.abort.is_some(),
-            unknown_since: self.unknown_since,
+            abort_requested: self.abort().is_some(),
+            unknown_since: self.unknown_since(),
         }
     }
 
@@ -124,6 +163,7 @@ impl Job {
             _ if is_due => (JobState::Queued, self.place.due),
             _ => (JobState::Deferred, self.place.due),
         };
+        let Rare { failures, progress, abort, .. } = self.rare.as_deref().cloned().unwrap_or_default();
         JobRecord {
             id: self.id.clone(),
             state,
@@ -131,9 +171,9 @@ impl Job {
             result: None,
             attempt: self.attempt,
             due_at,
-            failures: self.failures.clone(),
-            progress: self.progress.clone(),
-            abort_requested: self.abort.is_some(),
+            failures,
+            progress,
+            abort_requested: abort.is_some(),
         }
     }
 }
@@ -142,7 +182,7 @@ impl Job {
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     slab: Slab<Job>,
-    by_id: Map<JobId, Slot>,
+    by_id: Ids,
 }
 
 impl Jobs {
@@ -151,34 +191,34 @@ impl Jobs {
     }
 
     pub(super) fn insert(&mut self, job: Job) -> Slot {
-        let id = job.id.clone();
+        let hash = job.hash;
         let slot = self.slab.insert(job);
-        self.by_id.insert(id, slot);
+        self.by_id.insert(hash, slot);
         slot
     }
 
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Job> {
         let job = self.slab.remove(slot)?;
-        self.by_id.remove(&job.id);
-        if self.by_id.is_empty() {
-            self.by_id.shrink_to(4_096);
-        }
+        self.by_id.remove(job.hash, slot);
         Some(job)
     }
 
-    pub(super) fn contains(&self, id: &JobId) -> bool {
-        self.by_id.contains_key(id)
+    pub(super) fn contains(&self, key: Key<'_>) -> bool {
+        self.slot_of(key).is_some()
+    }
+
+    fn slot_of(&self, key: Key<'_>) -> Option<Slot> {
+        self.by_id.find(key, |slot| &self.slab[slot].id)
     }
 
     /// The slot of a job, if it is in `queue`.
-    pub(super) fn find(&self, queue: Slot, id: &JobId) -> Option<Slot> {
-        let slot = *self.by_id.get(id)?;
-        (self.slab[slot].queue == queue).then_some(slot)
+    pub(super) fn find(&self, queue: Slot, key: Key<'_>) -> Option<Slot> {
+        self.slot_of(key).filter(|slot| self.slab[*slot].queue == queue)
     }
 
-    /// The slot of the job of which this is the newest lease.
-    pub(super) fn held(&self, queue: Slot, lease: &Lease) -> Option<Slot> {
-        self.find(queue, &lease.id).filter(|slot| self.slab[*slot].token == Some(lease.token))
+    /// The slot of the job `key` if `token` is that of its newest lease.
+    pub(super) fn held(&self, queue: Slot, key: Key<'_>, token: LeaseToken) -> Option<Slot> {
+        self.find(queue, key).filter(|slot| self.slab[*slot].token == Some(token))
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<&Job> {

@@ -1,5 +1,6 @@
 mod aborts;
 mod dead;
+mod ids;
 mod inspect;
 mod jobs;
 mod line;

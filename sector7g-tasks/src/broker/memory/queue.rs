@@ -5,7 +5,7 @@ use super::dead::DeadLetters;
 use super::line::Line;
 use super::slab::Slot;
 use super::waits::WaitId;
-use crate::broker::{Lease, LeaseToken, QueueName};
+use crate::broker::{LeaseToken, QueueName};
 use crate::clock::Timestamp;
 use crate::hash::Map;
 
@@ -30,9 +30,12 @@ pub(super) struct Queue {
 }
 
 /// A finish that took effect, in case its answer was lost and it comes again.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Applied {
-    lease: Lease,
+    token: LeaseToken,
+    /// Of the job's id. A call leases a few jobs, so that this tells them apart as well as the ids would, which
+    /// then are freed while they are still in the processor's caches.
+    hash: u64,
     at: Timestamp,
 }
 
@@ -68,16 +71,16 @@ impl Queue {
         self.line.is_empty() && self.dead.is_empty()
     }
 
-    pub(super) fn note_applied(&mut self, lease: &Lease, now: Timestamp) {
+    pub(super) fn note_applied(&mut self, token: LeaseToken, hash: u64, now: Timestamp) {
         if self.applied.len() >= MAX_APPLIED {
             self.applied.pop_front();
         }
-        self.applied.push_back(Applied { lease: lease.clone(), at: now });
+        self.applied.push_back(Applied { token, hash, at: now });
     }
 
-    /// Whether a finish under `lease` took effect a while ago. Asked for stale ones only, so a scan does.
-    pub(super) fn was_applied(&self, lease: &Lease) -> bool {
-        self.applied.iter().rev().any(|applied| applied.lease.token == lease.token && applied.lease.id == lease.id)
+    /// Whether such a finish took effect a while ago. Asked for stale ones only, so a scan does.
+    pub(super) fn was_applied(&self, token: LeaseToken, hash: u64) -> bool {
+        self.applied.iter().rev().any(|applied| applied.token == token && applied.hash == hash)
     }
 
     pub(super) fn note_call(&mut self, token: LeaseToken, slots: Vec<Slot>, until: Timestamp) {

@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::ids::{Ids, Key};
 use super::ordered::Ordered;
+use super::slab::{Slab, Slot};
 use crate::broker::{JobId, JobRecord, JobState, KeptResult, QueueName};
 use crate::clock::Timestamp;
 use crate::hash::Map;
@@ -11,6 +13,9 @@ use crate::hash::Map;
 /// An ended job's stored result, and what `Broker::job` says of it.
 #[derive(Debug)]
 pub(super) struct Stored {
+    id: JobId,
+    /// Of its id: see [`Key`].
+    hash: u64,
     pub(super) queue: QueueName,
     pub(super) record: Bytes,
     pub(super) attempt: u32,
@@ -22,9 +27,9 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    pub(super) fn record(&self, id: &JobId) -> JobRecord {
+    pub(super) fn record(&self) -> JobRecord {
         JobRecord {
-            id: id.clone(),
+            id: self.id.clone(),
             state: JobState::Complete,
             payload: None,
             result: Some(self.record.clone()),
@@ -42,10 +47,10 @@ impl Stored {
 }
 
 /// What a result is stored with.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Ending<'a> {
     pub(super) queue: &'a QueueName,
-    pub(super) id: JobId,
+    pub(super) key: Key<'a>,
     pub(super) attempt: u32,
     pub(super) due_at: Timestamp,
     pub(super) end: u64,
@@ -54,29 +59,30 @@ pub(super) struct Ending<'a> {
 /// Stored results by id, bounded by their times and by count.
 #[derive(Debug, Default)]
 pub(super) struct Results {
-    stored: Map<JobId, Stored>,
+    stored: Slab<Stored>,
+    by_id: Ids,
     /// In the order of the ends: what goes first when there are too many. Those that are gone
     /// already are passed over, and cleared away before they are as many as the rest.
-    by_end: VecDeque<(u64, JobId)>,
+    by_end: VecDeque<(u64, Slot)>,
     /// In the order of the expiries, the end breaking ties.
-    by_expiry: Ordered<(Timestamp, u64), JobId>,
+    by_expiry: Ordered<(Timestamp, u64), Slot>,
 }
 
 impl Results {
-    /// Stores a result, and drops the ones that ended first beyond `max`.
+    /// Stores a result of which there is none yet, and drops the ones that ended first beyond `max`.
     pub(super) fn insert(&mut self, ending: Ending<'_>, result: &KeptResult, now: Timestamp, max: usize) {
-        let Ending { queue, id, attempt, due_at, end } = ending;
+        let Ending { queue, key, attempt, due_at, end } = ending;
         if result.keep == Some(Duration::ZERO) {
             return;
         }
         let expires_at = result.keep.map(|keep| now + keep);
-        self.by_end.push_back((end, id.clone()));
+        let (id, hash) = (key.id.clone(), key.hash);
+        let (queue, record) = (queue.clone(), result.record.clone());
+        let slot = self.stored.insert(Stored { id, hash, queue, record, attempt, due_at, end, expires_at });
+        self.by_id.insert(hash, slot);
+        self.by_end.push_back((end, slot));
         if let Some(at) = expires_at {
-            self.by_expiry.insert((at, end), id.clone());
-        }
-        let stored = Stored { queue: queue.clone(), record: result.record.clone(), attempt, due_at, end, expires_at };
-        if let Some(earlier) = self.stored.insert(id, stored) {
-            self.unlist(&earlier); // expired, and not swept away yet
+            self.by_expiry.insert((at, end), slot);
         }
         while self.stored.len() > max {
             self.drop_first_ended();
@@ -84,49 +90,56 @@ impl Results {
     }
 
     fn drop_first_ended(&mut self) {
-        while let Some((end, id)) = self.by_end.pop_front() {
-            if self.stored.get(&id).is_some_and(|stored| stored.end == end) {
-                self.remove(&id);
+        while let Some((end, slot)) = self.by_end.pop_front() {
+            if self.stored.get(slot).is_some_and(|stored| stored.end == end) {
+                self.take_out(slot);
                 return;
             }
         }
     }
 
-    pub(super) fn remove(&mut self, id: &JobId) {
-        if let Some(stored) = self.stored.remove(id) {
-            self.unlist(&stored);
+    pub(super) fn remove(&mut self, key: Key<'_>) {
+        if let Some(slot) = self.slot_of(key) {
+            self.take_out(slot);
         }
     }
 
-    fn unlist(&mut self, stored: &Stored) {
+    fn slot_of(&self, key: Key<'_>) -> Option<Slot> {
+        self.by_id.find(key, |slot| &self.stored[slot].id)
+    }
+
+    fn take_out(&mut self, slot: Slot) {
+        let Some(stored) = self.stored.remove(slot) else { return };
+        self.by_id.remove(stored.hash, slot);
         if let Some(at) = stored.expires_at {
             self.by_expiry.remove(&(at, stored.end));
         }
         if self.by_end.len() > 2 * self.stored.len() {
             let stored = &self.stored;
-            self.by_end.retain(|(end, id)| stored.get(id).is_some_and(|stored| stored.end == *end));
+            self.by_end.retain(|(end, slot)| stored.get(*slot).is_some_and(|stored| stored.end == *end));
         }
     }
 
-    pub(super) fn get(&self, id: &JobId, now: Timestamp) -> Option<&Stored> {
-        self.stored.get(id).filter(|stored| !stored.has_expired(now))
+    pub(super) fn get(&self, key: Key<'_>, now: Timestamp) -> Option<&Stored> {
+        self.slot_of(key).map(|slot| &self.stored[slot]).filter(|stored| !stored.has_expired(now))
     }
 
     /// The result of a job of `queue`.
-    pub(super) fn of(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Option<&Stored> {
-        self.get(id, now).filter(|stored| stored.queue == *queue)
+    pub(super) fn of(&self, queue: &QueueName, key: Key<'_>, now: Timestamp) -> Option<&Stored> {
+        self.get(key, now).filter(|stored| stored.queue == *queue)
     }
 
     /// Drops up to `most` whose time is over.
     pub(super) fn drop_expired(&mut self, now: Timestamp, most: usize) {
         for _ in 0..most {
-            let Some((_, id)) = self.by_expiry.pop_until(&(now, u64::MAX)) else { break };
-            self.remove(&id);
+            let Some((_, slot)) = self.by_expiry.pop_until(&(now, u64::MAX)) else { break };
+            self.take_out(slot);
         }
     }
 
     #[cfg(all(test, feature = "testing"))]
     pub(super) fn lens(&self) -> (usize, usize, usize) {
+        assert_eq!(self.by_id.len(), self.stored.len(), "every result is found by its id");
         (self.stored.len(), self.by_end.len(), self.by_expiry.len())
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 use super::dead::DeadLetter;
+use super::ids::Key;
 use super::jobs::{Job, Jobs};
 use super::line::{Place, Stand};
 use super::queue::Queue;
@@ -18,7 +19,7 @@ use crate::broker::{
     NewJob, Outcome, QueueName, ResultState, WorkerHealth,
 };
 use crate::clock::Timestamp;
-use crate::hash::Map;
+use crate::hash::{Map, Seeded};
 use crate::job::Failure;
 
 /// How often a write also looks for what has become too old.
@@ -45,6 +46,8 @@ pub(super) struct Limits {
 /// All jobs and what belongs to them; every method is one step, at the moment `now`.
 #[derive(Debug)]
 pub(super) struct State {
+    /// Of the ids of jobs and of results.
+    hasher: Seeded,
     pub(super) jobs: Jobs,
     pub(super) queues: Slab<Queue>,
     slots: Map<QueueName, Slot>,
@@ -89,6 +92,7 @@ pub(super) enum Lookup {
 impl State {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
+            hasher: Seeded::default(),
             jobs: Jobs::default(),
             queues: Slab::default(),
             slots: Map::default(),
@@ -167,26 +171,31 @@ impl State {
     }
 
     fn count_new(&self, jobs: &[NewJob], now: Timestamp) -> usize {
-        let new = jobs.iter().filter(|job| !self.is_taken(job, now)).map(|job| &job.id);
+        let new = jobs.iter().filter(|job| !self.is_taken(job, self.key(&job.id), now)).map(|job| &job.id);
         new.collect::<HashSet<_>>().len()
     }
 
-    fn is_taken(&self, job: &NewJob, now: Timestamp) -> bool {
-        self.jobs.contains(&job.id) || !job.replace_finished && self.is_kept(&job.id, now)
+    pub(super) fn key<'a>(&self, id: &'a JobId) -> Key<'a> {
+        Key::new(&self.hasher, id)
     }
 
-    fn is_kept(&self, id: &JobId, now: Timestamp) -> bool {
-        self.results.get(id, now).is_some() || self.holds.contains(id, now)
+    fn is_taken(&self, job: &NewJob, key: Key<'_>, now: Timestamp) -> bool {
+        self.jobs.contains(key) || !job.replace_finished && self.is_kept(key, now)
+    }
+
+    fn is_kept(&self, key: Key<'_>, now: Timestamp) -> bool {
+        self.results.get(key, now).is_some() || self.holds.contains(key.id, now)
     }
 
     /// Adds a job if its id is free. A queue with waits on it is noted when the job is due already.
     fn add(&mut self, job: &NewJob, now: Timestamp, made_due: &mut BTreeSet<Slot>, bells: &mut Bells) -> Enqueued {
-        if self.is_taken(job, now) {
+        let key = self.key(&job.id);
+        if self.is_taken(job, key, now) {
             return Enqueued::Duplicate;
         }
+        self.results.remove(key); // one to be replaced, or one that has expired and was not swept away yet
         if job.replace_finished {
-            self.results.remove(&job.id);
-            self.holds.remove(&job.id);
+            self.holds.remove(key.id);
         }
         let due = match job.due {
             Due::Now => now,
@@ -195,7 +204,7 @@ impl State {
         };
         let queue = self.queue_slot_or_new(&job.queue);
         let expires_at = job.expires_in.map(|span| now + span);
-        self.insert(queue, job.id.clone(), job.payload.clone(), (due, now), expires_at);
+        self.insert(queue, key, job.payload.clone(), (due, now), expires_at);
         let anybody_waits = !self.queues[queue].waiting.is_empty();
         if anybody_waits && due <= now {
             made_due.insert(queue);
@@ -208,7 +217,7 @@ impl State {
     fn insert(
         &mut self,
         queue: Slot,
-        id: JobId,
+        key: Key<'_>,
         payload: Bytes,
         (due, now): (Timestamp, Timestamp),
         expires_at: Option<Timestamp>,
@@ -216,7 +225,7 @@ impl State {
         let place = Place { due, seq: self.seq };
         self.seq += 1;
         let stand = if due <= now { Stand::Due } else { Stand::Deferred };
-        let slot = self.jobs.insert(Job { expires_at, ..Job::new(id, queue, payload, place) });
+        let slot = self.jobs.insert(Job::new(key, queue, payload, place, expires_at));
         self.queues[queue].line.insert(place, slot, stand);
     }
 
@@ -276,16 +285,18 @@ impl State {
     }
 
     fn finish(&mut self, queue: Slot, finish: &Finish, now: Timestamp, bells: &mut Bells) -> Finished {
-        let Some(slot) = self.jobs.held(queue, &finish.lease) else {
-            return if self.queues[queue].was_applied(&finish.lease) { Finished::Applied } else { Finished::LeaseLost };
+        let (key, token) = (self.key(&finish.lease.id), finish.lease.token);
+        let Some(slot) = self.jobs.held(queue, key, token) else {
+            let was_applied = self.queues[queue].was_applied(token, key.hash);
+            return if was_applied { Finished::Applied } else { Finished::LeaseLost };
         };
-        self.queues[queue].note_applied(&finish.lease, now);
+        self.queues[queue].note_applied(token, key.hash, now);
         match &finish.outcome {
             Outcome::End { result, dead, hold_id } => {
-                self.end(slot, result.as_ref(), dead.as_ref(), *hold_id, now, bells);
+                self.end(slot, result.as_ref(), dead.as_deref(), *hold_id, now, bells);
             }
             Outcome::Retry { delay, failure } => {
-                self.jobs[slot].fail(failure.clone());
+                self.jobs[slot].fail(Failure::clone(failure));
                 self.put_back(slot, *delay, now);
             }
             Outcome::GiveBack { delay, why } => {
@@ -294,6 +305,11 @@ impl State {
             }
         }
         Finished::Applied
+    }
+
+    /// The slot of the job of which this is the newest lease.
+    fn held(&self, queue: Slot, lease: &Lease) -> Option<Slot> {
+        self.jobs.held(queue, self.key(&lease.id), lease.token)
     }
 
     fn end(
@@ -308,7 +324,7 @@ impl State {
         let Some(mut job) = self.jobs.remove(slot) else { return };
         let queue = &mut self.queues[job.queue];
         queue.line.remove(job.place);
-        if let Some(mark) = job.abort {
+        if let Some(mark) = job.abort() {
             queue.aborts.remove(&mark);
         }
         if let Some(bell) = job.ended.take() {
@@ -321,7 +337,7 @@ impl State {
         if let Some(result) = result {
             let ending = Ending {
                 queue: &queue.name,
-                id: job.id.clone(),
+                key: Key { id: &job.id, hash: job.hash },
                 attempt: job.attempt,
                 due_at: job.due_at,
                 end: self.ends,
@@ -339,7 +355,7 @@ impl State {
     fn put_back(&mut self, slot: Slot, delay: Duration, now: Timestamp) {
         let job = &mut self.jobs[slot];
         job.token = None;
-        let due = if job.abort.is_some() { now } else { now + delay };
+        let due = if job.abort().is_some() { now } else { now + delay };
         self.move_to(slot, due);
     }
 
@@ -364,7 +380,7 @@ impl State {
         bells: &mut Bells,
     ) -> Vec<Extended> {
         let Some(queue) = self.queue_slot(name) else { return vec![Extended::Lost; leases.len()] };
-        let extended = leases.iter().map(|held| match self.jobs.held(queue, held) {
+        let extended = leases.iter().map(|held| match self.held(queue, held) {
             Some(slot) => {
                 self.move_to(slot, now + lease);
                 Extended::Renewed
@@ -377,16 +393,16 @@ impl State {
     }
 
     pub(super) fn set_progress(&mut self, name: &QueueName, lease: &Lease, progress: Bytes) -> bool {
-        let held = self.queue_slot(name).and_then(|queue| self.jobs.held(queue, lease));
+        let held = self.queue_slot(name).and_then(|queue| self.held(queue, lease));
         if let Some(slot) = held {
-            self.jobs[slot].progress = Some(progress);
+            self.jobs[slot].set_progress(progress);
         }
         held.is_some()
     }
 
     /// The state of a result; with `wait`, something to wait for instead of `Pending`.
     pub(super) fn result(&mut self, name: &QueueName, id: &JobId, wait: bool, now: Timestamp) -> Lookup {
-        let live = self.queue_slot(name).and_then(|queue| self.jobs.find(queue, id));
+        let live = self.queue_slot(name).and_then(|queue| self.jobs.find(queue, self.key(id)));
         if let Some(slot) = live {
             if !wait {
                 return Lookup::Known(ResultState::Pending);
@@ -394,7 +410,7 @@ impl State {
             let bell = self.jobs[slot].ended.get_or_insert_default();
             return Lookup::Pending(Arc::clone(bell).notified_owned());
         }
-        Lookup::Known(match self.results.of(name, id, now) {
+        Lookup::Known(match self.results.of(name, self.key(id), now) {
             Some(stored) => ResultState::Ready(stored.record.clone()),
             None => ResultState::NotFound,
         })
@@ -426,12 +442,13 @@ impl State {
     }
 
     fn revive(&mut self, queue: Slot, id: &JobId, now: Timestamp) -> bool {
-        if self.jobs.contains(id) {
+        let key = self.key(id);
+        if self.jobs.contains(key) {
             return false;
         }
         let Some(letter) = self.queues[queue].dead.remove(id) else { return false };
-        self.results.remove(id);
-        self.insert(queue, letter.id, letter.payload, (now, now), None);
+        self.results.remove(key);
+        self.insert(queue, key, letter.payload, (now, now), None);
         true
     }
 

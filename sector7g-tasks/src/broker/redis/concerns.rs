@@ -81,11 +81,11 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
     link.command::<redis::Value>(redis::cmd("BLPOP").arg(bell(&key)).arg(1)).await?; // it has just been rung
     broker.wait(std::slice::from_ref(&queue), TRIAL, TRIAL).await?;
     let failure = Failure::new(FailureKind::Error, "a trial", 1, Timestamp::default());
-    let retry = Outcome::Retry { delay: Duration::ZERO, failure: failure.clone() };
+    let retry = Outcome::Retry { delay: Duration::ZERO, failure: failure.clone().into() };
     let unknown = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::UnknownTask };
     let snooze = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Snooze };
     // Without a result: one that is none would break arq's `all_job_results()` for everybody.
-    let end = Outcome::End { result: None, dead: Some(failure), hold_id: Duration::ZERO };
+    let end = Outcome::End { result: None, dead: Some(failure.into()), hold_id: Duration::ZERO };
     let mut token = LeaseToken { worker: rand::random(), call: 0 };
     for outcome in [unknown, retry, snooze, end] {
         token.call += 1;

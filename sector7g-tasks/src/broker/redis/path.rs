@@ -135,7 +135,7 @@ fn add_finish(call: &mut ScriptInvocation<'_>, finish: &Finish) -> Result<(), Br
                 }
                 None => drop(call.arg("").arg("")),
             }
-            call.arg(dead.as_ref().map(json).transpose()?.unwrap_or_default()).arg(millis(*hold_id));
+            call.arg(dead.as_deref().map(json).transpose()?.unwrap_or_default()).arg(millis(*hold_id));
         }
         Outcome::Retry { delay, failure } => {
             call.arg("r").arg(millis(*delay)).arg(json(failure)?).arg(failure.attempt).arg("");

@@ -27,7 +27,7 @@ pub async fn a_dead_letter_is_kept_whole(fixture: &impl Fixture) {
     let record = Bytes::from_static(b"the error");
     let outcome = Outcome::End {
         result: Some(KeptResult { record: record.clone(), keep: Some(LEASE) }),
-        dead: Some(failure("for good")),
+        dead: Some(failure("for good").into()),
         hold_id: Duration::ZERO,
     };
     assert_eq!(ground.finish(&claimed.lease, outcome).await, Finished::Applied);
@@ -99,7 +99,7 @@ pub async fn a_dead_letter_can_be_retried(fixture: &impl Fixture) {
     ground.add(job.clone()).await;
     let record = Bytes::from_static(b"the error");
     let kept = Some(KeptResult { record, keep: Some(LEASE) });
-    let outcome = Outcome::End { result: kept, dead: Some(failure("for good")), hold_id: LEASE };
+    let outcome = Outcome::End { result: kept, dead: Some(failure("for good").into()), hold_id: LEASE };
     ground.finish(&ground.claim_one(LEASE).await.lease, outcome).await;
     ground.pass(SHORT + MOMENT).await;
     let mut waits = JoinSet::new();

@@ -344,11 +344,11 @@ fn done_with(record: &'static str, keep: Option<Duration>) -> Outcome {
 }
 
 fn dead(failure: Failure) -> Outcome {
-    Outcome::End { result: None, dead: Some(failure), hold_id: Duration::ZERO }
+    Outcome::End { result: None, dead: Some(failure.into()), hold_id: Duration::ZERO }
 }
 
 fn retry(delay: Duration) -> Outcome {
-    Outcome::Retry { delay, failure: failure("not this time") }
+    Outcome::Retry { delay, failure: failure("not this time").into() }
 }
 
 fn give_back(why: GiveBack) -> Outcome {

@@ -40,7 +40,7 @@ pub async fn a_retry_can_raise_the_count(fixture: &impl Fixture) {
     for (failed, next) in [(7, 8), (3, 9)] {
         let failure = Failure { attempt: failed, ..failure("not this time") };
         let job = ground.claim_one(LEASE).await;
-        ground.finish(&job.lease, Outcome::Retry { delay: Duration::ZERO, failure }).await;
+        ground.finish(&job.lease, Outcome::Retry { delay: Duration::ZERO, failure: failure.into() }).await;
         let job = ground.claim_one(LEASE).await;
         assert_eq!(job.attempt, next, "after attempt {failed} failed");
         ground.finish(&job.lease, give_back(GiveBack::Stop)).await;
@@ -104,7 +104,7 @@ pub async fn history_has_a_bound(fixture: &impl Fixture) {
     for attempt in 0..MAX_FAILURES + 5 {
         let job = ground.claim_one(LEASE).await;
         let failure = failure(&format!("failure {attempt}"));
-        ground.finish(&job.lease, Outcome::Retry { delay: Duration::ZERO, failure }).await;
+        ground.finish(&job.lease, Outcome::Retry { delay: Duration::ZERO, failure: failure.into() }).await;
     }
     let record = ground.record(&id).await.expect("it waits");
     let kept: Vec<_> = record.failures.iter().map(|failure| failure.message.clone()).collect();

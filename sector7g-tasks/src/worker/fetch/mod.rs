@@ -10,8 +10,10 @@ use rand::RngExt;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::crew::{Crew, CutOff};
 use super::engine::{Engine, Stop};
 use super::execute::{After, Ended, Taken, execute_guarded, guard_hook};
+use super::running::Held;
 use super::settings::Order;
 use crate::broker::{
     BrokerError, Claim, Claimed, ClaimedJob, Extended, Finish, Finished, Lease, LeaseToken, MAX_BATCH, Outcome,
@@ -32,7 +34,7 @@ const BURST_LOOK: Duration = Duration::from_millis(50);
 
 /// What runs in the loop's set.
 pub(super) enum Event {
-    Ended(Box<Ended>),
+    Ended(Ended),
     /// An `after_job_end` hook has come to its end.
     Hooked,
 }
@@ -41,7 +43,7 @@ pub(super) enum Event {
 pub(super) struct Fetch {
     engine: Arc<Engine>,
     stop: Stop,
-    jobs: JoinSet<Event>,
+    jobs: Crew<Event>,
     /// Waits for threads whose job has ended: each holds its slot until it returns. A stop does not wait for them.
     threads: JoinSet<()>,
     unreported: Vec<Unreported>,
@@ -88,7 +90,7 @@ impl Fetch {
         Self {
             engine,
             stop,
-            jobs: JoinSet::new(),
+            jobs: Crew::new(),
             threads: JoinSet::new(),
             unreported,
             calls: 0,
@@ -144,23 +146,23 @@ impl Fetch {
 
     /// Takes what has ended, without waiting.
     fn collect(&mut self) {
-        while let Some(ended) = self.jobs.try_join_next() {
+        while let Some(ended) = self.jobs.try_next() {
             self.take(ended);
         }
         while self.threads.try_join_next().is_some() {}
     }
 
-    fn take(&mut self, ended: Result<Event, tokio::task::JoinError>) {
-        match ended {
-            Ok(Event::Ended(ended)) => self.push(*ended),
+    fn take(&mut self, event: Result<Event, CutOff>) {
+        match event {
+            Ok(Event::Ended(ended)) => self.push(ended),
             Ok(Event::Hooked) => {}
-            Err(error) => tracing::error!("a job's execution was cut off: {error}"), // its drop has freed its slot
+            Err(CutOff) => tracing::error!("a job's execution was cut off"), // its drop has freed its slot
         }
     }
 
     fn push(&mut self, Ended { key, queue, finish, after, thread }: Ended) {
-        if let Some(control) = thread {
-            self.threads.spawn(async move { control.off_pool().await });
+        if let Some(held) = thread {
+            self.threads.spawn(async move { held.control.off_pool().await });
         }
         match finish {
             Some(finish) => {
@@ -312,10 +314,10 @@ impl Fetch {
                 continue;
             }
             if let (Some(hook), Some((ctx, end))) = (self.engine.settings.after_job_end, after.take()) {
-                self.jobs.spawn(async move {
+                self.jobs.spawn(Box::pin(async move {
                     guard_hook("after_job_end", || hook(ctx, end)).await;
                     Event::Hooked
-                });
+                }));
             }
         }
         finishes.drain(..batch); // none is moved one by one: they are large
@@ -325,14 +327,12 @@ impl Fetch {
     fn start(&mut self, queue: usize, jobs: Vec<ClaimedJob>) {
         let first_key = self.next_key;
         self.next_key += jobs.len() as u64;
-        let take = |(key, job)| {
+        let held = jobs.into_iter().map(|job| Arc::new(Held::new(queue, job)));
+        let held: Vec<_> = (first_key..).zip(held).collect();
+        self.engine.running.add(held.iter().cloned());
+        for (key, held) in held {
             let engine = Arc::clone(&self.engine);
-            Taken { engine, key, queue, job, control: Arc::default(), has_ended: false }
-        };
-        let taken: Vec<Taken> = (first_key..).zip(jobs).map(take).collect();
-        self.engine.running.add(taken.iter().map(|taken| (taken.key, taken.held())));
-        for taken in taken {
-            self.jobs.spawn(execute_guarded(taken));
+            self.jobs.spawn(execute_guarded(Taken { engine, key, held, has_ended: false }));
         }
     }
 
@@ -346,7 +346,7 @@ impl Fetch {
         tokio::select! {
             biased; // the stop first, then endings, which free slots, then new work
             () = self.stop.graceful.cancelled() => {} // cancel safe: stays cancelled
-            Some(ended) = self.jobs.join_next() => { // cancel safe: takes only what it returns
+            Some(ended) = self.jobs.next() => { // cancel safe: takes only what it returns
                 self.take(ended);
                 self.idle_rounds = 0;
             }
@@ -379,7 +379,7 @@ impl Fetch {
                 biased;
                 () = self.stop.graceful.cancelled() => return, // cancel safe: stays cancelled
                 () = tokio::time::sleep_until(until) => return, // cancel safe: only waits
-                Some(ended) = self.jobs.join_next() => self.take(ended), // cancel safe: takes only what it returns
+                Some(ended) = self.jobs.next() => self.take(ended), // cancel safe: takes only what it returns
                 Some(_) = self.threads.join_next() => {} // cancel safe: takes only what it returns
             }
         }

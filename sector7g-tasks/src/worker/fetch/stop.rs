@@ -29,7 +29,7 @@ impl Fetch {
                 biased;
                 () = forced.cancelled() => break, // cancel safe: stays cancelled
                 () = tokio::time::sleep_until(until) => break, // cancel safe: only waits
-                Some(ended) = self.jobs.join_next() => self.take(ended), // cancel safe: takes only what it returns
+                Some(ended) = self.jobs.next() => self.take(ended), // cancel safe: takes only what it returns
             }
             self.collect();
         }
@@ -42,7 +42,7 @@ impl Fetch {
         self.engine.cut.cancel();
         self.engine.running.cancel_all(Cancel::Stop);
         let until = Instant::now() + LAST_POLL;
-        while let Ok(Some(ended)) = timeout_at(until, self.jobs.join_next()).await {
+        while let Ok(Some(ended)) = timeout_at(until, self.jobs.next()).await {
             self.take(ended);
             self.collect();
             let _ = timeout_at(until, self.report_now()).await; // what is left then, `report_all` takes
@@ -53,7 +53,7 @@ impl Fetch {
                 let task = held.control.task.get().map_or("?", |def| def.name);
                 tracing::error!(
                     "task `{task}` (job {}) ignores its cancellation; it starts again elsewhere when its lease ends",
-                    held.lease.id
+                    held.id()
                 );
             });
             self.jobs.abort_all();
@@ -100,7 +100,7 @@ impl Fetch {
             tracing::error!("the broker took no report of {left} ended jobs; they run again when their leases end");
         }
         // The hooks of the last jobs.
-        let hooks = async { while self.jobs.join_next().await.is_some() {} };
+        let hooks = async { while self.jobs.next().await.is_some() {} };
         let _ = timeout(LAST_HOOKS, hooks).await; // guard_hook says so if one hangs
     }
 }

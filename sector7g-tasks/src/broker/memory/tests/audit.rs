@@ -24,7 +24,7 @@ impl State {
             for (place, slot) in self.queues[queue].line.after(None) {
                 let job = &self.jobs[slot];
                 assert_eq!((job.queue, job.place), (queue, place), "{} knows its place", job.id);
-                assert_eq!(self.jobs.find(queue, &job.id), Some(slot), "{} is found by its id", job.id);
+                assert_eq!(self.jobs.find(queue, self.key(&job.id)), Some(slot), "{} is found by its id", job.id);
                 assert!(in_lines.insert(slot), "{} is in one line, once", job.id);
                 expected[if place.due <= now { 0 } else { 1 + usize::from(job.token.is_some()) }] += 1;
             }
@@ -32,13 +32,13 @@ impl State {
             let counts = queue.line.counts(now);
             assert_eq!([counts.queued, counts.deferred, counts.running], expected, "counts in {}", queue.name);
             for (mark, slot) in &queue.aborts {
-                assert_eq!(self.jobs[*slot].abort, Some(*mark), "an abort request stands for a living job");
+                assert_eq!(self.jobs[*slot].abort(), Some(*mark), "an abort request stands for a living job");
             }
             aborts += queue.aborts.len();
         }
         let all: BTreeSet<_> = self.jobs.iter().map(|(slot, _)| slot).collect();
         assert_eq!(in_lines, all, "every living job is in a line");
-        assert_eq!(aborts, self.jobs.iter().filter(|(_, job)| job.abort.is_some()).count());
+        assert_eq!(aborts, self.jobs.iter().filter(|(_, job)| job.abort().is_some()).count());
     }
 
     fn audit_results(&self) {

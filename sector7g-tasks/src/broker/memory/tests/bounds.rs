@@ -22,7 +22,7 @@ fn kept(keep: Option<Duration>) -> Outcome {
 }
 
 fn dead() -> Outcome {
-    Outcome::End { result: None, dead: Some(failure("it broke")), hold_id: Duration::ZERO }
+    Outcome::End { result: None, dead: Some(failure("it broke").into()), hold_id: Duration::ZERO }
 }
 
 /// Runs a job of this id to its end.

@@ -395,10 +395,10 @@ impl Both {
         let outcome = match ending {
             Ending::End { keep, dead, hold } => Outcome::End {
                 result: Some(KeptResult { record: Bytes::from_static(b"result"), keep: keep.map(ms) }),
-                dead: dead.then(|| failure("for good")),
+                dead: dead.then(|| failure("for good").into()),
                 hold_id: ms(*hold),
             },
-            Ending::Retry { delay } => Outcome::Retry { delay: ms(*delay), failure: failure("not yet") },
+            Ending::Retry { delay } => Outcome::Retry { delay: ms(*delay), failure: failure("not yet").into() },
             Ending::GiveBack { delay, why } => Outcome::GiveBack { delay: ms(*delay), why: *why },
         };
         let (id, queue) = names(held.id, held.queue);
