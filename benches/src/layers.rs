@@ -8,6 +8,7 @@ use bytes::Bytes;
 use sector7g_tasks::args::Arguments;
 use sector7g_tasks::broker::{
     Claim, Claimed, ClaimedJob, Finish, Finished, KeptResult, LeaseToken, MAX_BATCH, NewJob, Outcome, QueueName,
+    RequestId,
 };
 use sector7g_tasks::prelude::*;
 
@@ -90,7 +91,7 @@ pub(crate) fn filled(count: usize) -> MemoryBroker {
     let client = Client::new(Arc::new(broker.clone()));
     runtime(Threads::One).block_on(async {
         for batch in encoded(&client, count).chunks(MAX_BATCH) {
-            let added = broker.enqueue(batch).await.expect("they fit");
+            let added = broker.enqueue(batch, RequestId::unique()).await.expect("they fit");
             assert_eq!(added.len(), batch.len());
         }
     });

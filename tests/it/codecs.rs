@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sector7g_tasks::broker::{Due, NewJob, QueueName};
+use sector7g_tasks::broker::{Due, NewJob, QueueName, RequestId};
 use sector7g_tasks::codec::Codec;
 use sector7g_tasks::inventory::Inventory;
 use sector7g_tasks::prelude::*;
@@ -75,7 +75,7 @@ async fn run_raw(harness: &Harness, id: &str, payload: &'static [u8]) -> JobHand
         expires_in: None,
         replace_finished: false,
     };
-    harness.broker().enqueue(&[job]).await.unwrap();
+    harness.broker().enqueue(&[job], RequestId::unique()).await.unwrap();
     harness.drain().await.unwrap();
     harness.client().job("codecs", id).unwrap()
 }
@@ -192,7 +192,7 @@ async fn an_unknown_task_with_an_object_is_left_for_others() {
         expires_in: None,
         replace_finished: false,
     };
-    harness.broker().enqueue(&[job]).await.unwrap();
+    harness.broker().enqueue(&[job], RequestId::unique()).await.unwrap();
     harness.advance(Duration::from_secs(10)).await;
     let job: JobHandle<Untyped> = harness.client().job("codecs", "theirs").unwrap();
     let info = job.info().await.unwrap().unwrap();

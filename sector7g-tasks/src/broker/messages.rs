@@ -28,6 +28,41 @@ pub struct NewJob {
     pub replace_finished: bool,
 }
 
+/// Names one enqueue call, so that repeating it after a lost answer adds nothing a second time.
+///
+/// A broker knows a call for [`REQUEST_MEMORY`], or until its caller says that it is settled. A [`Client`] makes,
+/// repeats and settles its own; who calls a broker by hand takes [`RequestId::unique`].
+///
+/// [`Client`]: crate::client::Client
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId {
+    /// Random for each caller.
+    pub client: u64,
+    /// Counts that caller's requests; each is asked one time, or again as it was.
+    pub number: u64,
+    /// Its requests of smaller numbers will not be repeated any more.
+    pub settled: u64,
+    /// Whether the request may have arrived before: its answer was lost.
+    pub is_repeat: bool,
+}
+
+/// For how long a broker knows a request, at least.
+pub const REQUEST_MEMORY: Duration = Duration::from_mins(1);
+
+impl RequestId {
+    /// The only request of its caller.
+    #[must_use]
+    pub fn unique() -> Self {
+        Self { client: rand::random(), number: 0, settled: 0, is_repeat: false }
+    }
+
+    /// The same request once more.
+    #[must_use]
+    pub fn repeated(self) -> Self {
+        Self { is_repeat: true, ..self }
+    }
+}
+
 /// What became of a [`NewJob`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enqueued {

@@ -23,7 +23,7 @@ pub use self::inspection::{JobFilter, JobRecord, JobState, MAX_FAILURES, Page, P
 pub use self::memory::{MemoryBroker, MemoryBrokerBuilder};
 pub use self::messages::{
     AbortMark, Aborts, Claim, Claimed, ClaimedJob, Enqueued, Extended, Finish, Finished, GiveBack, KeptResult, Lease,
-    LeaseToken, NewJob, Outcome, ResultState,
+    LeaseToken, NewJob, Outcome, REQUEST_MEMORY, RequestId, ResultState,
 };
 pub use self::names::{InvalidName, JobId, QueueName};
 #[cfg(feature = "redis")]
@@ -48,14 +48,14 @@ pub const MAX_BATCH: usize = 1_000;
 ///
 /// All times are the broker's own clock; a caller's clock decides nothing. A write whose answer
 /// is lost may be repeated unchanged: lease tokens make a repeated [`claim`](Broker::claim)
-/// harmless, and a job's id a repeated [`enqueue`](Broker::enqueue) while the job lives or its
-/// result is kept. Every call answers or errs within the broker's own time limit; those that wait
-/// (`wait`, `aborts`, `result`) soon after their `timeout`.
+/// harmless, and a [`RequestId`] a repeated [`enqueue`](Broker::enqueue). Every call answers or errs
+/// within the broker's own time limit; those that wait (`wait`, `aborts`, `result`) soon after their `timeout`.
 #[async_trait]
 pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Adds up to [`MAX_BATCH`] jobs and says of each, in order, whether it is new.
     ///
-    /// A job whose id is taken (see [`NewJob::id`]) is left out: that is an answer, not an error.
+    /// A job whose id is taken (see [`NewJob::id`]) is left out: that is an answer, not an error. A repeated request
+    /// (see [`RequestId`]) changes nothing and is answered as before, whatever has become of its jobs.
     ///
     /// # Errors
     /// `Unavailable`: what was asked may have happened; `Full`: nothing was added.
@@ -65,9 +65,9 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// Promises: `conformance::{enqueue_is_kept, a_taken_id_is_no_second_job,
     /// an_id_is_one_job_in_all_queues, a_batch_keeps_its_order, a_batch_has_a_bound, a_past_moment_is_now,
-    /// expired_has_no_payload, a_started_job_never_expires, an_unknown_task_is_not_a_start,
+    /// a_repeated_enqueue_adds_nothing, expired_has_no_payload, a_started_job_never_expires, an_unknown_task_is_not_a_start,
     /// unknown_names_are_no_error}`.
-    async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, BrokerError>;
+    async fn enqueue(&self, jobs: &[NewJob], request: RequestId) -> Result<Vec<Enqueued>, BrokerError>;
 
     /// Reports what has ended, then leases up to `max` due jobs of one queue, earliest due first.
     ///

@@ -1,10 +1,13 @@
 //! Enqueueing jobs, and following them.
 
 mod handle;
+mod requests;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::sleep;
 
 use crate::broker::{
     Broker, BrokerError, Enqueued, InvalidName, JobFilter, JobId, MAX_BATCH, MAX_BATCH_BYTES, NewJob, Page, PageMark,
@@ -12,11 +15,20 @@ use crate::broker::{
 };
 use crate::codec::{Codec, CodecError, Extra};
 use crate::job::{Job, JobKind};
+use crate::retry::RetryPolicy;
+
+use self::requests::Requests;
 
 pub use self::handle::{JobHandle, JobInfo, ResultError};
 
 /// The largest encoded job, unless a client is given another bound: 1 MiB.
 pub const MAX_PAYLOAD: usize = 1024 * 1024;
+
+/// How often a [`Client`] asks a broker that does not answer to add jobs.
+pub const ENQUEUE_TRIES: u32 = 3;
+
+/// Pauses between these tries.
+const AGAIN: RetryPolicy = RetryPolicy::exponential(Duration::from_millis(100)).jitter(0.5);
 
 /// Enqueues jobs on a broker, and follows them. Clones are cheap and share the connection.
 ///
@@ -44,6 +56,7 @@ pub struct Client {
     broker: Arc<dyn Broker>,
     pub(crate) codec: Codec,
     max_payload: usize,
+    requests: Arc<Requests>,
 }
 
 /// Why jobs were not enqueued.
@@ -96,7 +109,7 @@ pub enum EnqueueError {
 impl Client {
     /// A client of `broker`.
     pub fn new(broker: Arc<dyn Broker>) -> Self {
-        Self { broker, codec: Codec::default(), max_payload: MAX_PAYLOAD }
+        Self { broker, codec: Codec::default(), max_payload: MAX_PAYLOAD, requests: Arc::default() }
     }
 
     /// Writes jobs in `codec` (default: JSON). Workers read any codec.
@@ -124,14 +137,16 @@ impl Client {
     /// [`JobHandle::is_new`].
     ///
     /// # Errors
-    /// [`EnqueueError`]; on `Broker` the job may have been added all the same. Enqueue it again
-    /// with the same [`Job::id`], which the error tells, to be sure that it is there once.
+    /// [`EnqueueError`]. A broker that does not answer is asked [`ENQUEUE_TRIES`] times, within a second and its own
+    /// time limits; however its answers get lost, the job is added once. On `Broker` it may have been added all the
+    /// same. Enqueue it again with the same [`Job::id`], which the error tells, to be sure that it is there: that
+    /// adds no second one while it lives or its result is kept.
     ///
     /// # Cancel safety
     /// Not cancel safe: dropped, the job may or may not have been added.
     pub async fn enqueue<K: JobKind>(&self, job: Job<K>) -> Result<JobHandle<K>, EnqueueError> {
         let new = self.encode(&job)?;
-        match self.broker.enqueue(std::slice::from_ref(&new)).await {
+        match self.add(std::slice::from_ref(&new)).await {
             Ok(enqueued) => Ok(self.handle_of(new, enqueued.first().copied())),
             Err(cause) => Err(EnqueueError::Broker { ids: vec![new.id], confirmed: 0, cause }),
         }
@@ -155,7 +170,7 @@ impl Client {
         let new: Vec<NewJob> = jobs.into_iter().map(|job| self.encode(&job)).collect::<Result<_, _>>()?;
         let mut enqueued = Vec::with_capacity(new.len());
         for batch in batches(&new, |job| job.payload.len()) {
-            match self.broker.enqueue(batch).await {
+            match self.add(batch).await {
                 Ok(answers) => enqueued.extend(answers),
                 Err(cause) => {
                     let ids = new.iter().map(|job| job.id.clone()).collect();
@@ -165,6 +180,22 @@ impl Client {
         }
         let mut enqueued = enqueued.into_iter();
         Ok(new.into_iter().map(|job| self.handle_of(job, enqueued.next())).collect())
+    }
+
+    /// One call to the broker, repeated while its answers are lost.
+    pub(crate) async fn add(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, BrokerError> {
+        let request = self.requests.begin();
+        let (mut id, mut failures) = (request.id(), 0);
+        loop {
+            match self.broker.enqueue(jobs, id).await {
+                Err(error) if error.is_transient() && failures + 1 < ENQUEUE_TRIES => {
+                    failures += 1;
+                    sleep(AGAIN.delay(failures, rand::random())).await;
+                    id = request.id().repeated();
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// Makes of a job what the broker stores; public for benchmarks.

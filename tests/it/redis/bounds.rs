@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sector7g_tasks::broker::{
     Broker, Claim, ClaimedJob, Due, Finish, Finished, JobId, LeaseToken, MAX_BATCH_BYTES, NewJob, Outcome, QueueName,
-    RedisBroker,
+    RedisBroker, RequestId,
 };
 use sector7g_tasks::prelude::*;
 use support::RedisServer;
@@ -26,7 +26,7 @@ async fn a_claim_of_large_jobs_takes_what_fits_into_an_answer() {
         replace_finished: false,
     };
     for size in [2 * MAX_BATCH_BYTES, JOB, JOB, JOB, JOB] {
-        broker.enqueue(&[job(size)]).await.unwrap();
+        broker.enqueue(&[job(size)], RequestId::unique()).await.unwrap();
     }
     let mut sizes = Vec::new();
     for call in 1..=4 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sector7g_tasks::broker::{
     AbortMark, Broker, BrokerError, Claim, Claimed, Due, Extended, Finish, Finished, JobFilter, JobId, JobState,
-    KeptResult, LeaseToken, NewJob, Outcome, QueueName, RedisBroker, ResultState, WorkerHealth,
+    KeptResult, LeaseToken, NewJob, Outcome, QueueName, RedisBroker, RequestId, ResultState, WorkerHealth,
 };
 use sector7g_tasks::client::EnqueueError;
 use sector7g_tasks::prelude::*;
@@ -45,7 +45,7 @@ impl Hand {
             expires_in: None,
             replace_finished: false,
         };
-        self.broker.enqueue(std::slice::from_ref(&job)).await.unwrap();
+        self.broker.enqueue(std::slice::from_ref(&job), RequestId::unique()).await.unwrap();
         job.id
     }
 

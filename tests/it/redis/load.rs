@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sector7g_tasks::broker::{
     Broker, Claim, ClaimedJob, Due, Finish, JobFilter, JobId, LeaseToken, NewJob, Outcome, QueueName, RedisBroker,
+    RequestId,
 };
 use sector7g_tasks::prelude::*;
 use support::RedisServer;
@@ -35,7 +36,7 @@ impl Hand {
             replace_finished: false,
         };
         let jobs: Vec<NewJob> = (0..count).map(|_| job()).collect();
-        self.broker.enqueue(&jobs).await.unwrap();
+        self.broker.enqueue(&jobs, RequestId::unique()).await.unwrap();
     }
 
     async fn call(&mut self, finished: &[Finish], max: usize) -> Vec<ClaimedJob> {

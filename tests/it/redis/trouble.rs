@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sector7g_tasks::broker::{
-    Broker, BrokerError, Claim, Claimed, ClaimedJob, Due, Extended, Finish, Finished, JobId, KeptResult, Lease,
-    LeaseToken, NewJob, Outcome, QueueName, RedisBroker, ResultState,
+    Broker, BrokerError, Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, JobId, KeptResult,
+    Lease, LeaseToken, NewJob, Outcome, QueueName, RedisBroker, RequestId, ResultState,
 };
 use support::{Proxy, RedisServer, Way};
 use tokio::time::sleep;
@@ -23,16 +23,20 @@ impl Hand {
         Self { broker, queue: QueueName::new("trouble").unwrap(), token }
     }
 
-    async fn add(&self, payload: &'static [u8]) -> Result<JobId, BrokerError> {
-        let job = NewJob {
+    fn job(&self, payload: &'static [u8]) -> NewJob {
+        NewJob {
             queue: self.queue.clone(),
             id: JobId::generate(),
             payload: payload.into(),
             due: Due::Now,
             expires_in: None,
             replace_finished: false,
-        };
-        self.broker.enqueue(std::slice::from_ref(&job)).await?;
+        }
+    }
+
+    async fn add(&self, payload: &'static [u8]) -> Result<JobId, BrokerError> {
+        let job = self.job(payload);
+        self.broker.enqueue(std::slice::from_ref(&job), RequestId::unique()).await?;
         Ok(job.id)
     }
 
@@ -123,6 +127,38 @@ async fn an_answer_that_is_cut_short_is_no_refusal() {
         assert_eq!((&job.lease.id, job.attempt), (&id, 1), "cut after {bytes} bytes");
         assert_eq!(hand.call(&[done(job.lease)], 0, LONG).await.unwrap().finished, [Finished::Applied]);
     }
+}
+
+/// The same for jobs that are added, wherever their answer is cut, and whatever has become of them meanwhile.
+#[tokio::test]
+async fn a_cut_answer_adds_no_job_twice() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let (mut hand, producer) = (Hand::new(&server).await, RedisBroker::connect(proxy.url()).await.unwrap());
+    let mut cuts = 0;
+    for bytes in 1..20 {
+        let mut jobs = [(); 3].map(|()| hand.job(b"{}"));
+        jobs[1].replace_finished = true;
+        let request = RequestId { number: bytes, settled: bytes, ..RequestId::unique() };
+        producer.ready().await.unwrap();
+        proxy.set(Way::Cut(bytes.try_into().unwrap()));
+        let answer = producer.enqueue(&jobs, request).await;
+        proxy.set(Way::Pass);
+        let before = hand.claim(LONG).await;
+        let count = before.len();
+        for job in before {
+            let outcome = Outcome::End { result: None, dead: None, hold_id: Duration::ZERO }; // leaves no trace
+            hand.call(&[Finish { lease: job.lease, outcome }], 0, LONG).await.unwrap();
+        }
+        if let Err(error) = &answer {
+            assert!(error.is_transient(), "cut after {bytes} bytes: {error:?}");
+            cuts += usize::from(count == 3);
+        }
+        let again = producer.enqueue(&jobs, request.repeated()).await.unwrap();
+        assert_eq!(again, [Enqueued::New; 3], "cut after {bytes} bytes");
+        assert_eq!(count + hand.claim(LONG).await.len(), 3, "cut after {bytes} bytes: each came once");
+    }
+    assert!(cuts >= 10, "the answer to what was added has more bytes: {cuts}");
 }
 
 /// A full server takes no new job and says so; those it has are worked off.

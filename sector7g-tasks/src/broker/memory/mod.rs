@@ -6,6 +6,7 @@ mod jobs;
 mod line;
 mod ordered;
 mod queue;
+mod requests;
 mod results;
 mod slab;
 mod state;
@@ -29,7 +30,7 @@ use self::state::{Full, Limits, Lookup, State};
 use self::waits::{Bells, Next, WaitId};
 use super::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
-    NewJob, Page, PageMark, QueueName, QueueStats, ResultState, WorkerHealth, check_batch, check_lease,
+    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, WorkerHealth, check_batch, check_lease,
 };
 use crate::clock::{Clock, Timestamp};
 
@@ -44,7 +45,7 @@ use crate::clock::{Clock, Timestamp};
 /// so that one whose answer was lost may be reported again.
 ///
 /// ```
-/// # use sector7g_tasks::broker::{Broker, MemoryBroker};
+/// # use sector7g_tasks::broker::{Broker, MemoryBroker, RequestId};
 /// let broker = MemoryBroker::builder().max_jobs(10_000).build();
 /// assert_eq!(broker.location(), "memory");
 /// assert!(!broker.is_shared());
@@ -214,9 +215,9 @@ fn check_mark(mark: &PageMark) -> Result<Place, BrokerError> {
 
 #[async_trait]
 impl Broker for MemoryBroker {
-    async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, BrokerError> {
+    async fn enqueue(&self, jobs: &[NewJob], request: RequestId) -> Result<Vec<Enqueued>, BrokerError> {
         check_batch("jobs", jobs.len())?;
-        self.shared.step(|state, now, bells| state.enqueue(jobs, now, bells)).map_err(|full| self.full(full))
+        self.shared.step(|state, now, bells| state.enqueue(jobs, request, now, bells)).map_err(|full| self.full(full))
     }
 
     async fn claim(&self, request: &Claim<'_>) -> Result<Claimed, BrokerError> {

@@ -11,12 +11,13 @@ use super::ids::Key;
 use super::jobs::{Job, Jobs};
 use super::line::{Place, Stand};
 use super::queue::Queue;
+use super::requests::Requests;
 use super::results::{Ending, Holds, Results};
 use super::slab::{Slab, Slot};
 use super::waits::{Bells, Waits};
 use crate::broker::{
     Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, JobId, KeptResult, Lease, LeaseToken,
-    NewJob, Outcome, QueueName, ResultState, WorkerHealth,
+    NewJob, Outcome, QueueName, RequestId, ResultState, WorkerHealth,
 };
 use crate::clock::Timestamp;
 use crate::hash::{Map, Seeded};
@@ -53,6 +54,7 @@ pub(super) struct State {
     slots: Map<QueueName, Slot>,
     pub(super) results: Results,
     pub(super) holds: Holds,
+    pub(super) requests: Requests,
     pub(super) health: HashMap<String, Entry>,
     pub(super) waits: Waits,
     /// Rung when an abort is asked for.
@@ -98,6 +100,7 @@ impl State {
             slots: Map::default(),
             results: Results::default(),
             holds: Holds::default(),
+            requests: Requests::default(),
             health: HashMap::new(),
             waits: Waits::default(),
             abort_bell: Arc::default(),
@@ -141,6 +144,7 @@ impl State {
         self.next_sweep = now + SWEEP_EVERY;
         self.results.drop_expired(now, SWEEP_MOST);
         self.holds.drop_expired(now, SWEEP_MOST);
+        self.requests.forget(now);
         self.health.retain(|_, entry| entry.until > now);
         let dead_until = now - self.limits.dead_letter_age;
         let slots: Vec<Slot> = self.slots.values().copied().collect();
@@ -153,17 +157,22 @@ impl State {
     pub(super) fn enqueue(
         &mut self,
         jobs: &[NewJob],
+        request: RequestId,
         now: Timestamp,
         bells: &mut Bells,
     ) -> Result<Vec<Enqueued>, Full> {
         self.sweep(now, jobs.len());
+        if let Some(answers) = self.requests.answer(request) {
+            return Ok(answers.clone());
+        }
         let held = self.jobs.len();
         let free = self.limits.jobs.saturating_sub(held);
         if jobs.len() > free && self.count_new(jobs, now) > free {
             return Err(Full { held });
         }
         let mut made_due = BTreeSet::new();
-        let answers = jobs.iter().map(|job| self.add(job, now, &mut made_due, bells)).collect();
+        let answers: Vec<_> = jobs.iter().map(|job| self.add(job, now, &mut made_due, bells)).collect();
+        self.requests.note(request, &answers, now);
         for queue in made_due {
             self.announce(queue, now, bells);
         }

@@ -8,6 +8,7 @@ use super::keys::bell;
 use super::{RedisBroker, path};
 use crate::broker::{
     Broker as _, BrokerError, Claim, Due, Finish, GiveBack, JobFilter, JobId, LeaseToken, NewJob, Outcome, QueueName,
+    RequestId,
 };
 use crate::clock::Timestamp;
 use crate::job::{Failure, FailureKind};
@@ -77,7 +78,7 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
         replace_finished: false,
     };
     let (link, key) = (&broker.shared.link, broker.key(&queue)?);
-    path::enqueue(link, &key, &[&new]).await?; // not by the broker, which would note the queue
+    path::enqueue(link, &key, &[&new], RequestId::unique().repeated()).await?; // not by the broker, which would note the queue
     link.command::<redis::Value>(redis::cmd("BLPOP").arg(bell(&key)).arg(1)).await?; // it has just been rung
     broker.wait(std::slice::from_ref(&queue), TRIAL, TRIAL).await?;
     let failure = Failure::new(FailureKind::Error, "a trial", 1, Timestamp::default());

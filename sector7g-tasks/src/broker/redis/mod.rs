@@ -32,7 +32,8 @@ use self::source::Source;
 use super::url::{Address, redacted};
 use super::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
-    NewJob, Page, PageMark, QueueName, QueueStats, ResultState, UrlError, WorkerHealth, check_batch, check_lease,
+    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, UrlError, WorkerHealth, check_batch,
+    check_lease,
 };
 use crate::clock::{Clock, Timestamp};
 
@@ -304,7 +305,7 @@ impl Broker for RedisBroker {
         }
     }
 
-    async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, BrokerError> {
+    async fn enqueue(&self, jobs: &[NewJob], request: RequestId) -> Result<Vec<Enqueued>, BrokerError> {
         check_batch("jobs", jobs.len())?;
         let mut answers = vec![Enqueued::Duplicate; jobs.len()];
         // Queues lie in different slots of a cluster: a call for each.
@@ -324,7 +325,7 @@ impl Broker for RedisBroker {
         for (queue, indices) in by_queue {
             let batch: Vec<&NewJob> = indices.iter().map(|index| &jobs[*index]).collect();
             let key = self.key_for(queue, batch.iter().map(|job| &job.id))?;
-            let added = path::enqueue(&self.shared.link, &key, &batch).await?;
+            let added = path::enqueue(&self.shared.link, &key, &batch, request).await?;
             for (index, answer) in indices.into_iter().zip(added) {
                 answers[index] = answer;
             }

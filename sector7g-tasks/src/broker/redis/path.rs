@@ -9,6 +9,7 @@ use super::reply::{Reply, flags};
 use super::script::{CLAIM, ENQUEUE, EXTEND};
 use crate::broker::{
     BrokerError, Claim, Claimed, ClaimedJob, Enqueued, Extended, Finish, Finished, GiveBack, Lease, NewJob, Outcome,
+    REQUEST_MEMORY, RequestId,
 };
 use crate::clock::Timestamp;
 use crate::job::{Due, Failure, FailureKind};
@@ -33,19 +34,26 @@ fn lifetime(span: Duration) -> u64 {
 }
 
 /// Adds jobs of one queue.
-pub(super) async fn enqueue(link: &Link, queue: &str, jobs: &[&NewJob]) -> Result<Vec<Enqueued>, BrokerError> {
-    let answer = match link.script_once(&enqueue_call(queue, jobs, false)).await {
-        // The connection died, perhaps after the jobs were added: those that hold our bytes are ours.
-        Err((_, true)) => link.script_once(&enqueue_call(queue, jobs, true)).await,
+pub(super) async fn enqueue(
+    link: &Link,
+    queue: &str,
+    jobs: &[&NewJob],
+    request: RequestId,
+) -> Result<Vec<Enqueued>, BrokerError> {
+    let answer = match link.script_once(&enqueue_call(queue, jobs, request)).await {
+        // The connection died, perhaps after the jobs were added.
+        Err((_, true)) => link.script_once(&enqueue_call(queue, jobs, request.repeated())).await,
         answer => answer,
     };
     let added = flags("enqueue", answer.map_err(|(error, _)| error)?)?;
     Ok(added.into_iter().map(|added| if added { Enqueued::New } else { Enqueued::Duplicate }).collect())
 }
 
-fn enqueue_call<'a>(queue: &str, jobs: &[&NewJob], again: bool) -> ScriptInvocation<'a> {
+fn enqueue_call<'a>(queue: &str, jobs: &[&NewJob], request: RequestId) -> ScriptInvocation<'a> {
+    let RequestId { client, number, settled, is_repeat } = request;
     let mut call = ENQUEUE.key(queue);
-    call.arg(u8::from(again));
+    call.arg(format!("{client:016x}")).arg(number).arg(settled).arg(u8::from(is_repeat));
+    call.arg(lifetime(REQUEST_MEMORY));
     for job in jobs {
         let (kind, ms) = match job.due {
             Due::Now => ("n", 0),

@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::broker::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
-    NewJob, Page, PageMark, QueueName, QueueStats, ResultState, WorkerHealth,
+    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, WorkerHealth,
 };
 use crate::clock::Clock;
 
@@ -255,8 +255,8 @@ impl Plan {
 
 #[async_trait]
 impl Broker for ChaosBroker {
-    async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, BrokerError> {
-        self.pass(Call::Enqueue, self.inner.enqueue(jobs)).await
+    async fn enqueue(&self, jobs: &[NewJob], request: RequestId) -> Result<Vec<Enqueued>, BrokerError> {
+        self.pass(Call::Enqueue, self.inner.enqueue(jobs, request)).await
     }
 
     async fn claim(&self, request: &Claim<'_>) -> Result<Claimed, BrokerError> {

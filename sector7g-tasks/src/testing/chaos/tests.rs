@@ -7,9 +7,11 @@ use tokio::time::Instant;
 use super::{Call, ChaosBroker, Fault, Odds};
 use crate::broker::{
     Broker, BrokerError, Claim, Due, Enqueued, Finish, Finished, JobId, LeaseToken, MemoryBroker, NewJob, Outcome,
-    QueueName,
+    QueueName, RequestId,
 };
+use crate::client::{Client, EnqueueError};
 use crate::clock::{Clock, Timestamp};
+use crate::job::Job;
 use crate::testing::conformance::Fixture;
 
 /// The wrapper with no faults.
@@ -53,11 +55,11 @@ async fn a_call_that_fails_before_has_not_happened() {
     let broker = chaos(0);
     broker.fail_next(Call::Enqueue, 1, Fault::Before);
     let job = job();
-    let error = broker.enqueue(std::slice::from_ref(&job)).await.expect_err("the fault");
+    let error = broker.enqueue(std::slice::from_ref(&job), RequestId::unique()).await.expect_err("the fault");
     assert!(error.is_transient(), "{error}");
     assert_eq!(error.to_string(), "the broker at memory is unavailable");
     assert!(broker.job(&job.queue, &job.id).await.expect("job").is_none());
-    assert_eq!(broker.enqueue(&[job]).await.expect("the fault is over"), [Enqueued::New]);
+    assert_eq!(broker.enqueue(&[job], RequestId::unique()).await.expect("the fault is over"), [Enqueued::New]);
     assert_eq!((broker.calls(Call::Enqueue), broker.faults(Call::Enqueue)), (2, 1));
 }
 
@@ -66,9 +68,10 @@ async fn a_call_whose_answer_is_lost_can_be_repeated() {
     let broker = chaos(0);
     broker.fail_next(Call::Enqueue, 1, Fault::After);
     broker.fail_next(Call::Claim, 1, Fault::After);
-    let job = job();
-    broker.enqueue(std::slice::from_ref(&job)).await.expect_err("the answer is lost");
-    assert_eq!(broker.enqueue(std::slice::from_ref(&job)).await.expect("again"), [Enqueued::Duplicate]);
+    let (job, request) = (job(), RequestId::unique());
+    broker.enqueue(std::slice::from_ref(&job), request).await.expect_err("the answer is lost");
+    let again = broker.enqueue(std::slice::from_ref(&job), request.repeated()).await;
+    assert_eq!(again.expect("again"), [Enqueued::New], "as it had been answered");
     claim(&broker, &[], 1).await.expect_err("the answer is lost");
     let again = claim(&broker, &[], 1).await.expect("again");
     assert_eq!((again.jobs.len(), again.jobs[0].attempt), (1, 1), "the job that the lost answer held");
@@ -82,12 +85,25 @@ async fn a_call_whose_answer_is_lost_can_be_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_asks_again_and_adds_its_job_once() {
+    let broker = Arc::new(chaos(0));
+    let client = Client::new(broker.clone());
+    broker.fail_next(Call::Enqueue, 2, Fault::After);
+    let job = || Job::untyped("nap", lenny().to_string());
+    assert!(client.enqueue(job()).await.expect("at the third try").is_new());
+    assert_eq!((broker.calls(Call::Enqueue), broker.stats(&lenny()).await.expect("stats").live()), (3, 1));
+    broker.fail_next(Call::Enqueue, 3, Fault::Before);
+    let error = client.enqueue(job()).await.expect_err("no fourth try");
+    assert!(matches!(error, EnqueueError::Broker { confirmed: 0, .. }), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn slow_calls_take_their_time() {
     let broker = chaos(0);
     let (second, job) = (Duration::from_secs(1), job());
     let began = Instant::now();
     broker.fail_next(Call::Enqueue, 1, Fault::Delay(second));
-    broker.enqueue(std::slice::from_ref(&job)).await.expect("late");
+    broker.enqueue(std::slice::from_ref(&job), RequestId::unique()).await.expect("late");
     assert_eq!(began.elapsed(), second);
     let due_at = broker.job(&job.queue, &job.id).await.expect("job").expect("it waits").due_at;
     assert_eq!(due_at.since(Timestamp::from_millis(1_800_000_000_000)), second, "it happened late");
@@ -104,7 +120,7 @@ async fn the_same_seed_makes_the_same_faults() {
         broker.set_odds(&[Call::Enqueue], odds);
         let mut answers = Vec::new();
         for _ in 0..100 {
-            answers.push((broker.enqueue(&[job()]).await.is_ok(), began.elapsed()));
+            answers.push((broker.enqueue(&[job()], RequestId::unique()).await.is_ok(), began.elapsed()));
         }
         let lost = broker.stats(&lenny()).await.expect("other calls have no faults").live();
         (answers, lost)

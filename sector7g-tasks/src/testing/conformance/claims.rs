@@ -5,13 +5,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::{Fixture, Ground, LEASE, MOMENT, SHORT, done, done_with, give_back, ids, retry, unique};
-use crate::broker::{Claim, Due, Finish, Finished, GiveBack, JobId, JobState, LeaseToken, NewJob, ResultState};
+use crate::broker::{
+    Claim, Due, Finish, Finished, GiveBack, JobId, JobState, LeaseToken, NewJob, RequestId, ResultState,
+};
 
 /// Of workers that claim at the same time, exactly one gets each job.
 pub async fn claim_is_exclusive(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "claim_is_exclusive").await;
     let jobs: Vec<NewJob> = (0..60).map(|_| ground.job()).collect();
-    ground.broker.enqueue(&jobs).await.expect("enqueue");
+    ground.broker.enqueue(&jobs, RequestId::unique()).await.expect("enqueue");
     let mut workers = JoinSet::new();
     for worker in 0..8 {
         let (broker, queue) = (Arc::clone(&ground.broker), ground.queue.clone());
@@ -36,7 +38,7 @@ pub async fn claim_is_earliest_first(fixture: &impl Fixture) {
     let now = ground.broker.clock().now();
     let at = |ms| Due::At(now + Duration::from_millis(ms));
     let jobs: Vec<NewJob> = [240, 120, 180, 120].map(|ms| NewJob { due: at(ms), ..ground.job() }).into();
-    ground.broker.enqueue(&jobs).await.expect("enqueue");
+    ground.broker.enqueue(&jobs, RequestId::unique()).await.expect("enqueue");
     ground.pass(SHORT).await;
     let last = ground.add_one().await;
     let expected = [1, 3, 2, 0].map(|i: usize| jobs[i].id.clone()).into_iter().chain([last]);

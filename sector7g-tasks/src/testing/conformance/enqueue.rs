@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Fixture, Ground, LEASE, MOMENT, SHORT, done, give_back, ids, retry, unique, unique_id};
-use crate::broker::{Broker, BrokerError, Claim, Due, Enqueued, Finish, GiveBack, JobId, MAX_BATCH, NewJob};
+use crate::broker::{Broker, BrokerError, Claim, Due, Enqueued, Finish, GiveBack, JobId, MAX_BATCH, NewJob, RequestId};
 
 /// What was enqueued is claimed as it was given: id, payload, first attempt, first delivery.
 pub async fn enqueue_is_kept(fixture: &impl Fixture) {
@@ -36,6 +36,36 @@ pub async fn a_taken_id_is_no_second_job(fixture: &impl Fixture) {
     assert_eq!(ground.add(second).await, Enqueued::New, "it has ended and left nothing");
 }
 
+/// A request that comes again is answered as before and adds nothing, also when its job has ended and left nothing;
+/// as another request it would add that job once more.
+pub async fn a_repeated_enqueue_adds_nothing(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "a_repeated_enqueue_adds_nothing").await;
+    let taken = ground.add_one().await;
+    let jobs = [NewJob { id: taken, ..ground.job() }, NewJob { replace_finished: true, ..ground.job() }];
+    let request = RequestId { number: 7, settled: 7, ..RequestId::unique() };
+    let others = RequestId { number: 8, ..request };
+    let first = ground.broker.enqueue(&jobs, request).await.expect("enqueue");
+    assert_eq!(first, [Enqueued::Duplicate, Enqueued::New]);
+    for job in ground.claim(10, LEASE).await {
+        ground.finish(&job.lease, done()).await;
+    }
+    let other = ground.job();
+    assert_eq!(ground.broker.enqueue(std::slice::from_ref(&other), others).await.expect("enqueue"), [Enqueued::New]);
+    for _ in 0..2 {
+        let again = ground.broker.enqueue(&jobs, request.repeated()).await.expect("enqueue");
+        assert_eq!(again, first, "the same answers");
+    }
+    assert_eq!(ids(&ground.claim(10, LEASE).await), [other.id], "the other request's job alone");
+    let anew = ground.broker.enqueue(&jobs, RequestId { number: 9, settled: 9, ..request }).await.expect("enqueue");
+    assert_eq!(anew, [Enqueued::New; 2], "another request is no repetition");
+    let never = RequestId { number: 10, settled: 10, ..request }.repeated();
+    assert_eq!(
+        ground.broker.enqueue(&[ground.job()], never).await.expect("enqueue"),
+        [Enqueued::New],
+        "it is new here"
+    );
+}
+
 /// An id that is taken in one queue is taken in all.
 pub async fn an_id_is_one_job_in_all_queues(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "an_id_is_one_job_in_all_queues").await;
@@ -53,7 +83,7 @@ pub async fn a_batch_keeps_its_order(fixture: &impl Fixture) {
     let expected: Vec<JobId> = std::iter::once(taken.clone()).chain(jobs.iter().map(|job| job.id.clone())).collect();
     jobs.insert(7, NewJob { id: taken, ..ground.job() });
     jobs.push(jobs[3].clone());
-    let answers = ground.broker.enqueue(&jobs).await.expect("enqueue");
+    let answers = ground.broker.enqueue(&jobs, RequestId::unique()).await.expect("enqueue");
     let duplicates: Vec<usize> = (0..answers.len()).filter(|i| answers[*i] == Enqueued::Duplicate).collect();
     assert_eq!((answers.len(), duplicates), (22, vec![7, 21]), "the taken id, and the id that comes twice");
     assert_eq!(ids(&ground.claim(100, LEASE).await), expected, "first in, first out");
@@ -64,9 +94,12 @@ pub async fn a_batch_has_a_bound(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "a_batch_has_a_bound").await;
     let jobs: Vec<NewJob> = (0..=MAX_BATCH).map(|_| ground.job()).collect();
     let broker: &dyn Broker = &*ground.broker;
-    assert_refused(broker.enqueue(&jobs).await, "enqueue");
+    assert_refused(broker.enqueue(&jobs, RequestId::unique()).await, "enqueue");
     ground.assert_nothing_due("nothing was added").await;
-    assert_eq!(broker.enqueue(&jobs[1..]).await.expect("the bound itself is allowed").len(), MAX_BATCH);
+    assert_eq!(
+        broker.enqueue(&jobs[1..], RequestId::unique()).await.expect("the bound itself is allowed").len(),
+        MAX_BATCH
+    );
     let job = ground.claim_one(LEASE).await;
     let finish = Finish { lease: job.lease.clone(), outcome: done() };
     let finished = vec![finish; MAX_BATCH + 1];

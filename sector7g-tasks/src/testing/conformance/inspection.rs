@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::{Fixture, Ground, LEASE, MOMENT, SHORT, dead, done, done_with, failure, give_back, retry, unique};
 use crate::broker::{
     AbortMark, Claim, Due, Extended, Finish, Finished, GiveBack, JobFilter, JobId, JobState, Lease, NewJob, PageMark,
-    ResultState, WorkerHealth,
+    RequestId, ResultState, WorkerHealth,
 };
 
 /// A job's record says where the job stands, through all its states.
@@ -39,7 +39,7 @@ pub async fn a_page_follows_its_mark(fixture: &impl Fixture) {
     let now = ground.broker.clock().now();
     let job = |seconds| NewJob { due: Due::At(now + Duration::from_secs(seconds)), ..ground.job() };
     let jobs: Vec<NewJob> = [60, 60, 60, 70, 80, 90, 90].map(job).into();
-    ground.broker.enqueue(&jobs).await.expect("enqueue");
+    ground.broker.enqueue(&jobs, RequestId::unique()).await.expect("enqueue");
     let running = ground.add_one().await;
     ground.claim_one(LEASE).await;
     let page = async |after: Option<PageMark>| {
@@ -152,7 +152,7 @@ pub async fn unknown_names_are_no_error(fixture: &impl Fixture) {
     let request = Claim { queue, finished: &finished, max: 5, lease: LEASE, token: ground.token() };
     let claimed = broker.claim(&request).await.expect("claim");
     assert_eq!((claimed.jobs.len(), claimed.finished), (0, vec![Finished::LeaseLost; 3]));
-    assert_eq!(broker.enqueue(&[]).await.expect("enqueue"), []);
+    assert_eq!(broker.enqueue(&[], RequestId::unique()).await.expect("enqueue"), []);
     assert_eq!(broker.extend(queue, std::slice::from_ref(&lease), LEASE).await.expect("extend"), [Extended::Lost]);
     assert!(!broker.set_progress(queue, &lease, "half".into()).await.expect("set_progress"));
     assert!(!broker.abort(queue, &id).await.expect("abort"));

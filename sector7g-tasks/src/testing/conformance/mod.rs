@@ -6,7 +6,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use std::time::Duration;
-//! use sector7g_tasks::broker::{Broker, MemoryBroker};
+//! use sector7g_tasks::broker::{Broker, MemoryBroker, RequestId};
 //! use sector7g_tasks::testing::conformance::Fixture;
 //!
 //! struct Memory;
@@ -56,7 +56,7 @@ pub use self::results::*;
 pub use self::waits::*;
 use crate::broker::{
     Broker, Claim, Claimed, ClaimedJob, Due, Enqueued, Finish, Finished, GiveBack, JobId, JobRecord, KeptResult, Lease,
-    LeaseToken, NewJob, Outcome, QueueName, ResultState,
+    LeaseToken, NewJob, Outcome, QueueName, RequestId, ResultState,
 };
 use crate::job::{Failure, FailureKind};
 
@@ -90,6 +90,7 @@ macro_rules! broker_conformance {
             // enqueue
             enqueue_is_kept
             a_taken_id_is_no_second_job
+            a_repeated_enqueue_adds_nothing
             an_id_is_one_job_in_all_queues
             a_batch_keeps_its_order
             a_batch_has_a_bound
@@ -241,7 +242,7 @@ impl<'a, F: Fixture> Ground<'a, F> {
     }
 
     async fn add(&self, job: NewJob) -> Enqueued {
-        let answers = self.broker.enqueue(&[job]).await.expect("enqueue");
+        let answers = self.broker.enqueue(&[job], RequestId::unique()).await.expect("enqueue");
         assert_eq!(answers.len(), 1, "one answer for one job");
         answers[0]
     }

@@ -4,7 +4,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{ENDLESS, Fixture, Ground, LEASE, LONG, MOMENT, SHORT, ended, give_back, ids, unique};
-use crate::broker::{Due, GiveBack, NewJob};
+use crate::broker::{Due, GiveBack, NewJob, RequestId};
 
 /// A wait returns at once when something is due already.
 pub async fn wait_returns_for_what_is_due(fixture: &impl Fixture) {
@@ -140,7 +140,7 @@ pub async fn what_is_left_wakes_another_waiter(fixture: &impl Fixture) {
         ground.wait_on(&[&ground.queue], &mut waits).await;
     }
     let jobs: Vec<NewJob> = (0..3).map(|_| ground.job()).collect();
-    ground.broker.enqueue(&jobs).await.expect("enqueue");
+    ground.broker.enqueue(&jobs, RequestId::unique()).await.expect("enqueue");
     for _ in 0..3 {
         timeout(LONG, waits.join_next()).await.expect("one is woken").expect("a wait").expect("no panic");
         ground.claim_one(LEASE).await;

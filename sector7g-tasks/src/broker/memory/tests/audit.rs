@@ -55,6 +55,7 @@ impl State {
         assert_eq!(self.queues.len(), 0, "queues");
         assert_eq!(self.results.lens(), (0, 0, 0), "results");
         assert_eq!(self.holds.lens(), (0, 0), "held ids");
+        assert_eq!(self.requests.len(), 0, "answered requests");
         assert_eq!(self.health.len(), 0, "health entries");
         assert_eq!(self.waits.len(), 0, "waits");
     }

@@ -5,8 +5,8 @@ use tokio::time::sleep;
 
 use super::{LEASE, START, Worker, done, failure, job, job_id, queue};
 use crate::broker::{
-    Broker, Due, Enqueued, JobFilter, KeptResult, MemoryBroker, MemoryBrokerBuilder, NewJob, Outcome, ResultState,
-    WorkerHealth,
+    Broker, Due, Enqueued, JobFilter, KeptResult, MemoryBroker, MemoryBrokerBuilder, NewJob, Outcome, RequestId,
+    ResultState, WorkerHealth,
 };
 use crate::clock::Clock;
 
@@ -27,7 +27,7 @@ fn dead() -> Outcome {
 
 /// Runs a job of this id to its end.
 async fn run(worker: &mut Worker<'_>, id: &str, outcome: Outcome) {
-    worker.broker.enqueue(&[job(worker.queue.as_str(), id)]).await.expect("enqueue");
+    worker.broker.enqueue(&[job(worker.queue.as_str(), id)], RequestId::unique()).await.expect("enqueue");
     let claimed = worker.claim(1).await;
     assert_eq!(claimed[0].lease.id, job_id(id));
     worker.finish(&claimed[0].lease, outcome).await;
@@ -47,19 +47,22 @@ async fn has_result(broker: &MemoryBroker, id: &str) -> bool {
 async fn a_full_broker_stores_nothing() {
     let broker = builder().max_jobs(3).build();
     let batch = |ids: &[&str]| ids.iter().map(|id| job("lenny", id)).collect::<Vec<_>>();
-    broker.enqueue(&batch(&["a", "b"])).await.expect("two fit");
-    let error = broker.enqueue(&batch(&["c", "d"])).await.expect_err("two more do not");
+    broker.enqueue(&batch(&["a", "b"]), RequestId::unique()).await.expect("two fit");
+    let error = broker.enqueue(&batch(&["c", "d"]), RequestId::unique()).await.expect_err("two more do not");
     assert!(error.to_string().contains("holds 2 jobs of at most 3"), "{error:?}");
     assert!(error.is_transient(), "it will be less full");
     assert!(broker.job(&queue("lenny"), &job_id("c")).await.expect("job").is_none(), "all or nothing");
-    let answers = broker.enqueue(&batch(&["a", "b", "c", "c", "a"])).await.expect("only one of these is new");
+    let answers = broker
+        .enqueue(&batch(&["a", "b", "c", "c", "a"]), RequestId::unique())
+        .await
+        .expect("only one of these is new");
     let is_new: Vec<bool> = answers.iter().map(|answer| *answer == Enqueued::New).collect();
     assert_eq!(is_new, [false, false, true, false, false]);
     let mut worker = Worker::new(&broker, "lenny");
     let running = worker.claim(1).await;
-    broker.enqueue(&batch(&["d"])).await.expect_err("a running job counts");
+    broker.enqueue(&batch(&["d"]), RequestId::unique()).await.expect_err("a running job counts");
     worker.finish(&running[0].lease, dead()).await;
-    broker.enqueue(&batch(&["d"])).await.expect("an ended one does not");
+    broker.enqueue(&batch(&["d"]), RequestId::unique()).await.expect("an ended one does not");
     let error = broker.retry_dead(&queue("lenny"), &[job_id("a")]).await.expect_err("it would be the fourth");
     assert!(error.to_string().contains("holds 3 jobs of at most 3"), "{error:?}");
     assert_eq!(dead_letters(&broker).await, ["a"], "the dead letter is still there");
@@ -78,7 +81,7 @@ async fn the_results_that_ended_first_go_first() {
         left.push(has_result(&broker, id).await);
     }
     assert_eq!(left, [false, false, true, true, true], "however long they were to be kept");
-    let answers = broker.enqueue(&[job("lenny", "a"), job("lenny", "c")]).await.expect("enqueue");
+    let answers = broker.enqueue(&[job("lenny", "a"), job("lenny", "c")], RequestId::unique()).await.expect("enqueue");
     assert_eq!(answers, [Enqueued::New, Enqueued::Duplicate], "an id is free when its result is gone");
 }
 
@@ -121,7 +124,7 @@ async fn what_is_over_leaves_nothing() {
     run(&mut worker, "c", Outcome::End { result: None, dead: None, hold_id: 100 * SECOND }).await;
     run(&mut worker, "d", done()).await;
     let deferred = NewJob { due: Due::In(20 * SECOND), ..job("carl", "e") };
-    broker.enqueue(&[deferred]).await.expect("enqueue");
+    broker.enqueue(&[deferred], RequestId::unique()).await.expect("enqueue");
     broker.abort(&queue("carl"), &job_id("e")).await.expect("abort");
     let queues = [queue("lenny"), queue("charlie")];
     broker.wait(&queues, SECOND, SECOND).await.expect("wait");
@@ -129,7 +132,7 @@ async fn what_is_over_leaves_nothing() {
     Worker::new(&broker, "carl").finish(&claimed[0].lease, done()).await;
     broker.set_health("homer", Some(&WorkerHealth::default()), 100 * SECOND).await.expect("set_health");
     sleep(101 * SECOND).await;
-    broker.enqueue(&[]).await.expect("any write sweeps");
+    broker.enqueue(&[], RequestId::unique()).await.expect("any write sweeps");
     broker.shared.step(|state, _, _| state.audit_empty());
 }
 
@@ -151,17 +154,17 @@ async fn what_expires_is_freed_by_later_calls() {
 async fn applied_finishes_are_remembered_for_a_while() {
     let broker = builder().build();
     let mut worker = Worker::new(&broker, "lenny");
-    broker.enqueue(&[job("lenny", "a")]).await.expect("enqueue");
+    broker.enqueue(&[job("lenny", "a")], RequestId::unique()).await.expect("enqueue");
     let lease = worker.claim(1).await.remove(0).lease;
     assert_eq!(worker.finish(&lease, done()).await, crate::broker::Finished::Applied);
     sleep(59 * SECOND).await;
     assert_eq!(worker.finish(&lease, done()).await, crate::broker::Finished::Applied);
     sleep(10 * SECOND).await;
-    broker.enqueue(&[]).await.expect("any write sweeps");
+    broker.enqueue(&[], RequestId::unique()).await.expect("any write sweeps");
     assert_eq!(worker.finish(&lease, done()).await, crate::broker::Finished::LeaseLost);
     let mut first = None;
     for i in 0..5_000 {
-        broker.enqueue(&[job("lenny", &format!("job {i}"))]).await.expect("enqueue");
+        broker.enqueue(&[job("lenny", &format!("job {i}"))], RequestId::unique()).await.expect("enqueue");
         let lease = worker.claim(1).await.remove(0).lease;
         worker.finish(&lease, done()).await;
         first.get_or_insert(lease);
@@ -175,7 +178,7 @@ async fn applied_finishes_are_remembered_for_a_while() {
 async fn whole_batches_go_through() {
     let broker = builder().build();
     let jobs: Vec<_> = (0..1_000).map(|i| job("lenny", &format!("job {i:04}"))).collect();
-    broker.enqueue(&jobs).await.expect("enqueue");
+    broker.enqueue(&jobs, RequestId::unique()).await.expect("enqueue");
     let mut worker = Worker::new(&broker, "lenny");
     let claimed = worker.claim(1_000).await;
     assert!(claimed.iter().map(|job| &job.lease.id).eq(jobs.iter().map(|job| &job.id)), "in order");

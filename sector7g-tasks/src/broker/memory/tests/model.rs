@@ -10,7 +10,7 @@ use super::super::waits::Bells;
 use super::{START, failure, job_id, queue, state};
 use crate::broker::{
     Claim, Due, Enqueued, Extended, Finish, Finished, GiveBack, JobState, KeptResult, Lease, LeaseToken, NewJob,
-    Outcome, ResultState,
+    Outcome, RequestId, ResultState,
 };
 use crate::clock::Timestamp;
 
@@ -361,7 +361,7 @@ impl Both {
         let payload = Bytes::from_static(b"payload");
         let (due, expires_in) = (Due::In(ms(delay)), expires.map(ms));
         let job = NewJob { queue, id: name, payload, due, expires_in, replace_finished: replace };
-        let answers = self.state.enqueue(&[job], self.now(), &mut Bells::default());
+        let answers = self.state.enqueue(&[job], RequestId::unique(), self.now(), &mut Bells::default());
         assert_eq!(answers, Ok(vec![self.model.enqueue(id, of, delay, expires, replace)]));
     }
 

@@ -4,7 +4,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{LEASE, START, Worker, deferred, job, job_id, queue};
-use crate::broker::{Broker, Claim, Finish, Finished, LeaseToken, MemoryBroker, NewJob};
+use crate::broker::{Broker, Claim, Finish, Finished, LeaseToken, MemoryBroker, NewJob, RequestId};
 use crate::clock::Clock;
 
 fn broker() -> MemoryBroker {
@@ -31,7 +31,7 @@ async fn a_deferred_job_wakes_in_its_millisecond() {
     sleep(Duration::from_micros(1_700)).await; // the clock shows whole milliseconds, time has parts of them
     for delay in [1, 2, 7, 999, 86_400_000] {
         let id = delay.to_string();
-        broker.enqueue(&[deferred("lenny", &id, delay * MS)]).await.expect("enqueue");
+        broker.enqueue(&[deferred("lenny", &id, delay * MS)], RequestId::unique()).await.expect("enqueue");
         let due = broker.job(&queue("lenny"), &job_id(&id)).await.expect("job").expect("it waits").due_at;
         broker.wait(&[queue("lenny")], MS, 2 * 24 * LONG).await.expect("wait");
         assert_eq!(broker.clock().now(), due, "neither before nor after");
@@ -47,13 +47,16 @@ async fn one_waiter_keeps_the_time_for_all() {
     let broker = broker();
     let mut waits = JoinSet::new();
     for second in [1, 3] {
-        broker.enqueue(&[deferred("lenny", &second.to_string(), second * 1_000 * MS)]).await.expect("enqueue");
+        broker
+            .enqueue(&[deferred("lenny", &second.to_string(), second * 1_000 * MS)], RequestId::unique())
+            .await
+            .expect("enqueue");
     }
     for _ in 0..50 {
         spawn_wait(&mut waits, &broker, &["lenny"]);
     }
     sleep(MS).await;
-    broker.enqueue(&[deferred("lenny", "2", 1_999 * MS)]).await.expect("enqueue");
+    broker.enqueue(&[deferred("lenny", "2", 1_999 * MS)], RequestId::unique()).await.expect("enqueue");
     for second in 1..=3 {
         let took = waits.join_next().await.expect("a wait").expect("no panic");
         assert_eq!(took.as_secs(), second, "one wait a job");
@@ -67,7 +70,7 @@ async fn one_waiter_keeps_the_time_for_all() {
 #[tokio::test(start_paused = true)]
 async fn a_waiter_that_goes_hands_on_the_time() {
     let broker = broker();
-    broker.enqueue(&[deferred("lenny", "a", 100 * MS)]).await.expect("enqueue");
+    broker.enqueue(&[deferred("lenny", "a", 100 * MS)], RequestId::unique()).await.expect("enqueue");
     let queues = [queue("lenny")];
     for first_waits in [48 * MS, 98 * MS] {
         let mut waits = JoinSet::new();
@@ -80,7 +83,7 @@ async fn a_waiter_that_goes_hands_on_the_time() {
         assert!(took <= 100 * MS, "{took:?}");
         waits.shutdown().await;
         assert_eq!(Worker::new(&broker, "lenny").claim(1).await.len(), 1, "it is due, and no earlier");
-        broker.enqueue(&[deferred("lenny", "b", 100 * MS)]).await.expect("enqueue");
+        broker.enqueue(&[deferred("lenny", "b", 100 * MS)], RequestId::unique()).await.expect("enqueue");
     }
 }
 
@@ -95,8 +98,8 @@ async fn a_waiter_of_many_queues_holds_up_none() {
     assert!(timeout(MS, &mut both).await.is_err());
     spawn_wait(&mut waits, &broker, &["carl"]);
     sleep(MS).await;
-    broker.enqueue(&[deferred("carl", "later", 50 * MS)]).await.expect("enqueue");
-    broker.enqueue(&[job("lenny", "now")]).await.expect("enqueue"); // wakes `both`, which keeps carl's time as well
+    broker.enqueue(&[deferred("carl", "later", 50 * MS)], RequestId::unique()).await.expect("enqueue");
+    broker.enqueue(&[job("lenny", "now")], RequestId::unique()).await.expect("enqueue"); // wakes `both`, which keeps carl's time as well
     let took = waits.join_next().await.expect("a wait").expect("no panic");
     assert_eq!(took, 51 * MS, "carl's time is kept by the next waiter");
     drop(both);
@@ -113,7 +116,7 @@ async fn a_dropped_wake_is_passed_on_at_once() {
         spawn_wait(&mut waits, &broker, &["lenny"]);
         sleep(MS).await;
         let began = Instant::now();
-        broker.enqueue(&[job("lenny", &n.to_string())]).await.expect("enqueue");
+        broker.enqueue(&[job("lenny", &n.to_string())], RequestId::unique()).await.expect("enqueue");
         drop(first);
         waits.join_next().await.expect("a wait").expect("no panic");
         assert_eq!(began.elapsed(), Duration::ZERO, "nobody's timer was needed");
@@ -124,7 +127,7 @@ async fn a_dropped_wake_is_passed_on_at_once() {
 #[tokio::test(start_paused = true)]
 async fn an_abort_wakes_nobody_twice() {
     let broker = broker();
-    broker.enqueue(&[job("lenny", "a")]).await.expect("enqueue");
+    broker.enqueue(&[job("lenny", "a")], RequestId::unique()).await.expect("enqueue");
     Worker::new(&broker, "lenny").claim(1).await;
     let mut waits = JoinSet::new();
     spawn_wait(&mut waits, &broker, &["lenny"]);
@@ -146,12 +149,12 @@ async fn workers_on_threads_lose_nothing() {
     }
     for batch in 0..JOBS / 20 {
         let jobs: Vec<_> = (0..20).map(|i| deferred("lenny", &format!("{batch}-{i}"), (i % 3) * MS)).collect();
-        broker.enqueue(&jobs).await.expect("enqueue");
+        broker.enqueue(&jobs, RequestId::unique()).await.expect("enqueue");
         tokio::task::yield_now().await;
     }
     let stop: Vec<_> =
         (0..6).map(|i| NewJob { payload: "stop".into(), ..deferred("lenny", &format!("stop {i}"), 50 * MS) }).collect();
-    broker.enqueue(&stop).await.expect("enqueue");
+    broker.enqueue(&stop, RequestId::unique()).await.expect("enqueue");
     let done: usize = timeout(LONG / 60, workers.join_all()).await.expect("every worker ends").into_iter().sum();
     assert_eq!(done, JOBS);
     assert_eq!(broker.stats(&queue("lenny")).await.expect("stats").live(), 0);
@@ -186,6 +189,6 @@ async fn stop(broker: &MemoryBroker, worker: u64, call: u64, finished: &[Finish]
     broker.claim(&request).await.expect("claim");
     let others: Vec<_> =
         (1..stops).map(|i| NewJob { payload: "stop".into(), ..job("lenny", &format!("stop {worker} {i}")) }).collect();
-    broker.enqueue(&others).await.expect("enqueue");
+    broker.enqueue(&others, RequestId::unique()).await.expect("enqueue");
     0
 }

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use super::super::state::State;
 use super::super::waits::{Bells, Next, WaitId};
 use super::{START, deferred, job_id, queue, state};
-use crate::broker::{Claim, LeaseToken, QueueName};
+use crate::broker::{Claim, LeaseToken, QueueName, RequestId};
 use crate::clock::Timestamp;
 
 const MS: Duration = Duration::from_millis(1);
@@ -88,7 +88,7 @@ impl Runtime {
             Step::Enqueue { queue, delay } => {
                 let new = deferred(["lenny", "carl"][*queue], &self.jobs.to_string(), *delay * 10 * MS);
                 self.jobs += 1;
-                self.act(|state, now, bells| state.enqueue(&[new], now, bells)).expect("room");
+                self.act(|state, now, bells| state.enqueue(&[new], RequestId::unique(), now, bells)).expect("room");
             }
             Step::Wait { worker, queues } => self.wait(*worker, *queues),
             Step::Poll { worker, max } => drop(self.poll(*worker, *max)),

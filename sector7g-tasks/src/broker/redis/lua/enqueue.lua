@@ -1,23 +1,33 @@
 -- enqueue.lua: add jobs to one queue, each only if its id is free.
 -- KEYS[1] queue
--- ARGV[1] '1' when this repeats a call whose answer was lost   ARGV[2..] of each job six values: id, payload,
---   due kind ('n' now, 'd' delay, 'a' at), ms (of the kind), ms until it expires (or ''), '1' to replace what has finished
+-- ARGV[1] the caller   ARGV[2] its request's number   ARGV[3] its requests below this number come no more
+-- ARGV[4] '1' when this repeats a request whose answer was lost   ARGV[5] ms for which a request is known
+-- ARGV[6..] of each job six values: id, payload, due kind ('n' now, 'd' delay, 'a' at), ms (of the kind), ms until it
+--   expires (or ''), '1' to replace what has finished
 -- Returns n integers in order: 1 added, 0 its id is taken.   O(n log N).
--- Keeps true: job key and member appear together; an id is one job, whatever its queue.
+-- Keeps true: job key and member appear together; an id is one job, whatever its queue; a repeated
+-- request adds nothing, and is answered as before.
 
-local q, again, now = KEYS[1], ARGV[1] == '1', now_ms()
-local answers, members, earliest = {}, {}, nil
+local q, now = KEYS[1], now_ms()
+local asked, number = q .. ':s7:asked:' .. ARGV[1], ARGV[2]
+local answers, earliest = {}, nil
+
+if ARGV[4] == '1' then
+  local known = redis.call('ZRANGEBYSCORE', asked, number, number)[1]
+  if known then
+    for flag in string.gmatch(string.match(known, ':(%d*)$'), '%d') do answers[#answers + 1] = tonumber(flag) end
+    return answers
+  end
+end
 
 -- arq enqueues only where neither the job nor its result exists; ours also honours a held id, and the claim that
 -- a Python worker keeps for a minute when a cron's job has ended: that tick has run.
-local function is_free(id, payload, replace)
+local function is_free(id, replace)
   local job, result, hold = 'arq:job:' .. id, 'arq:result:' .. id, 'arq:s7:hold:' .. id
   local claimed = 'arq:in-progress:' .. id
   if redis.call('EXISTS', job, result, hold, claimed, meta(id)) == 0 then return true end
   if redis.call('ZSCORE', q, id) and redis.call('EXISTS', job) == 0 then return false end -- its end is to be recorded
-  if redis.call('EXISTS', job) == 1 then
-    return false, again and redis.call('GET', job) == payload
-  end
+  if redis.call('EXISTS', job) == 1 then return false end
   if redis.call('EXISTS', result, hold) > 0 then
     if not replace then return false end
     redis.call('DEL', result, hold, claimed)
@@ -29,9 +39,9 @@ local function is_free(id, payload, replace)
   return true
 end
 
-for i = 2, #ARGV, 6 do
+for i = 6, #ARGV, 6 do
   local id, payload, kind, ms, expires = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4]
-  local free, ours = is_free(id, payload, ARGV[i + 5] == '1')
+  local free = is_free(id, ARGV[i + 5] == '1')
   local due = now
   if kind == 'd' then due = now + ms elseif kind == 'a' then due = math.max(ms, now) end
   -- A member whose job key has run out lives until its end is recorded.
@@ -44,7 +54,10 @@ for i = 2, #ARGV, 6 do
     end
     earliest = math.min(earliest or due, due)
   end
-  answers[#answers + 1] = (free or ours) and 1 or 0
+  answers[#answers + 1] = free and 1 or 0
 end
 if earliest then tell_due(q, earliest, now) end
+redis.call('ZREMRANGEBYSCORE', asked, '-inf', '(' .. ARGV[3])
+redis.call('ZADD', asked, number, number .. ':' .. table.concat(answers))
+redis.call('PEXPIRE', asked, ARGV[5])
 return answers
