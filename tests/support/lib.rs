@@ -2,6 +2,7 @@
 
 #![allow(clippy::missing_panics_doc, reason = "whatever fails here fails a test, and says why")]
 
+mod interpreter;
 mod lines;
 mod ports;
 mod program;
@@ -9,8 +10,9 @@ mod python;
 mod redis;
 mod watched;
 
+pub use interpreter::interpreter;
 pub use lines::Lines;
 pub use program::Program;
-pub use python::{PythonClient, PythonWorker, interpreter};
+pub use python::{PythonClient, PythonWorker};
 pub use redis::{Monitor, RedisCluster, RedisSentinel, RedisServer, RedisServerBuilder};
 pub use watched::Signal;

@@ -11,6 +11,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::interpreter::interpreter;
 use crate::watched::{Signal, Watched};
 
 /// Within which Python must start, answer or end; beyond what a command itself waits for, it takes half a second.
@@ -221,12 +222,4 @@ impl Drop for Files {
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("arq").join(name)
-}
-
-/// That of the environment which `cargo xtask needs` has made, in the folder in which this program was built.
-#[must_use]
-pub fn interpreter() -> PathBuf {
-    let own = std::env::current_exe().expect("the system knows this program");
-    let mut found = own.ancestors().map(|folder| folder.join("arq-venv/bin/python"));
-    found.find(|python| python.exists()).expect("`cargo xtask needs` has installed arq")
 }
