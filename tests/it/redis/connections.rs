@@ -93,7 +93,7 @@ async fn nobody_there_is_one_clear_error() {
 }
 
 /// What a worker and a client may do at the least; `sector7g-tasks/src/docs/redis.md` shows the same rules.
-const RULES: &str = "resetchannels -@all ~arq:* +time +ping +info +eval +evalsha +script|load +get +set +del +exists +mget \
+pub(super) const RULES: &str = "resetchannels -@all ~arq:* +time +ping +info +eval +evalsha +script|load +get +set +del +exists +mget \
     +persist +pttl +pexpire +pexpireat +time +zadd +zrem +zscore +zmscore +zcard +zcount +zrank +zrevrank +zrange \
     +zrevrange +zrangebyscore +zremrangebyscore +hset +hget +hmget +hdel +hsetnx +hincrby +rpush +blpop";
 

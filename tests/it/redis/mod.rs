@@ -1,6 +1,7 @@
 //! The broker on a real Redis.
 
 mod bounds;
+mod check;
 mod cluster;
 mod conformance;
 mod connections;
