@@ -18,7 +18,7 @@ async fn check(url: &str) -> (i32, String) {
 }
 
 /// As if a worker had just said that it lives.
-async fn says_that_it_lives(server: &RedisServer) {
+pub(super) async fn says_that_it_lives(server: &RedisServer) {
     let broker = RedisBroker::connect(server.url()).await.unwrap();
     let (name, queues) = ("mixed".to_owned(), vec!["mixed".to_owned()]);
     let health = WorkerHealth { name, queues, at: broker.clock().now(), done: 7, ..WorkerHealth::default() };

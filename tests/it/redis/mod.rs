@@ -6,5 +6,6 @@ mod cluster;
 mod conformance;
 mod connections;
 mod load;
+mod outages;
 mod trouble;
 mod walkthrough;

@@ -35,6 +35,7 @@ use super::{
     NewJob, Page, PageMark, QueueName, QueueStats, ResultState, UrlError, WorkerHealth, check_batch, check_lease,
 };
 use crate::clock::{Clock, Timestamp};
+use crate::error::BoxError;
 
 /// Keeps jobs in Redis, in the format of Python's arq 0.28. Clones share their connections.
 ///
@@ -275,6 +276,24 @@ impl RedisBroker {
     }
 }
 
+/// How often a server that is away was tried.
+#[derive(Debug, thiserror::Error)]
+#[error("given up after {tries} tries")]
+struct GivenUp {
+    tries: u32,
+    #[source]
+    cause: BoxError,
+}
+
+fn given_up(error: BrokerError, tries: u32) -> BrokerError {
+    match error {
+        BrokerError::Unavailable { location, cause } if tries > 1 => {
+            BrokerError::Unavailable { location, cause: GivenUp { tries, cause }.into() }
+        }
+        error => error,
+    }
+}
+
 /// A queue that no client and no worker of ours has used for so long is not listed any more.
 const FORGET_AFTER: Duration = Duration::from_hours(30 * 24);
 
@@ -291,16 +310,16 @@ impl Broker for RedisBroker {
     }
 
     async fn ready(&self) -> Result<(), BrokerError> {
-        let mut left = self.shared.retries;
+        let mut tries = 1;
         loop {
-            match self.ask_time().await {
-                Err(error) if left > 0 && error.is_transient() => {
-                    tracing::warn!("{}, {left} retries remaining...", crate::error::Chain(&error));
-                    left -= 1;
-                    sleep(self.shared.retry_delay).await;
-                }
-                answer => return answer,
+            let Err(error) = self.ask_time().await else { return Ok(()) };
+            let left = self.shared.retries.saturating_sub(tries - 1);
+            if left == 0 || !error.is_transient() {
+                return Err(given_up(error, tries));
             }
+            tracing::warn!("{}, {left} retries remaining...", crate::error::Chain(&error));
+            tries += 1;
+            sleep(self.shared.retry_delay).await;
         }
     }
 
