@@ -111,6 +111,9 @@ async fn a_user_with_the_least_rights() {
         let server = RedisServer::builder().user("milhouse", &format!("on >thrillhouse {}", fewer.join(" "))).start();
         let concerns = RedisBroker::connect(as_user(&server)).await.unwrap().concerns().await.unwrap();
         assert!(concerns.iter().any(|concern| concern.contains("lacks rights")), "without {right}: {concerns:?}");
+        let keys = server.cli(&["KEYS", "*s7-check*"]);
+        let endless: Vec<&str> = keys.lines().filter(|key| server.cli(&["PTTL", key]) == "-1").collect();
+        assert_eq!(endless, [""; 0], "a trial that breaks off without {right} leaves nothing for ever");
     }
 }
 
