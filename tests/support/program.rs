@@ -27,6 +27,21 @@ impl Program {
         Self { watched: watched.expect("the program starts"), folder }
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.watched.exit_code().is_some()
+    }
+
+    /// Freezes it with SIGSTOP.
+    pub fn freeze(&self) {
+        self.watched.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.watched.signal(Signal::CONT);
+    }
+
     /// Its process.
     #[must_use]
     pub fn pid(&self) -> i32 {
