@@ -116,7 +116,7 @@ impl RedisBrokerBuilder {
     }
 
     /// The certificate of the authority that signs the servers' own, PEM, in place of those the system trusts.
-    /// Feature `tls`; for `rediss://`.
+    /// Several may follow one another. Feature `tls`; for `rediss://` and its like.
     pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca = Some(pem.into());
         self
@@ -187,8 +187,9 @@ impl RedisBroker {
     /// | `redis://user:password@host:port/database` | a server | |
     /// | `unix:///path/to/socket?db=0` | a server on this machine | |
     /// | `rediss://…` | a server, encrypted | `tls` |
-    /// | `redis+sentinel://host:port,host:port/master/database` | the master that these sentinels know | `sentinel` |
+    /// | `redis+sentinel://host:port,host:port/master/database` | the master that these sentinels know; user and password are the master's, `?sentinel_username=..&sentinel_password=..` the sentinels' | `sentinel` |
     /// | `redis+cluster://host:port,host:port` | a cluster; queues need a hash tag, as in `{homer}` | `cluster` |
+    /// | `rediss+sentinel://…`, `rediss+cluster://…` | the same, encrypted, sentinels included | `tls` besides |
     pub fn builder(url: impl Into<String>) -> RedisBrokerBuilder {
         RedisBrokerBuilder {
             url: url.into(),
