@@ -123,7 +123,7 @@ fn each_mistake_is_one_message_and_exit_code_2() {
     check(FIXTURE, &["lenny", "nobody", "--burst"], &["`nobody`"]);
     check(FIXTURE, &["nobody", "--check"], &["`nobody`"]);
     check(FIXTURE, &["nobody", "--watch", "."], &["`nobody`"]);
-    check(FIXTURE, &["--redis", "nonsense://"], &["`nonsense://`", "redis://, rediss:// and unix://"]);
+    check(FIXTURE, &["--redis", "nonsense://"], &["`nonsense://`", "redis://, unix://, redis+sentinel://"]);
     check(FIXTURE, &["--redis", "redis://:doughnut@plant/x"], &["`redis://***@plant/x`"]);
     check(FIXTURE, &["homer", "redis://:doughnut@plant"], &["`redis://***@plant`"]);
     check(FIXTURE, &["--redi=redis://:doughnut@plant"], &["--redis"]);

@@ -14,6 +14,7 @@ mod codecs;
 mod crashes;
 mod inventory;
 mod outages;
+mod plant;
 mod redis;
 mod schedules;
 mod servers;

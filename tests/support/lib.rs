@@ -3,6 +3,7 @@
 #![allow(clippy::missing_panics_doc, reason = "whatever fails here fails a test, and says why")]
 
 mod dice;
+mod interpreter;
 mod lines;
 mod ports;
 mod program;
@@ -12,9 +13,10 @@ mod redis;
 mod watched;
 
 pub use dice::Dice;
+pub use interpreter::interpreter;
 pub use lines::Lines;
 pub use program::Program;
 pub use proxy::{Proxy, Way};
-pub use python::{PythonClient, PythonWorker, interpreter};
+pub use python::{PythonClient, PythonWorker};
 pub use redis::{Monitor, RedisCluster, RedisSentinel, RedisServer, RedisServerBuilder};
 pub use watched::Signal;

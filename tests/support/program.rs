@@ -27,6 +27,16 @@ impl Program {
         Self { watched: watched.expect("the program starts"), folder }
     }
 
+    /// Freezes it with SIGSTOP.
+    pub fn freeze(&self) {
+        self.watched.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.watched.signal(Signal::CONT);
+    }
+
     /// Its process.
     #[must_use]
     pub fn pid(&self) -> i32 {
@@ -36,16 +46,6 @@ impl Program {
     /// Kills it with `kill -9` and waits for its end.
     pub fn kill9(&mut self) {
         self.watched.kill();
-    }
-
-    /// Freezes it with SIGSTOP.
-    pub fn freeze(&self) {
-        self.watched.signal(Signal::STOP);
-    }
-
-    /// Lets it go on after [`Self::freeze`].
-    pub fn thaw(&self) {
-        self.watched.signal(Signal::CONT);
     }
 
     /// Asks it to stop (SIGTERM) and waits for its end. Returns its exit code.

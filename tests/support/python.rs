@@ -1,5 +1,6 @@
 //! Stock arq workers and clients: the programs in `tests/arq/`.
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,19 +12,17 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::watched::{Signal, Watched};
+use crate::interpreter::interpreter;
+use crate::program::Program;
 
 /// Within which Python must start, answer or end; beyond what a command itself waits for, it takes half a second.
 const SOON: Duration = Duration::from_mins(1);
 
-/// A stock arq worker in a process of its own, killed with this value. When a test fails, it shows its log.
+/// A stock arq worker: a [`Program`] that knows when it is ready. When a test fails, it shows what it said.
 ///
 /// `tests/arq/py_worker.py` lists its options and the functions it knows.
 #[derive(Debug)]
-pub struct PythonWorker {
-    watched: Watched,
-    files: Files,
-}
+pub struct PythonWorker(Program);
 
 impl PythonWorker {
     /// Starts a worker on the server at `url`, with options as `["--queue", "arq:lenny", "--codec", "json"]`, and
@@ -37,66 +36,32 @@ impl PythonWorker {
     /// As [`Self::start`], without the wait: several can start together. See [`Self::ready`].
     #[must_use]
     pub fn spawn(url: &str, options: &[&str]) -> Self {
-        let files = Files::new();
-        let script = script("py_worker.py");
-        let arguments = [&["-B", script.to_str().expect("a path in Unicode"), "--redis", url], options].concat();
-        let watched = Watched::start(interpreter().as_os_str(), &arguments, files.0.path());
-        Self { watched: watched.expect("Python starts"), files }
+        let [interpreter, script] = [interpreter(), script("py_worker.py")].map(|path| path.display().to_string());
+        Self(Program::start(&interpreter, &[&["-B", &script, "--redis", url], options].concat()))
     }
 
     /// Waits until it polls.
     pub async fn ready(&mut self) {
         let until = Instant::now() + SOON;
-        while !self.files.said("READY") {
-            assert!(self.watched.exit_code().is_none(), "the worker has ended");
+        while !self.said().contains("READY") {
+            assert!(self.exit_code().is_none(), "the worker has ended");
             assert!(Instant::now() < until, "the worker is not ready after {SOON:?}");
             sleep(Duration::from_millis(5)).await;
         }
     }
+}
 
-    /// Asks it to stop, as an operator does (SIGTERM), and waits for its end. Returns its exit code.
-    pub async fn terminate(&mut self) -> i32 {
-        self.watched.signal(Signal::TERM);
-        self.end().await
+impl Deref for PythonWorker {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        &self.0
     }
+}
 
-    /// Waits for its end: that of a burst, or of a crash. Returns its exit code; 128 and its number for a signal.
-    pub async fn end(&mut self) -> i32 {
-        let until = Instant::now() + SOON;
-        loop {
-            if let Some(code) = self.watched.exit_code() {
-                return code;
-            }
-            assert!(Instant::now() < until, "the worker still runs after {SOON:?}");
-            sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    /// Kills it with `kill -9` and waits for its end.
-    pub fn kill9(&mut self) {
-        self.watched.kill();
-    }
-
-    /// Freezes it with SIGSTOP.
-    pub fn freeze(&self) {
-        self.watched.signal(Signal::STOP);
-    }
-
-    /// Lets it go on after [`Self::freeze`].
-    pub fn thaw(&self) {
-        self.watched.signal(Signal::CONT);
-    }
-
-    /// Its process.
-    #[must_use]
-    pub fn pid(&self) -> i32 {
-        self.watched.pid()
-    }
-
-    /// What arq has logged so far.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.files.log()
+impl DerefMut for PythonWorker {
+    fn deref_mut(&mut self) -> &mut Program {
+        &mut self.0
     }
 }
 
@@ -202,10 +167,6 @@ impl Files {
         self.0.path().join("log")
     }
 
-    fn said(&self, text: &str) -> bool {
-        std::fs::read_to_string(self.0.path().join("output")).is_ok_and(|output| output.contains(text))
-    }
-
     fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
@@ -221,12 +182,4 @@ impl Drop for Files {
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("arq").join(name)
-}
-
-/// That of the environment which `cargo xtask needs` has made, in the folder in which this program was built.
-#[must_use]
-pub fn interpreter() -> PathBuf {
-    let own = std::env::current_exe().expect("the system knows this program");
-    let mut found = own.ancestors().map(|folder| folder.join("arq-venv/bin/python"));
-    found.find(|python| python.exists()).expect("`cargo xtask needs` has installed arq")
 }

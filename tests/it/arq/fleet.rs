@@ -36,17 +36,12 @@ impl Member {
 
     /// Kills it, notes that it is dead, and starts another one.
     fn replace(&mut self, ground: &Ground) {
-        let pid = match self {
-            Self::Rust(program) => {
-                program.kill9();
-                program.pid()
-            }
-            Self::Python(worker) => {
-                worker.kill9();
-                worker.pid()
-            }
+        let program = match self {
+            Self::Rust(program) => program,
+            Self::Python(worker) => &mut **worker,
         };
-        ground.redis(&["RPUSH", "ledger", &format!("K - 0 {pid}")]);
+        program.kill9();
+        ground.redis(&["RPUSH", "ledger", &format!("K - 0 {}", program.pid())]);
         *self = Self::start(ground, matches!(self, Self::Rust(_)));
     }
 }

@@ -95,7 +95,7 @@ async fn python_runs_what_rust_enqueues() {
             assert_eq!(ground.python_result(handle.id().as_str()).await, json!({"result": expected}));
         }
         ground.assert_nothing_left();
-        assert!(!worker.log().contains("failed,"), "{}", worker.log());
+        assert!(!worker.said().contains("failed,"), "{}", worker.said());
     })
     .await;
 }

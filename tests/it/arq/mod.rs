@@ -9,6 +9,7 @@ mod ground;
 mod handover;
 mod health;
 mod rules;
+mod seen;
 mod unknown;
 mod views;
 

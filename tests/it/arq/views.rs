@@ -1,13 +1,16 @@
 //! What each side sees of jobs that the other one has, at every stage.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sector7g_tasks::broker::JobFilter;
+use sector7g_tasks::codec::Codec;
 use sector7g_tasks::prelude::*;
 use serde_json::{Value, json};
+use support::Program;
 
 use super::ground::{Ground, MIXED, held, until};
-use super::in_each_codec;
+use super::{in_codec, in_each_codec};
 
 /// Python's `Job.info()`.
 async fn info(ground: &Ground, id: &str) -> Value {
@@ -116,6 +119,49 @@ async fn pythons_list_of_jobs_holds_while_rust_works() {
         assert_eq!(ground.python.call(&["results"]).await["results"].as_array().unwrap().len(), 2_000);
         assert_eq!(fleet.stop().await.unwrap().done(), 2_000);
         ground.assert_nothing_left();
+    })
+    .await;
+}
+
+/// While workers of ours drain a queue, Python's `queued_jobs()` shows no job that had ended before it was asked; and
+/// whenever they are stopped, it can read each member: none is there without its job.
+#[tokio::test]
+async fn python_sees_a_queue_that_is_drained() {
+    const JOBS: usize = 2_000;
+    in_codec("pickle", Codec::Pickle, async |ground: Ground| {
+        let jobs = (0..JOBS).map(|_| Job::untyped("sleep", "mixed").arg(0.02)).collect::<Vec<_>>();
+        ground.client.enqueue_all(jobs).await.unwrap();
+        let workers = [ground.rust_process(), ground.rust_process()];
+        let ended = || -> HashSet<String> {
+            let keys = ground.redis(&["KEYS", "arq:result:*"]);
+            keys.lines().map(|key| key.trim_start_matches("arq:result:").to_owned()).collect()
+        };
+        let ids = |queued: &Value| -> HashSet<String> {
+            let jobs = queued["jobs"].as_array().unwrap().iter();
+            jobs.map(|job| job["job_id"].as_str().unwrap().to_owned()).collect()
+        };
+        until("jobs have ended", async || !ended().is_empty()).await;
+        let (mut live, mut stopped) = (0, 0);
+        loop {
+            let before = ended();
+            match ground.python.try_call(&["queued"]).await {
+                Ok(queued) => assert!(ids(&queued).is_disjoint(&before), "these have ended: {before:?}"),
+                // arq reads the queue first and then each job: one that ended in between is not found, whoever ran it.
+                Err(raised) => assert!(ended().iter().any(|id| raised["message"].to_string().contains(id)), "{raised}"),
+            }
+            live += usize::from(before.len() < JOBS);
+            workers.iter().for_each(Program::freeze);
+            ground.redis(&["PING"]); // answered once what they had sent is done
+            let queued = ground.python.call(&["queued"]).await;
+            let (queued, ended) = (ids(&queued), ended());
+            assert!(queued.is_disjoint(&ended) && queued.len() + ended.len() == JOBS, "{queued:?} {ended:?}");
+            workers.iter().for_each(Program::thaw);
+            if queued.is_empty() {
+                break;
+            }
+            stopped += 1;
+        }
+        assert!(live > 2 && stopped > 2, "it was looked at during the drain: {live}, {stopped}");
     })
     .await;
 }

@@ -9,6 +9,7 @@ use sector7g_tasks::broker::{
 };
 use sector7g_tasks::prelude::*;
 use support::RedisServer;
+use tokio_util::sync::CancellationToken;
 
 /// An answer holds four MiB of payloads, and one job that is larger by itself.
 #[tokio::test]
@@ -80,6 +81,11 @@ async fn makes_a_mess(ctx: &Context, dies: bool) -> Result<u32, TaskError> {
     if dies || ctx.attempt() < 2 { Err("not this time".into()) } else { Ok(ctx.attempt()) }
 }
 
+#[task(queue = "tidy", cron = "* * * * * *")]
+async fn ticks(State(ticked): State<CancellationToken>) {
+    ticked.cancel();
+}
+
 /// Once a queue is worked off, all that is left of it goes by itself in time.
 #[tokio::test]
 async fn what_is_left_of_a_drained_queue_has_an_end() {
@@ -97,4 +103,66 @@ async fn what_is_left_of_a_drained_queue_has_an_end() {
     let endless: Vec<&str> =
         keys.lines().filter(|key| *key != "arq:s7:queues" && server.cli(&["PTTL", key]).trim() == "-1").collect();
     assert_eq!(endless, [""; 0]);
+}
+
+/// The keys that the head of `common.lua` lists, each as its parts between ids and names.
+fn documented() -> Vec<String> {
+    let text = include_str!("../../../sector7g-tasks/src/broker/redis/lua/common.lua");
+    let lines = text.lines().filter_map(|line| line.strip_prefix("--   "));
+    let keys = lines.filter(|line| !line.starts_with(' ')).filter_map(|line| line.split_whitespace().next());
+    keys.map(str::to_owned).collect()
+}
+
+/// Whether `key` is what `pattern` says, as `q:s7:dead:<id>`. Queues of this test have no colon in their names.
+fn is_like(key: &str, pattern: &str) -> bool {
+    let (key, pattern) = match (key.strip_prefix("arq:queue:"), pattern.strip_prefix('q')) {
+        (Some(key), Some(pattern)) => (key.trim_start_matches(|c| c != ':'), pattern),
+        (None, None) => (key, pattern),
+        _ => return false,
+    };
+    match pattern.split_once('<') {
+        Some((start, _)) => key.strip_prefix(start).is_some_and(|name| !name.is_empty()),
+        None => key == pattern,
+    }
+}
+
+/// Every key that any command names, from a client or from a script, is one of those that are documented.
+#[tokio::test]
+async fn no_key_is_undocumented() {
+    let server = RedisServer::start();
+    let monitor = server.monitor();
+    let broker = Arc::new(RedisBroker::connect(server.url()).await.unwrap());
+    assert_eq!(broker.concerns().await.unwrap(), [""; 0]);
+    let client = Client::new(broker.clone());
+    let handles = client.enqueue_all((0..20).map(|n| makes_a_mess::job(n % 4 == 0)).collect::<Vec<_>>()).await.unwrap();
+    assert!(handles[1].abort().await.unwrap());
+    client.enqueue(Job::untyped("of_nobody", "tidy")).await.unwrap();
+    server.cli(&["SET", "arq:in-progress:python-has-it", "1"]);
+    server.cli(&["ZADD", "arq:queue:tidy", "1", "python-has-it"]);
+    let (stop, ticked) = (CancellationToken::new(), CancellationToken::new());
+    let inventory = Inventory::empty().task::<makes_a_mess>().task::<ticks>();
+    let runner = Runner::new().broker(client.broker().clone()).inventory(inventory).handle_signals(false);
+    let runner = runner.state(ticked.clone());
+    let worker = runner.stop_on(stop.clone()).run();
+    let test = async {
+        for handle in &handles {
+            let _ = handle.result().await; // some fail
+        }
+        ticked.cancelled().await;
+        stop.cancel();
+    };
+    let (report, ()) = tokio::join!(worker, test);
+    assert!(report.unwrap().done() >= 15);
+    let dead = client.dead_letters("tidy", None, 10).await.unwrap();
+    client.retry_dead("tidy", &dead.jobs[0].id).await.unwrap();
+    let commands = monitor.stop();
+    let words = commands.iter().flat_map(|line| line.split('"').skip(1).step_by(2));
+    let mut keys: Vec<&str> = words.filter(|word| word.starts_with("arq:") && !word.contains(' ')).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let documented = documented();
+    let strange: Vec<_> = keys.iter().filter(|key| !documented.iter().any(|pattern| is_like(key, pattern))).collect();
+    assert!(strange.is_empty(), "not among {documented:?}: {strange:?}");
+    let unseen: Vec<_> = documented.iter().filter(|pattern| !keys.iter().any(|key| is_like(key, pattern))).collect();
+    assert!(unseen.is_empty(), "no such key was used: {unseen:?}");
 }

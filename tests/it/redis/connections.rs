@@ -93,7 +93,7 @@ async fn nobody_there_is_one_clear_error() {
 }
 
 /// What a worker and a client may do at the least; `sector7g-tasks/src/docs/redis.md` shows the same rules.
-const RULES: &str = "resetchannels -@all ~arq:* +time +ping +info +eval +evalsha +script|load +get +set +del +exists +mget \
+pub(super) const RULES: &str = "resetchannels -@all ~arq:* +time +ping +info +eval +evalsha +script|load +get +set +del +exists +mget \
     +persist +pttl +pexpire +pexpireat +time +zadd +zrem +zscore +zmscore +zcard +zcount +zrank +zrevrank +zrange \
     +zrevrange +zrangebyscore +zremrangebyscore +hset +hget +hmget +hdel +hsetnx +hincrby +rpush +blpop";
 
@@ -111,6 +111,9 @@ async fn a_user_with_the_least_rights() {
         let server = RedisServer::builder().user("milhouse", &format!("on >thrillhouse {}", fewer.join(" "))).start();
         let concerns = RedisBroker::connect(as_user(&server)).await.unwrap().concerns().await.unwrap();
         assert!(concerns.iter().any(|concern| concern.contains("lacks rights")), "without {right}: {concerns:?}");
+        let keys = server.cli(&["KEYS", "*s7-check*"]);
+        let endless: Vec<&str> = keys.lines().filter(|key| server.cli(&["PTTL", key]) == "-1").collect();
+        assert_eq!(endless, [""; 0], "a trial that breaks off without {right} leaves nothing for ever");
     }
 }
 
@@ -132,6 +135,45 @@ async fn a_master_that_sentinels_know() {
     trio.failover().await;
     // The old master is a replica now: what is asked of it first finds the new one.
     check_works(broker).await;
+}
+
+/// What a client may do at the least on the sentinels themselves.
+const OF_A_SENTINEL: &str = "resetchannels -@all +sentinel|masters +role";
+
+/// Sentinels may have users of their own, with as few rights as their docs say, and wrong ones are told.
+#[tokio::test]
+async fn sentinels_that_ask_for_a_password() {
+    let page: Vec<&str> = include_str!("../../../sector7g-tasks/src/docs/redis.md").split(['`', ' ', '\n']).collect();
+    assert!(OF_A_SENTINEL.split_whitespace().all(|rule| page.contains(&rule)), "the docs show these rules");
+    let master = RedisServer::builder().user("milhouse", &format!("on >thrillhouse {RULES}")).start();
+    let asker = format!("on >doh@4/5:6 {OF_A_SENTINEL}");
+    let sentinel = RedisServer::builder().user("default", "off").user("bart", &asker).start_sentinel_of(&master);
+    let url = |of_sentinel: &str| {
+        let (port, name) = (sentinel.port(), RedisSentinel::NAME);
+        format!("redis+sentinel://milhouse:thrillhouse@127.0.0.1:{port}/{name}/0{of_sentinel}")
+    };
+    let broker = RedisBroker::connect(url("?sentinel_username=bart&sentinel_password=doh%404/5:6")).await.unwrap();
+    assert!(!broker.location().contains("doh") && !broker.location().contains("milhouse"), "{}", broker.location());
+    assert_eq!(broker.concerns().await.unwrap(), Vec::<String>::new());
+    check_works(broker).await;
+    for wrong in ["", "?sentinel_username=bart&sentinel_password=crumb-bun"] {
+        let said = refusal(url(wrong)).await;
+        assert!(!said.contains("crumb-bun") && !said.contains("thrillhouse"), "{said}");
+        assert!(said.contains("uth"), "{said}");
+    }
+    let said = refusal(url("?password=crumb-bun")).await;
+    assert!(said.contains("other than `sentinel_username` and `sentinel_password`"), "{said}");
+}
+
+#[tokio::test]
+async fn sentinels_and_a_master_that_encrypt() {
+    let master = RedisServer::builder().tls().line("tls-replication yes").start();
+    let sentinel = RedisServer::builder().tls().start_sentinel_of(&master);
+    let url = format!("rediss+sentinel://127.0.0.1:{}/{}", sentinel.tls_port(), RedisSentinel::NAME);
+    let ca = [std::fs::read(master.ca_file()).unwrap(), std::fs::read(sentinel.ca_file()).unwrap()].concat();
+    check_works(RedisBroker::builder(&url).ca(ca).connect().await.unwrap()).await;
+    let said = refusal(url).await;
+    assert!(said.contains("certificate") || said.contains("UnknownIssuer"), "a stranger's certificate: {said}");
 }
 
 /// A worker outlives its server: running jobs go on, outcomes are held until it is back, new jobs are run.

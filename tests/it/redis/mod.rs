@@ -1,9 +1,11 @@
 //! The broker on a real Redis.
 
 mod bounds;
+mod check;
 mod cluster;
 mod conformance;
 mod connections;
 mod load;
+mod outages;
 mod trouble;
 mod walkthrough;

@@ -61,34 +61,13 @@ fn done(lease: Lease) -> Finish {
     Finish { lease, outcome: Outcome::End { result, dead: None, hold_id: Duration::ZERO } }
 }
 
-/// While Redis was away nobody could renew a lease. A claim that waited for it takes none over, and who holds one
-/// has a lease's time to renew it.
-#[tokio::test]
-async fn a_pause_of_the_server_costs_nobody_a_lease() {
-    const LEASE: Duration = Duration::from_secs(1);
-    let server = RedisServer::start();
-    let (mut holder, mut other) = (Hand::new(&server).await, Hand::new(&server).await);
-    other.token.worker += 1;
-    holder.add(b"{}").await.unwrap();
-    let job = holder.claim(LEASE).await.remove(0);
-    server.freeze();
-    let claiming = async { other.claim(LEASE).await };
-    let pause = async {
-        sleep(LEASE + LEASE / 2).await;
-        server.thaw();
-    };
-    let (claimed, ()) = tokio::join!(claiming, pause);
-    assert_eq!(claimed.len(), 0, "the lease has ended, but nobody could have renewed it");
-    assert_eq!(holder.extend(&job.lease).await, Extended::Renewed);
-    assert_eq!(holder.call(&[done(job.lease)], 0, LEASE).await.unwrap().finished, [Finished::Applied]);
-}
+/// How long the leases of [`a_pause`] are.
+const LEASE: Duration = Duration::from_secs(1);
 
-/// A holder who does not come back within the grace loses its job as ever.
-#[tokio::test]
-async fn a_pause_of_the_server_holds_no_job_up_for_ever() {
-    const LEASE: Duration = Duration::from_secs(1);
-    let server = RedisServer::start();
-    let (mut holder, mut other) = (Hand::new(&server).await, Hand::new(&server).await);
+/// A job's holder, who had leased it before `server` went away for longer than the lease, and another worker, whose
+/// claim waited for the server all the while and took nothing over.
+async fn a_pause(server: &RedisServer) -> (Hand, Lease, Hand) {
+    let (mut holder, mut other) = (Hand::new(server).await, Hand::new(server).await);
     other.token.worker += 1;
     holder.add(b"{}").await.unwrap();
     let job = holder.claim(LEASE).await.remove(0);
@@ -98,10 +77,28 @@ async fn a_pause_of_the_server_holds_no_job_up_for_ever() {
         server.thaw();
     };
     let (claimed, ()) = tokio::join!(other.claim(LEASE), pause);
-    assert_eq!(claimed.len(), 0);
+    assert_eq!(claimed.len(), 0, "the lease has ended, but nobody could have renewed it");
+    (holder, job.lease, other)
+}
+
+/// While Redis was away nobody could renew a lease. A claim that waited for it takes none over, and who holds one
+/// has a lease's time to renew it.
+#[tokio::test]
+async fn a_pause_of_the_server_costs_nobody_a_lease() {
+    let server = RedisServer::start();
+    let (mut holder, lease, _) = a_pause(&server).await;
+    assert_eq!(holder.extend(&lease).await, Extended::Renewed);
+    assert_eq!(holder.call(&[done(lease)], 0, LEASE).await.unwrap().finished, [Finished::Applied]);
+}
+
+/// A holder who does not come back within the grace loses its job as ever.
+#[tokio::test]
+async fn a_pause_of_the_server_holds_no_job_up_for_ever() {
+    let server = RedisServer::start();
+    let (holder, lease, mut other) = a_pause(&server).await;
     sleep(LEASE + LEASE / 4).await;
     assert_eq!(other.claim(LEASE).await.remove(0).attempt, 2);
-    assert_eq!(holder.extend(&job.lease).await, Extended::Lost);
+    assert_eq!(holder.extend(&lease).await, Extended::Lost);
 }
 
 /// An answer of which only a part came may have been acted upon: asked again under the same token, it comes whole.

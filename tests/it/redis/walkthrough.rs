@@ -1,10 +1,11 @@
 //! What `docs/redis.md` says to type is typed here, on a port of the test's own.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use support::{RedisServer, interpreter};
+
+use crate::plant::plant_program;
 
 const PAGE: &str = include_str!("../../../sector7g-tasks/src/docs/redis.md");
 const URL: &str = "redis://127.0.0.1:6379";
@@ -16,22 +17,12 @@ fn blocks(language: &str, server: &RedisServer) -> Vec<String> {
     inside.map(|block| block.replace(URL, server.url().trim_end_matches("/0"))).collect()
 }
 
-/// `cargo run --example plant -- ..`, built as the other tests are, so that nothing is compiled twice.
+/// `cargo run --example plant -- ..`, without the compiling.
 fn plant(command: &str) -> Command {
     let arguments = command.trim().strip_prefix("cargo run --example plant --").expect("the page runs the plant");
     let mut plant = Command::new(plant_program());
     plant.args(arguments.split_whitespace()).env_remove("REDIS_URL");
     plant
-}
-
-fn plant_program() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let arguments = ["build", "--quiet", "--workspace", "--all-features", "--example", "plant"];
-    let built = Command::new(env!("CARGO")).args(arguments).current_dir(root).status().unwrap();
-    assert!(built.success(), "the plant can be built");
-    let own = std::env::current_exe().unwrap();
-    let folder = own.ancestors().find(|folder| folder.ends_with("deps")).unwrap().parent().unwrap();
-    folder.join("examples/plant")
 }
 
 fn said(output: &Output) -> String {

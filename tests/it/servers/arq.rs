@@ -15,7 +15,7 @@ async fn python_runs_what_python_enqueues_in_each_codec() {
         assert_eq!(answer, json!({"id": codec, "result": 7}));
         assert_eq!(client.call(&["status", codec]).await, json!({"status": "complete"}));
         assert_eq!(worker.terminate().await, 0);
-        assert!(worker.log().contains(" ● 7"), "{}", worker.log());
+        assert!(worker.said().contains(" ● 7"), "{}", worker.said());
     }
 }
 

@@ -92,6 +92,26 @@ impl RedisServerBuilder {
         self
     }
 
+    /// Starts a sentinel instead, with these options, that watches `master` by the name [`RedisSentinel::NAME`]; over an
+    /// encrypted connection, if `master` takes those.
+    ///
+    /// [`RedisSentinel::NAME`]: super::RedisSentinel::NAME
+    #[must_use]
+    pub fn start_sentinel_of(mut self, master: &RedisServer) -> RedisServer {
+        let name = super::RedisSentinel::NAME;
+        let port = master.tls_port.unwrap_or(master.port);
+        if master.tls_port.is_some() {
+            let ca = master.ca_file().display().to_string();
+            self = self.line("tls-replication yes").line(format!("tls-ca-cert-file {ca}"));
+        }
+        self = self.line(format!("sentinel monitor {name} 127.0.0.1 {port} 1"));
+        if master.access.is_restricted() {
+            self = self.line(format!("sentinel auth-user {name} {SUPPORT}"));
+            self = self.line(format!("sentinel auth-pass {name} {SUPPORT}"));
+        }
+        self.sentinel().start()
+    }
+
     /// Starts the server and waits until it answers, some ten milliseconds.
     #[must_use]
     pub fn start(self) -> RedisServer {

@@ -25,9 +25,10 @@ impl RedisCluster {
         let cluster = Self { nodes: (0..3).map(|_| node()).collect() };
         for (index, node) in cluster.nodes.iter().enumerate() {
             let slot = |index: usize| SLOTS * index / cluster.nodes.len();
-            let (first, last) = (slot(index).to_string(), (slot(index + 1) - 1).to_string());
+            let slots: Vec<String> = (slot(index)..slot(index + 1)).map(|slot| slot.to_string()).collect();
             node.cli(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
-            node.cli(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
+            // `ADDSLOTSRANGE` came with 7.0.
+            node.cli(&["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect::<Vec<_>>());
             cluster.nodes[0].cli(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string()]); // itself: no harm
         }
         until("the cluster serves", || cluster.nodes.iter().all(|node| cluster.is_whole_for(node))).await;

@@ -74,7 +74,7 @@ impl RedisServer {
     /// `rediss://127.0.0.1:PORT/0`, with the password if there is one. See [`Self::ca_file`].
     #[must_use]
     pub fn tls_url(&self) -> String {
-        self.url_as("rediss", self.tls_port.expect("the server was started with `.tls()`"))
+        self.url_as("rediss", self.tls_port())
     }
 
     fn url_as(&self, scheme: &str, port: u16) -> String {
@@ -100,6 +100,12 @@ impl RedisServer {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// That which takes encrypted ones; see [`RedisServerBuilder::tls`].
+    #[must_use]
+    pub fn tls_port(&self) -> u16 {
+        self.tls_port.expect("the server was started with `.tls()`")
     }
 
     /// The server's process.

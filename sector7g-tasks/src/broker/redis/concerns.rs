@@ -1,10 +1,12 @@
 //! What about a server would break our promises.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::keys::bell;
+use super::keys::{self, bell};
+use super::link::Link;
 use super::{RedisBroker, path};
 use crate::broker::{
     Broker as _, BrokerError, Claim, Due, Finish, GiveBack, JobFilter, JobId, LeaseToken, NewJob, Outcome, QueueName,
@@ -78,7 +80,10 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
         replace_finished: false,
     };
     let (link, key) = (&broker.shared.link, broker.key(&queue)?);
-    path::enqueue(link, &key, &[&new], RequestId::unique().repeated()).await?; // not by the broker, which would note the queue
+    let brief = Brief { link, keys: [key.clone(), format!("{key}:s7:leases"), keys::job(new.id.as_str())] };
+    // Not by the broker, which would note the queue; repeated, so that the script looks the request up, too.
+    let (news, request) = ([&new], RequestId::unique().repeated());
+    brief.during(Box::pin(path::enqueue(link, &key, &news, request))).await?;
     link.command::<redis::Value>(redis::cmd("BLPOP").arg(bell(&key)).arg(1)).await?; // it has just been rung
     broker.wait(std::slice::from_ref(&queue), TRIAL, TRIAL).await?;
     let failure = Failure::new(FailureKind::Error, "a trial", 1, Timestamp::default());
@@ -90,7 +95,8 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
     let mut token = LeaseToken { worker: rand::random(), call: 0 };
     for outcome in [unknown, retry, snooze, end] {
         token.call += 1;
-        let claimed = broker.claim(&Claim { queue: &queue, finished: &[], max: 1, lease: TRIAL, token }).await?;
+        let claim = Claim { queue: &queue, finished: &[], max: 1, lease: TRIAL, token };
+        let claimed = brief.during(broker.claim(&claim)).await?;
         let Some(lease) = claimed.jobs.into_iter().next().map(|job| job.lease) else { break };
         broker.extend(&queue, std::slice::from_ref(&lease), TRIAL).await?;
         broker.set_progress(&queue, &lease, new.payload.clone()).await?;
@@ -105,8 +111,34 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
     broker.stats(&queue).await.map(drop)
 }
 
+/// What must not outlive a trial that breaks off, as its user has no right to go on or its process is killed: a job
+/// that has been started does not expire by itself, and no queue does.
+struct Brief<'a> {
+    link: &'a Link,
+    keys: [String; 3],
+}
+
+impl Brief<'_> {
+    /// Has the keys end soon, by commands that are sent along with the `step` which makes them last, and once more
+    /// after it, as it comes later where its script must be loaded first.
+    async fn during<T>(&self, step: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
+        let (answer, ended) = tokio::join!(step, self.end()); // in this order
+        ended?;
+        self.end().await?;
+        answer
+    }
+
+    async fn end(&self) -> Result<(), BrokerError> {
+        for key in &self.keys {
+            self.link.command::<i64>(redis::cmd("PEXPIRE").arg(key).arg(TRIAL_MS)).await?;
+        }
+        Ok(())
+    }
+}
+
 /// How long what a trial leaves may live.
-const TRIAL: Duration = Duration::from_secs(5);
+const TRIAL: Duration = Duration::from_millis(TRIAL_MS);
+const TRIAL_MS: u64 = 5_000;
 
 #[cfg(test)]
 mod tests {

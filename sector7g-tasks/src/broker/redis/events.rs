@@ -32,9 +32,9 @@ pub(super) async fn watch(link: &Link, queues: &[String], seen: &Notify) {
 async fn follow(mut events: PubSub, seen: &Notify) {
     let mut changes = events.on_message();
     while changes.next().await.is_some() {
+        while let Some(Some(_)) = changes.next().now_or_never() {} // all that are here mean «look»
         seen.notify_one();
-        sleep(CALM).await;
-        while let Some(Some(_)) = changes.next().now_or_never() {} // all of them mean «look»
+        sleep(CALM).await; // those that come meanwhile mean the next look
     }
 }
 

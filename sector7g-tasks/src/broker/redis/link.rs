@@ -176,8 +176,9 @@ impl Link {
         if is_cut_short(error) || is_elsewhere(error) || code.as_deref().is_some_and(|code| PASSING.contains(&code)) {
             return self.unavailable(text);
         }
-        // Of a command in a script the server does not say which it was.
-        if text.contains("executing the script can't run this command") || code.as_deref() == Some("NOPERM") {
+        // In a script: Redis 7.0 does not say which command it was, later ones and Valkey do.
+        let in_script = ["executing the script can't run this command", "ACL failure in script"];
+        if in_script.iter().any(|words| text.contains(words)) || code.as_deref() == Some("NOPERM") {
             let advice = "the documentation of RedisBroker lists those that it needs";
             return BrokerError::Refused(format!("the user at {} lacks rights ({advice}): {text}", self.location));
         }

@@ -36,6 +36,7 @@ use super::{
     check_lease,
 };
 use crate::clock::{Clock, Timestamp};
+use crate::error::BoxError;
 
 /// Keeps jobs in Redis, in the format of Python's arq 0.28. Clones share their connections.
 ///
@@ -116,7 +117,7 @@ impl RedisBrokerBuilder {
     }
 
     /// The certificate of the authority that signs the servers' own, PEM, in place of those the system trusts.
-    /// Feature `tls`; for `rediss://`.
+    /// Several may follow one another. Feature `tls`; for `rediss://` and its like.
     pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca = Some(pem.into());
         self
@@ -187,8 +188,9 @@ impl RedisBroker {
     /// | `redis://user:password@host:port/database` | a server | |
     /// | `unix:///path/to/socket?db=0` | a server on this machine | |
     /// | `rediss://…` | a server, encrypted | `tls` |
-    /// | `redis+sentinel://host:port,host:port/master/database` | the master that these sentinels know | `sentinel` |
+    /// | `redis+sentinel://host:port,host:port/master/database` | the master that these sentinels know; user and password are the master's, `?sentinel_username=..&sentinel_password=..` the sentinels' | `sentinel` |
     /// | `redis+cluster://host:port,host:port` | a cluster; queues need a hash tag, as in `{homer}` | `cluster` |
+    /// | `rediss+sentinel://…`, `rediss+cluster://…` | the same, encrypted, sentinels included | `tls` besides |
     pub fn builder(url: impl Into<String>) -> RedisBrokerBuilder {
         RedisBrokerBuilder {
             url: url.into(),
@@ -276,6 +278,24 @@ impl RedisBroker {
     }
 }
 
+/// How often a server that is away was tried.
+#[derive(Debug, thiserror::Error)]
+#[error("given up after {tries} tries")]
+struct GivenUp {
+    tries: u32,
+    #[source]
+    cause: BoxError,
+}
+
+fn given_up(error: BrokerError, tries: u32) -> BrokerError {
+    match error {
+        BrokerError::Unavailable { location, cause } if tries > 1 => {
+            BrokerError::Unavailable { location, cause: GivenUp { tries, cause }.into() }
+        }
+        error => error,
+    }
+}
+
 /// A queue that no client and no worker of ours has used for so long is not listed any more.
 const FORGET_AFTER: Duration = Duration::from_hours(30 * 24);
 
@@ -292,16 +312,16 @@ impl Broker for RedisBroker {
     }
 
     async fn ready(&self) -> Result<(), BrokerError> {
-        let mut left = self.shared.retries;
+        let mut tries = 1;
         loop {
-            match self.ask_time().await {
-                Err(error) if left > 0 && error.is_transient() => {
-                    tracing::warn!("{}, {left} retries remaining...", crate::error::Chain(&error));
-                    left -= 1;
-                    sleep(self.shared.retry_delay).await;
-                }
-                answer => return answer,
+            let Err(error) = self.ask_time().await else { return Ok(()) };
+            let left = self.shared.retries.saturating_sub(tries - 1);
+            if left == 0 || !error.is_transient() {
+                return Err(given_up(error, tries));
             }
+            tracing::warn!("{}, {left} retries remaining...", crate::error::Chain(&error));
+            tries += 1;
+            sleep(self.shared.retry_delay).await;
         }
     }
 

@@ -32,13 +32,19 @@ pub(super) struct Source {
 enum Kind {
     Server(ConnectionInfo),
     #[cfg(feature = "sentinel")]
-    Sentinel {
-        sentinels: Vec<ConnectionInfo>,
-        master: String,
-        node: redis::sentinel::SentinelNodeConnectionInfo,
-    },
+    Sentinel(Sentinels),
     #[cfg(feature = "cluster")]
     Cluster(Vec<ConnectionInfo>),
+}
+
+/// Who knows the master, and how it is to be talked to.
+#[cfg(feature = "sentinel")]
+struct Sentinels {
+    places: Vec<ConnectionInfo>,
+    master: String,
+    /// Its user, password, database and encryption; its place is that of a sentinel.
+    node: ConnectionInfo,
+    ca: Option<Vec<u8>>,
 }
 
 /// A way to the jobs; clones share its connection.
@@ -84,7 +90,7 @@ impl Source {
         for url in urls {
             servers.push(connection_info(url, ca).map_err(unusable)?);
         }
-        let kind = Kind::of(address, servers);
+        let kind = Kind::of(address, servers, ca).map_err(unusable)?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(response_timeout));
@@ -146,10 +152,8 @@ impl Source {
         match &self.kind {
             Kind::Server(info) => Ok(info.clone()),
             #[cfg(feature = "sentinel")]
-            Kind::Sentinel { sentinels, master, node } => {
-                use redis::sentinel::{SentinelClient, SentinelServerType};
-                let (node, kind) = (Some(node.clone()), SentinelServerType::Master);
-                let mut client = SentinelClient::build(sentinels.clone(), master.clone(), node, kind)?;
+            Kind::Sentinel(sentinels) => {
+                let mut client = sentinels.client()?;
                 Ok(client.async_get_client().await?.get_connection_info().clone())
             }
             #[cfg(feature = "cluster")]
@@ -166,22 +170,56 @@ impl Source {
 }
 
 impl Kind {
-    fn of(address: &Address, mut servers: Vec<ConnectionInfo>) -> Self {
+    fn of(address: &Address, mut servers: Vec<ConnectionInfo>, ca: Option<&[u8]>) -> RedisResult<Self> {
         #[cfg(feature = "sentinel")]
         if address.scheme == Scheme::Sentinel {
-            // User, password and database are the servers'; the sentinels are asked without.
-            let settings = servers[0].redis_settings().clone();
-            let node = redis::sentinel::SentinelNodeConnectionInfo::default().set_redis_connection_info(settings);
-            let bare = |info: ConnectionInfo| info.set_redis_settings(redis::RedisConnectionInfo::default());
-            let sentinels = servers.drain(..).map(bare).collect();
-            return Self::Sentinel { sentinels, master: address.master.clone(), node };
+            let places = address.sentinel_urls().iter().map(|url| connection_info(url, ca));
+            return Ok(Self::Sentinel(Sentinels {
+                places: places.collect::<RedisResult<_>>()?,
+                master: address.master.clone(),
+                node: servers.swap_remove(0),
+                ca: ca.map(<[u8]>::to_vec),
+            }));
         }
         #[cfg(feature = "cluster")]
         if address.scheme == Scheme::Cluster {
-            return Self::Cluster(servers);
+            return Ok(Self::Cluster(servers));
         }
-        let _ = address; // one of the others names one server
-        Self::Server(servers.swap_remove(0))
+        let _ = (address, ca); // one of the others names one server
+        Ok(Self::Server(servers.swap_remove(0)))
+    }
+}
+
+#[cfg(feature = "sentinel")]
+impl Sentinels {
+    fn client(&self) -> RedisResult<redis::sentinel::SentinelClient> {
+        use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
+        let places = self.places.iter().map(|place| place.addr().clone());
+        let mut builder = SentinelClientBuilder::new(places, &self.master, SentinelServerType::Master)?;
+        let (asked, used) = (self.places[0].redis_settings(), self.node.redis_settings());
+        builder = builder.set_client_to_redis_db(used.db());
+        if let Some(user) = asked.username() {
+            builder = builder.set_client_to_sentinel_username(user);
+        }
+        if let Some(password) = asked.password() {
+            builder = builder.set_client_to_sentinel_password(password);
+        }
+        if let Some(user) = used.username() {
+            builder = builder.set_client_to_redis_username(user);
+        }
+        if let Some(password) = used.password() {
+            builder = builder.set_client_to_redis_password(password);
+        }
+        if matches!(self.node.addr(), ConnectionAddr::TcpTls { .. }) {
+            builder = builder.set_client_to_redis_tls_mode(redis::TlsMode::Secure);
+        }
+        #[cfg(feature = "tls")]
+        if let Some(ca) = &self.ca {
+            let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) };
+            builder = builder.set_client_to_redis_certificates(certificates);
+        }
+        let _ = &self.ca; // without encryption there is none
+        builder.build()
     }
 }
 

@@ -11,8 +11,8 @@ pub enum UrlError {
     NoScheme,
     /// Another scheme than those of Redis.
     #[error(
-        "the broker's URL has the unknown scheme `{0}://`; allowed are redis://, rediss:// and unix://, \
-         redis+sentinel:// and redis+cluster://"
+        "the broker's URL has the unknown scheme `{0}://`; allowed are redis://, unix://, redis+sentinel://, \
+         redis+cluster://, and encrypted rediss://, rediss+sentinel://, rediss+cluster://"
     )]
     Scheme(String),
     /// Sentinels, but not whom to ask them for.
@@ -39,7 +39,7 @@ pub(crate) enum Scheme {
     Server,
     /// `unix://`.
     Socket,
-    /// `redis+sentinel://host:port,host:port/master/database`.
+    /// `redis+sentinel://host:port,host:port/master/database` and `rediss+sentinel://`.
     Sentinel,
     /// `redis+cluster://host:port,host:port` and `rediss+cluster://`.
     Cluster,
@@ -53,6 +53,7 @@ pub(crate) struct Address {
     /// What the sentinels call the master.
     pub(crate) master: String,
     urls: Vec<String>,
+    sentinels: Vec<String>,
 }
 
 impl Address {
@@ -65,10 +66,11 @@ impl Address {
         let (hosts, path) = place.split_once('/').unwrap_or((place, ""));
         let lower = name.to_ascii_lowercase();
         let tls = if lower.starts_with("rediss") { "s" } else { "" };
-        let of_hosts = |port: &str, database: &str| {
+        let of_hosts = |port: &str, secrets: &str, database: &str| -> Vec<String> {
             let hosts = hosts.split(',').map(|host| with_port(host, port));
             hosts.map(|host| format!("redis{tls}://{secrets}{host}/{database}")).collect()
         };
+        let mut sentinels = Vec::new();
         let (scheme, master, database, urls): (_, _, _, Vec<String>) = match &*lower {
             "redis" | "rediss" => {
                 let tail = if query.is_empty() { String::new() } else { format!("?{query}") };
@@ -77,14 +79,15 @@ impl Address {
             }
             "unix" | "redis+unix" if place.trim_start_matches('/').is_empty() => return Err(UrlError::NoSocket(shown)),
             "unix" | "redis+unix" => (Scheme::Socket, "", "", vec![url.to_owned()]),
-            "redis+sentinel" => {
+            "redis+sentinel" | "rediss+sentinel" => {
                 let (master, database) = path.split_once('/').unwrap_or((path, ""));
                 if master.is_empty() {
                     return Err(UrlError::NoMaster(shown));
                 }
-                (Scheme::Sentinel, master, database, of_hosts("26379", database))
+                sentinels = of_hosts("26379", &sentinel_secrets(query, &shown)?, "");
+                (Scheme::Sentinel, master, database, of_hosts("26379", secrets, database))
             }
-            "redis+cluster" | "rediss+cluster" => (Scheme::Cluster, "", path, of_hosts("6379", "")),
+            "redis+cluster" | "rediss+cluster" => (Scheme::Cluster, "", path, of_hosts("6379", secrets, "")),
             _ => return Err(UrlError::Scheme(name.to_owned())),
         };
         if scheme != Scheme::Socket {
@@ -98,13 +101,19 @@ impl Address {
             let missing = format!("this program was built without the feature `{feature}` of sector7g-tasks");
             return Err(UrlError::Unusable(shown, missing));
         }
-        Ok(Self { scheme, shown, master: master.to_owned(), urls })
+        Ok(Self { scheme, shown, master: master.to_owned(), urls, sentinels })
     }
 
-    /// A URL for each server that is named.
+    /// A URL for each server that is named; with sentinels, their places with user, password and database of the master.
     #[cfg(feature = "redis")]
     pub(crate) fn server_urls(&self) -> &[String] {
         &self.urls
+    }
+
+    /// A URL for each sentinel, with its own user and password.
+    #[cfg(feature = "sentinel")]
+    pub(crate) fn sentinel_urls(&self) -> &[String] {
+        &self.sentinels
     }
 }
 
@@ -123,6 +132,25 @@ impl std::fmt::Debug for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Address").field("shown", &self.shown).finish_non_exhaustive()
     }
+}
+
+/// How the sentinels are to be asked: as `?sentinel_username=..&sentinel_password=..` say, which go-redis has, too.
+/// Both as they stand before an `@`, which must be escaped: the last one ends the master's user and password.
+fn sentinel_secrets(query: &str, shown: &str) -> Result<String, UrlError> {
+    let (mut user, mut password) = (String::new(), String::new());
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let place = match parameter.split_once('=') {
+            Some(("sentinel_username", _)) => &mut user,
+            Some(("sentinel_password", _)) => &mut password,
+            _ => {
+                let known = "it has a parameter other than `sentinel_username` and `sentinel_password`";
+                return Err(UrlError::Unusable(shown.to_owned(), known.to_owned()));
+            }
+        };
+        let value = parameter.split_once('=').map_or("", |(_, value)| value);
+        *place = value.replace(':', "%3A").replace('/', "%2F").replace('?', "%3F").replace('#', "%23");
+    }
+    Ok(if user.is_empty() && password.is_empty() { String::new() } else { format!("{user}:{password}@") })
 }
 
 /// The port is the default one, and the host this machine, where they are missing, as in arq.

@@ -29,6 +29,16 @@ fn what_is_missing_in_a_url_is_the_default() {
     );
     check("rediss+cluster://a:7000,b:7001", &["rediss://a:7000/", "rediss://b:7001/"]);
     assert_eq!(Address::parse("redis+sentinel://a/plant").unwrap().master, "plant");
+    let sentinels = |url: &str| Address::parse(url).unwrap().sentinel_urls().to_vec();
+    assert_eq!(
+        sentinels("redis+sentinel://:doughnut@a,b:26380/plant/3"),
+        ["redis://a:26379/", "redis://b:26380/"],
+        "they have no database, and ask for no password"
+    );
+    assert_eq!(
+        sentinels("rediss+sentinel://a/plant?sentinel_username=bart&sentinel_password=d%40o:h/%2F"),
+        ["rediss://bart:d%40o%3Ah%2F%2F@a:26379/"]
+    );
 }
 
 #[test]
@@ -46,6 +56,9 @@ fn urls_that_are_refused() {
     check("redis+sentinel://plant:26379", UrlError::NoMaster("redis+sentinel://plant:26379".to_owned()));
     check("redis+cluster://a,b:x", UrlError::Port("redis+cluster://a,b:x".to_owned()));
     check("redis+cluster://a/1", UrlError::Database("redis+cluster://a/1".to_owned()));
+    let unknown = "it has a parameter other than `sentinel_username` and `sentinel_password`".to_owned();
+    let url = "redis+sentinel://a/plant?password=doughnut";
+    check(url, UrlError::Unusable("redis+sentinel://a/plant?***".to_owned(), unknown));
     check("unix://", UrlError::NoSocket("unix://".to_owned()));
     check("unix://?db=1", UrlError::NoSocket("unix://?***".to_owned()));
 }

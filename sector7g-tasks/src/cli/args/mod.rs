@@ -41,7 +41,7 @@ struct Args {
     #[arg(
         long,
         value_name = "URL",
-        help = "The broker: redis://, rediss:// or unix:// [env: REDIS_URL] [default: embedded in this process]"
+        help = "The broker: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// [env: REDIS_URL] [default: embedded in this process]"
     )]
     redis: Option<String>,
 

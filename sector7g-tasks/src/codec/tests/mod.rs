@@ -1,4 +1,4 @@
-//! What codecs promise. Those that need arq itself run in the interop suite.
+//! What codecs promise.
 
 #[cfg(feature = "pickle")]
 mod base64;
@@ -8,6 +8,8 @@ mod jobs;
 #[cfg(feature = "pickle")]
 mod python;
 mod rounds;
+#[cfg(all(feature = "msgpack", feature = "pickle"))]
+mod same;
 mod values;
 #[cfg(all(feature = "msgpack", feature = "pickle"))]
 mod vectors;

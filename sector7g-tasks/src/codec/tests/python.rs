@@ -33,17 +33,19 @@ def said(*words):
 /// The lines that a script answers, given `input` as JSON in `given`.
 fn python(script: &str, input: &Json) -> Vec<String> {
     let script = format!("{PRELUDE}\ngiven = json.load(sys.stdin)\n{script}");
-    let mut child = Command::new("python3")
-        .args(["-c", &script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("these tests need `python3` (3.9 or newer) in the path; they use its standard library only");
+    answer(Command::new("python3").args(["-c", &script]), input).lines().map(str::to_owned).collect()
+}
+
+/// What a program answers, given `input` as JSON.
+pub(super) fn answer(program: &mut Command, input: &Json) -> String {
+    let mut child =
+        program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect(
+            "these tests need `python3` (3.9 or newer) in the path, and arq, which `cargo xtask needs` installs",
+        );
     child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Values of Python, by their source.

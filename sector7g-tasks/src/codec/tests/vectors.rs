@@ -10,17 +10,17 @@ use crate::codec::value::{Reader, Value};
 use crate::job::FailureKind;
 
 /// One stored value of a recording.
-struct Recorded {
+pub(super) struct Recorded {
     /// The recording's file, without `.json`.
-    file: String,
-    key: String,
-    bytes: Bytes,
+    pub(super) file: String,
+    pub(super) key: String,
+    pub(super) bytes: Bytes,
     /// Python's `repr` of it, where the recording has it.
     repr: Option<String>,
 }
 
 /// The jobs and results of all recordings.
-fn recorded() -> Vec<Recorded> {
+pub(super) fn recorded() -> Vec<Recorded> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/arq/vectors");
     let mut found = Vec::new();
     for folder in [root.clone(), root.join("exact")] {
@@ -63,16 +63,21 @@ fn stored_at(file: &str, key: &str, entry: &Json) -> Option<Recorded> {
 
 /// Payloads that are in no codec. One that is in JSON among pickles is garbage to Python and none to us:
 /// DIFFERENCE: the codec of each payload is told by its first bytes.
-fn is_garbage(recorded: &Recorded) -> bool {
+pub(super) fn is_garbage(recorded: &Recorded) -> bool {
     recorded.key.ends_with(":garbage") && recorded.key.starts_with("arq:job:")
 }
 
 /// Any payload as a value.
-fn value(bytes: &Bytes) -> Value {
+pub(super) fn value(bytes: &Bytes) -> Value {
     match Codec::detect(bytes).unwrap() {
         Codec::MsgPack => crate::codec::msgpack::value(bytes).unwrap(),
         Codec::Pickle => crate::codec::pickle::value(bytes.strip_suffix(b".").unwrap()).unwrap(),
-        Codec::Json => of_json(&serde_json::from_slice(bytes).unwrap_or_default()),
+        Codec::Json => {
+            let text = ["-Infinity", "Infinity", "NaN"]
+                .iter()
+                .fold(std::str::from_utf8(bytes).unwrap().to_owned(), |text, word| text.replace(word, "null"));
+            of_json(&serde_json::from_str(&text).unwrap())
+        }
     }
 }
 

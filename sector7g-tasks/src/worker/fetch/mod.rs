@@ -106,6 +106,7 @@ impl Fetch {
             self.collect();
             let (round, error) = self.round().await;
             if let Some(error) = error {
+                self.outage.take_over(&mut self.deaf); // it is one outage
                 let pause = self.outage.pause(&self.engine, &error);
                 self.rest_at_most(pause).await;
                 continue;
@@ -413,6 +414,11 @@ impl Unreported {
 }
 
 impl Outage {
+    /// What another one has told is not told again.
+    fn take_over(&mut self, other: &mut Self) {
+        self.failures = self.failures.saturating_add(std::mem::take(&mut other.failures));
+    }
+
     /// Says once that the broker is away, and how long to wait before the next try.
     fn pause(&mut self, engine: &Engine, error: &BrokerError) -> Duration {
         self.failures = self.failures.saturating_add(1);

@@ -11,6 +11,7 @@
 --                                 until, ms; b '1' when an abort is asked for; p progress; j digest of the job
 --                                 that all this is of
 --   arq:s7:hold:<id>      string  keeps the id of an ended schedule's job taken
+--   q:health-check        string  arq's line of what its worker has done, ours while one of our workers lives   (arq's)
 --   q:s7:leases           zset    job id -> end of its lease, ms
 --   q:s7:bell             list    at most one element: «look at the queue»
 --   q:s7:look             string  when the next waiting worker looks by itself, ms
@@ -22,6 +23,10 @@
 --   q:s7:dead:<id>        hash    p payload, f failures, a attempts
 --   q:s7:workers          zset    worker instance -> when its health entry runs out, ms
 --   q:s7:worker:<name>    string  what it last said of itself, JSON
+--   q:s7:none             -       never there: deleted in vain, see allow_when_full
+-- And two of all queues, in slots of their own, which no script may touch:
+--   arq:abort             zset    id of a job to be aborted -> when that was asked for, ms         (arq's)
+--   arq:s7:queues         zset    queue's name -> when it was last used, ms
 
 -- A lease, as kept in arq:in-progress:<id>:  <token> <end, ms> <due at, ms> <expires at, ms, or 0>
 -- The key outlives the lease, so that a late finish is told from a stale one and a lost lease is
