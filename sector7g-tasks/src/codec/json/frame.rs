@@ -22,11 +22,15 @@ pub(super) fn decode_job(payload: &Bytes) -> Option<Envelope<'_>> {
     loop {
         reader.skip(b'"')?;
         match reader.rest() {
-            [b't', b'"', ..] => once(&mut job_try, reader.field(1)?.value::<Option<u32>>()?)?,
+            [b't', b'"', ..] => {
+                reader.field(1)?.skip_space()?;
+                let value: Option<u32> = if reader.literal("null") { None } else { reader.value()? };
+                once(&mut job_try, value)?;
+            }
             [b'f', b'"', ..] => once(&mut task, reader.field(1)?.name()?)?,
             [b'a', b'"', ..] => once(&mut positional, reader.field(1)?.place()?)?,
             [b'k', b'"', ..] => once(&mut named, reader.field(1)?.place()?)?,
-            [b'e', b't', b'"', ..] => once(&mut enqueued_at, reader.field(2)?.value::<Timestamp>()?)?,
+            [b'e', b't', b'"', ..] => once(&mut enqueued_at, reader.field(2)?.moment()?)?,
             [b's', b'7', b'"', ..] => once(&mut extra, reader.field(2)?.value::<Extra>()?)?,
             _ => return None,
         }
@@ -80,6 +84,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// On to the next byte that is no white space.
+    fn skip_space(&mut self) -> Option<()> {
+        self.next()?;
+        self.at -= 1;
+        Some(())
+    }
+
     fn skip(&mut self, byte: u8) -> Option<()> {
         (self.next()? == byte).then_some(())
     }
@@ -99,12 +110,35 @@ impl<'a> Reader<'a> {
         Some(value)
     }
 
+    /// The next value, if it is written just so.
+    fn literal(&mut self, text: &str) -> bool {
+        let is_it = self.rest().starts_with(text.as_bytes());
+        self.at += if is_it { text.len() } else { 0 };
+        is_it
+    }
+
+    /// Milliseconds since the epoch: some digits, which end where no number goes on.
+    fn moment(&mut self) -> Option<Timestamp> {
+        const MOST_DIGITS: usize = 18; // of any that fit
+        self.skip_space()?;
+        let rest = self.rest();
+        let count = rest.iter().take(MOST_DIGITS).take_while(|byte| byte.is_ascii_digit()).count();
+        let is_usual = count > 0 && rest[0] != b'0' && matches!(rest.get(count), Some(b',' | b'}' | b' '));
+        if !is_usual {
+            return self.value();
+        }
+        self.at += count;
+        let value = rest[..count].iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0'));
+        Some(Timestamp::from_millis(value))
+    }
+
     /// Where the next value stands.
     fn place(&mut self) -> Option<Range<usize>> {
-        self.next()?;
-        let start = self.at - 1;
-        self.at = start;
-        self.value::<IgnoredAny>()?;
+        self.skip_space()?;
+        let start = self.at;
+        if !self.literal("{}") {
+            self.value::<IgnoredAny>()?;
+        }
         Some(start..self.at)
     }
 }
@@ -118,10 +152,11 @@ mod tests {
     use super::*;
 
     /// Payloads in our layout and in that of Python's `json.dumps`.
-    const USUAL: [&str; 6] = [
+    const USUAL: [&str; 7] = [
         r#"{"t":null,"f":"eat","a":[1,"two\n\u00e9",[{}]],"k":{"b":null,"c":-1.5e3},"et":1700000000000}"#,
         r#"{"t": 2, "f": "eat", "a": [], "k": {}, "et": 1700000000000}"#,
         r#"{"t":null,"f":"é","a":["é"],"k":{},"et":-1,"s7":{"max_tries":3,"tick":1700000000000}}"#,
+        r#"{"t":4294967295,"f":"eat","a":[],"k":{},"et":9223372036854775807}"#,
         "\n{ \"et\" : 0 , \"k\" : { } , \"a\" : [ true ] , \"f\" : \"\" } \t\r\n",
         r#"{"f":"eat","a":"not a list","k":7,"et":1}"#,
         r#"{"f":"eat","a":[[[[[[[[]]]]]]]],"k":{"a":{"b":{}}},"et":1}"#,
@@ -159,6 +194,10 @@ mod tests {
             r#"{"f":"eat","a":[],"k":{},"et":1}}"#,
             r#"{"f":"eat","a":[,],"k":{},"et":1}"#,
             r#"{"f":"eat","a":[],"k":{}}"#,
+            r#"{"f":"eat","a":[],"k":{},"et":01}"#,
+            r#"{"f":"eat","a":[],"k":{},"et":1.5}"#,
+            r#"{"f":"eat","a":[],"k":{},"et":99999999999999999999}"#,
+            r#"{"t":nullnull,"f":"eat","a":[],"k":{},"et":1}"#,
         ];
         for payload in unusual {
             assert!(decode_job(&Bytes::from_static(payload.as_bytes())).is_none(), "{payload}");
