@@ -1,4 +1,6 @@
 //! What has ended, on its way from those who ended to the one who takes it.
+//!
+//! `super::sync` are the standard library's locks, and loom's in the model that tries all orders of the steps here.
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;

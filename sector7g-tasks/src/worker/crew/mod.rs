@@ -1,5 +1,7 @@
 mod ends;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
