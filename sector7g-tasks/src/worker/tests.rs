@@ -1,8 +1,13 @@
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
-use super::control::Cancel;
-use super::run_blocking;
+use futures_util::FutureExt;
+
+use super::control::{Cancel, Control};
+use super::supervise::{Ending, Supervised};
+use super::{Running, run_blocking};
 use crate::error::{TaskError, Verdict};
 use crate::testing::TestContext;
 
@@ -21,4 +26,16 @@ async fn a_thread_that_comes_after_the_cancellation_is_seen_and_runs_nothing() {
     assert_eq!(error.to_string(), "was cancelled before a thread was free");
     assert!(!ran.load(Ordering::SeqCst));
     assert!(control.thread_since.get().is_some() && !control.is_on_pool(), "it entered, and left");
+}
+
+/// At the first poll nobody can be woken yet: a cancellation meanwhile is seen when the poll is over.
+#[test]
+fn a_cancellation_during_the_first_poll_is_not_missed() {
+    let (control, running) = (Control::default(), Running::default());
+    let task = poll_fn(|_| {
+        control.cancel(Cancel::Abort);
+        Poll::Pending // and nothing of its own wakes it
+    });
+    let ending = Supervised::new(task, &control, &running).now_or_never();
+    assert!(matches!(ending, Some(Ending::Cancelled(Cancel::Abort))));
 }

@@ -33,8 +33,8 @@ pub(super) struct Queue {
 #[derive(Clone, Copy, Debug)]
 struct Applied {
     token: LeaseToken,
-    /// Of the job's id. A call leases a few jobs, so that this tells them apart as well as the ids would, which
-    /// then are freed while they are still in the processor's caches.
+    /// Of the job's id. A call leases at most `MAX_BATCH` jobs, so that 64 bits of a seeded hash tell them apart as well
+    /// as the ids would, which then are freed while they are still in the processor's caches.
     hash: u64,
     at: Timestamp,
 }

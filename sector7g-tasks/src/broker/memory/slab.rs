@@ -29,7 +29,7 @@ impl<T> Slab<T> {
             self.slots[slot as usize] = Some(value);
             return slot;
         }
-        let slot = Slot::try_from(self.slots.len()).expect("the bounds on jobs and queues fit 32 bits");
+        let slot = Slot::try_from(self.slots.len()).expect("the bounds on jobs, results and queues fit 32 bits");
         self.slots.push(Some(value));
         slot
     }

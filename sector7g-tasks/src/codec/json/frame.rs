@@ -1,4 +1,4 @@
-//! The frame of a stored job, read at a third of what a derived reader takes: it is on every job's path.
+//! The frame of a stored job, read by hand: it is on every job's path, where what a derived reader takes more shows.
 //!
 //! It knows the layout that arq and we write, in whatever order and with whatever white space: arq's five fields and ours,
 //! each once, names without escapes. Values are `serde_json`'s affair. Anything else is `None`, and read the long way.

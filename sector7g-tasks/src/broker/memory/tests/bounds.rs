@@ -85,6 +85,26 @@ async fn the_results_that_ended_first_go_first() {
     assert_eq!(answers, [Enqueued::New, Enqueued::Duplicate], "an id is free when its result is gone");
 }
 
+/// A later job of the same id has a result with a turn of its own, also where the first one's lay.
+#[tokio::test(start_paused = true)]
+async fn a_replaced_results_turn_is_not_the_new_ones() {
+    let broker = builder().max_results(3).build();
+    let mut worker = Worker::new(&broker, "lenny");
+    run(&mut worker, "a", kept(None)).await;
+    run(&mut worker, "b", kept(None)).await;
+    let again = NewJob { replace_finished: true, ..job("lenny", "a") };
+    broker.enqueue(&[again]).await.expect("enqueue");
+    let claimed = worker.claim(1).await;
+    worker.finish(&claimed[0].lease, kept(None)).await;
+    run(&mut worker, "c", kept(None)).await;
+    run(&mut worker, "d", kept(None)).await;
+    let mut left = Vec::new();
+    for id in ["a", "b", "c", "d"] {
+        left.push(has_result(&broker, id).await);
+    }
+    assert_eq!(left, [true, false, true, true], "b's job ended first of the four");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_oldest_dead_letters_go_first() {
     let broker = builder().max_dead_letters(2).dead_letter_age(60 * SECOND).build();
@@ -147,6 +167,23 @@ async fn what_expires_is_freed_by_later_calls() {
     }
     let (results, ..) = broker.shared.step(|state, _, _| state.results.lens());
     assert!(results <= 101, "{results} results are held, 100 are of the last second");
+}
+
+/// An id is free again once its result has expired, swept away or not; then there is one result of it, the new one.
+#[tokio::test(start_paused = true)]
+async fn a_new_result_is_found_where_an_expired_one_lies() {
+    let broker = builder().build();
+    let mut worker = Worker::new(&broker, "lenny");
+    let ids: Vec<_> = (0..200).map(|i| format!("job {i}")).collect(); // more than a few calls sweep away
+    for id in &ids {
+        run(&mut worker, id, kept(Some(SECOND))).await;
+    }
+    sleep(SECOND).await;
+    for id in ids.iter().rev().take(3) {
+        run(&mut worker, id, kept(Some(SECOND))).await;
+        assert!(has_result(&broker, id).await, "{id}");
+    }
+    broker.shared.step(|state, now, _| state.audit(now));
 }
 
 /// A finish that is reported again much later is no longer known; what is remembered has a bound in count, too.
