@@ -38,10 +38,32 @@ impl Program {
         self.watched.kill();
     }
 
+    /// Freezes it with SIGSTOP.
+    pub fn freeze(&self) {
+        self.watched.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.watched.signal(Signal::CONT);
+    }
+
     /// Asks it to stop (SIGTERM) and waits for its end. Returns its exit code.
     pub async fn terminate(&mut self) -> i32 {
-        self.watched.signal(Signal::TERM);
+        self.ask_to_stop();
         self.end().await
+    }
+
+    /// Asks it to stop (SIGTERM), if it still runs. See [`Self::exit_code`].
+    pub fn ask_to_stop(&mut self) {
+        if self.exit_code().is_none() {
+            self.watched.signal(Signal::TERM);
+        }
+    }
+
+    /// Its exit code once it has ended; 128 and its number for a signal.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.watched.exit_code()
     }
 
     /// Waits for its end. Returns its exit code; 128 and its number for a signal.

@@ -1,11 +1,11 @@
 //! Workers of both languages on one queue, killed and started again all along.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sector7g_tasks::codec::Codec;
 use sector7g_tasks::prelude::*;
-use support::{Program, PythonWorker};
+use support::{Dice, Program, PythonWorker};
 use tokio::time::{Instant, sleep};
 
 use super::ground::{Ground, MIXED, until};
@@ -48,27 +48,6 @@ impl Member {
         };
         ground.redis(&["RPUSH", "ledger", &format!("K - 0 {pid}")]);
         *self = Self::start(ground, matches!(self, Self::Rust(_)));
-    }
-}
-
-/// Numbers that are the same for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    /// `SECTOR7G_SEED` repeats a run, as far as processes can be.
-    fn thrown() -> Self {
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().subsec_nanos();
-        let given = std::env::var("SECTOR7G_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or(u64::from(now) | 1);
-        eprintln!("SECTOR7G_SEED={seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
     }
 }
 

@@ -6,7 +6,7 @@ use sector7g_tasks::broker::{
     Broker, BrokerError, Claim, Claimed, ClaimedJob, Due, Extended, Finish, Finished, JobId, KeptResult, Lease,
     LeaseToken, NewJob, Outcome, QueueName, RedisBroker, ResultState,
 };
-use support::RedisServer;
+use support::{Proxy, RedisServer, Way};
 use tokio::time::sleep;
 
 /// A worker with a connection of its own, call by call.
@@ -98,6 +98,31 @@ async fn a_pause_of_the_server_holds_no_job_up_for_ever() {
     sleep(LEASE + LEASE / 4).await;
     assert_eq!(other.claim(LEASE).await.remove(0).attempt, 2);
     assert_eq!(holder.extend(&job.lease).await, Extended::Lost);
+}
+
+/// An answer of which only a part came may have been acted upon: asked again under the same token, it comes whole.
+#[tokio::test]
+async fn an_answer_that_is_cut_short_is_no_refusal() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let mut hand = Hand { broker: RedisBroker::connect(proxy.url()).await.unwrap(), ..Hand::new(&server).await };
+    for bytes in 1..90 {
+        let id = hand.add(b"{}").await.unwrap();
+        let asked = hand.token.call + 1;
+        proxy.set(Way::Cut(bytes));
+        let answer = hand.call(&[], 1, LONG).await;
+        proxy.set(Way::Pass);
+        let job = match answer {
+            Ok(claimed) => claimed.jobs[0].clone(), // it was shorter
+            Err(error) => {
+                assert!(error.is_transient(), "cut after {bytes} bytes: {error:?}");
+                hand.token.call = asked - 1;
+                hand.call(&[], 1, LONG).await.unwrap().jobs.remove(0)
+            }
+        };
+        assert_eq!((&job.lease.id, job.attempt), (&id, 1), "cut after {bytes} bytes");
+        assert_eq!(hand.call(&[done(job.lease)], 0, LONG).await.unwrap().finished, [Finished::Applied]);
+    }
 }
 
 /// A full server takes no new job and says so; those it has are worked off.

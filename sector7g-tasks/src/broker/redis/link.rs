@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use deadpool_redis::Pool;
 use redis::aio::PubSub;
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation, ServerErrorKind};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation, ServerErrorKind, Value};
 use tokio::runtime::{Handle, Id};
 
 use super::source::{OpenError, Opened, Route, Source};
@@ -109,7 +109,8 @@ impl Link {
     pub(super) async fn script_once<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, Failed> {
         let connection = self.connection().await.map_err(|error| (error, false))?;
         let mut route = connection.route.clone();
-        call.invoke_async(&mut route).await.map_err(|error| self.failed(&connection, &error))
+        let answer = call.invoke_async(&mut route).await.map_err(|error| self.failed(&connection, &error))?;
+        self.read(answer)
     }
 
     /// Runs a command that may be repeated: once more if its connection turns out to be dead.
@@ -123,11 +124,19 @@ impl Link {
     async fn command_once<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failed> {
         let connection = self.connection().await.map_err(|error| (error, false))?;
         let mut route = connection.route.clone();
-        command.query_async(&mut route).await.map_err(|error| self.failed(&connection, &error))
+        let answer = command.query_async(&mut route).await.map_err(|error| self.failed(&connection, &error))?;
+        self.read(answer)
+    }
+
+    /// What a whole answer says: one of another kind than we asked for does not get better by asking again.
+    fn read<T: FromRedisValue>(&self, answer: Value) -> Result<T, Failed> {
+        let misread = |error| BrokerError::Refused(format!("{} answers what we can't read: {error}", self.location));
+        T::from_redis_value(answer).map_err(|error| (misread(error), false))
     }
 
     fn failed(&self, connection: &Arc<Opened>, error: &RedisError) -> Failed {
-        let is_dead = error.is_connection_dropped() || error.is_io_error() || is_elsewhere(error);
+        let is_dead =
+            error.is_connection_dropped() || error.is_io_error() || is_cut_short(error) || is_elsewhere(error);
         if is_dead {
             self.forget(connection);
         }
@@ -164,7 +173,7 @@ impl Link {
             return BrokerError::Full { location: self.location.clone(), detail };
         }
         let text = error.to_string();
-        if is_elsewhere(error) || code.as_deref().is_some_and(|code| PASSING.contains(&code)) {
+        if is_cut_short(error) || is_elsewhere(error) || code.as_deref().is_some_and(|code| PASSING.contains(&code)) {
             return self.unavailable(text);
         }
         // Of a command in a script the server does not say which it was.
@@ -179,8 +188,7 @@ impl Link {
             ErrorKind::Server(ServerErrorKind::CrossSlot | ServerErrorKind::ResponseError)
             | ErrorKind::Extension
             | ErrorKind::InvalidClientConfig
-            | ErrorKind::UnexpectedReturnType
-            | ErrorKind::Parse => BrokerError::Refused(text),
+            | ErrorKind::UnexpectedReturnType => BrokerError::Refused(text),
             _ => self.unavailable(text),
         }
     }
@@ -188,6 +196,11 @@ impl Link {
 
 /// Codes of a server that may take the same call later.
 const PASSING: [&str; 5] = ["BUSY", "MISCONF", "NOREPLICAS", "UNBLOCKED", "UNKILLABLE"];
+
+/// Whether a connection broke in the midst of an answer: what it was asked may have happened.
+fn is_cut_short(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Parse
+}
 
 /// Whether the server has become one that can't be written to: a pool never notices by itself.
 fn is_elsewhere(error: &RedisError) -> bool {

@@ -1,0 +1,143 @@
+//! The way to the server, which can be made a bad one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+/// How the way is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Good.
+    Pass,
+    /// All takes this long, and by chance up to twice of it.
+    Delay(Duration),
+    /// Nothing goes through; it does later.
+    Stall,
+    /// Requests go through, replies do later.
+    StallReplies,
+    /// Requests go through; their replies are thrown away, and the connection breaks when this ends.
+    Swallow,
+    /// So many bytes of the next reply go through, then the connection breaks.
+    Cut(usize),
+    /// Connections break, and new ones are closed at once.
+    Refuse,
+}
+
+/// A way that all connections of a scenario take.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    mode: watch::Sender<Way>,
+    _connections: JoinSet<()>,
+}
+
+/// Which way the bytes of a pump go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Towards {
+    Server,
+    Client,
+}
+
+impl Proxy {
+    /// To the server at `port` of loopback.
+    pub async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (mode, modes) = watch::channel(Way::Pass);
+        let mut connections = JoinSet::new();
+        connections.spawn(listen(listener, port, modes));
+        Self { address, mode, _connections: connections }
+    }
+
+    /// `redis://127.0.0.1:PORT/0`: the way to database 0.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://{}/0", self.address)
+    }
+
+    /// From now on the way is so, also for connections that there are.
+    pub fn set(&self, mode: Way) {
+        self.mode.send_replace(mode);
+    }
+}
+
+async fn listen(listener: TcpListener, port: u16, modes: watch::Receiver<Way>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => { // cancel safe: no connection is lost
+                let Ok((client, _)) = accepted else { continue };
+                if *modes.borrow() == Way::Refuse {
+                    continue;
+                }
+                connections.spawn(carry(client, port, modes.clone()));
+            }
+            Some(_) = connections.join_next() => {} // cancel safe: takes only what it returns
+        }
+    }
+}
+
+/// One connection, until either side, or the mode, ends it.
+async fn carry(client: TcpStream, port: u16, modes: watch::Receiver<Way>) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let chances = Arc::new(AtomicU64::new(u64::from(port)));
+    tokio::select! { // whichever ends first takes the other with it: dropped, a stream is closed
+        () = pump(from_client, to_server, Towards::Server, modes.clone(), &chances) => {}
+        () = pump(from_server, to_client, Towards::Client, modes, &chances) => {}
+    }
+}
+
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    towards: Towards,
+    mut modes: watch::Receiver<Way>,
+    chances: &AtomicU64,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut has_swallowed = false;
+    loop {
+        let read = tokio::select! {
+            read = from.read(&mut buffer) => read, // cancel safe: nothing is read when it is dropped
+            changed = modes.changed() => { // cancel safe: only waits
+                let is_over = changed.is_err() || *modes.borrow() == Way::Refuse || has_swallowed;
+                if is_over {
+                    return;
+                }
+                continue;
+            }
+        };
+        let Ok(count @ 1..) = read else { return };
+        let mode = *modes.borrow();
+        let mut passed = count;
+        match (mode, towards) {
+            (Way::Stall, _) | (Way::StallReplies, Towards::Client) => {
+                let _ = modes.wait_for(|now| *now != mode).await; // without a sender, the next read sees its end
+            }
+            (Way::Delay(least), _) => {
+                let chance = chances.fetch_add(0x9e37_79b9, Ordering::Relaxed) % 100;
+                sleep(least + least * u32::try_from(chance).unwrap_or_default() / 100).await;
+            }
+            (Way::Swallow, Towards::Client) => {
+                has_swallowed = true;
+                continue;
+            }
+            (Way::Cut(bytes), Towards::Client) => passed = bytes.min(count),
+            _ => {}
+        }
+        if to.write_all(&buffer[..passed]).await.is_err() || passed < count {
+            return;
+        }
+    }
+}
