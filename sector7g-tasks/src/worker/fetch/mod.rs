@@ -25,7 +25,7 @@ pub(super) const WAIT: Duration = Duration::from_secs(5);
 
 /// Pauses between calls to a broker that does not answer.
 pub(super) const RECONNECT: RetryPolicy =
-    RetryPolicy::exponential(Duration::from_millis(100)).max(Duration::from_secs(5)).jitter(0.5);
+    RetryPolicy::exponential(Duration::from_millis(100)).max(Duration::from_secs(2)).jitter(0.5);
 
 /// How often a worker in burst mode looks whether the others' queues are empty, too.
 const BURST_LOOK: Duration = Duration::from_millis(50);
