@@ -1,0 +1,202 @@
+//! One fault, or a mixture of them, from a fresh server to its account.
+
+use std::time::Duration;
+
+use support::{Dice, RedisServer};
+use tokio::time::{Instant, sleep};
+
+use crate::check::{Account, account};
+use crate::ends::{self, Ends};
+use crate::fault::Fault;
+use crate::ledger;
+use crate::load::Mix;
+use crate::plant::Plant;
+use crate::worker::{HARDY, HASTY, PATIENT};
+
+/// Within which a queue is empty once producers have ended and nothing breaks any more.
+const DRAIN: Duration = Duration::from_secs(40);
+
+/// What is tried.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) crew: Crew,
+    pub(crate) server: Server,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) workers: usize,
+    /// How many workers may end by themselves, as their jobs kill them.
+    pub(crate) may_crash: usize,
+    pub(crate) load: Load,
+    /// One of these, by chance, each time.
+    pub(crate) faults: &'static [Fault],
+    /// Between two faults, ms.
+    pub(crate) pause: std::ops::Range<u64>,
+    /// The longest recovery that passes.
+    pub(crate) recovery: Option<Duration>,
+}
+
+/// Whose workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crew {
+    /// Ours, with a short lease.
+    Hasty,
+    /// Ours, with a short lease, who try a job a hundred times: beside many jobs that kill, a good one is hit often.
+    Hardy,
+    /// Ours, with a long one.
+    Patient,
+}
+
+impl Crew {
+    /// The worker's name, and that of its queue.
+    pub(crate) fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Hasty => ("hasty", HASTY),
+            Self::Hardy => ("hardy", HARDY),
+            Self::Patient => ("patient", PATIENT),
+        }
+    }
+}
+
+/// What the jobs are stored in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Server {
+    /// Keeps nothing when it is killed.
+    Volatile,
+    /// Keeps all that it has answered.
+    Durable,
+}
+
+impl Server {
+    pub(crate) fn start(self) -> RedisServer {
+        let builder = RedisServer::builder().keyspace_events("K$").debug_command();
+        match self {
+            Self::Volatile => builder.start(),
+            Self::Durable => builder.append_only().start(),
+        }
+    }
+}
+
+/// In what workers and producers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Surroundings {
+    Plain,
+    /// On a way to the server that can be made a bad one.
+    Proxy,
+    /// Workers' clocks are an hour late, right, and an hour early, in turns.
+    Skew,
+    /// Workers have 4 GB of address space.
+    Narrow,
+}
+
+impl Surroundings {
+    /// What stands before the command of worker number `index`.
+    pub(crate) fn before(self, index: usize) -> Vec<&'static str> {
+        match self {
+            Self::Plain | Self::Proxy => Vec::new(),
+            Self::Skew => {
+                // What the package's program `faketime` does, in this very process. The timers need a clock that
+                // nobody sets; a setting that changes as time goes on is no fault that a machine's clock has.
+                const LATE: &str = "FAKETIME=-3600s DONT_FAKE_MONOTONIC=1 LD_PRELOAD=$(echo \
+                    /usr/lib/*/faketime/libfaketime.so.1) exec \"$@\"";
+                const EARLY: &str = "FAKETIME=+3600s DONT_FAKE_MONOTONIC=1 LD_PRELOAD=$(echo \
+                    /usr/lib/*/faketime/libfaketime.so.1) exec \"$@\"";
+                let command = [LATE, "exec \"$@\"", EARLY][index % 3];
+                vec!["sh", "-c", command, "skew"]
+            }
+            Self::Narrow => vec!["sh", "-c", "ulimit -v 4000000; exec \"$@\"", "narrow"],
+        }
+    }
+}
+
+/// How much is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) producers: u64,
+    pub(crate) jobs: u64,
+    /// Jobs a second.
+    pub(crate) rate: u64,
+    pub(crate) batch: u64,
+    pub(crate) mix: Mix,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) name: &'static str,
+    pub(crate) strikes: usize,
+    pub(crate) account: Account,
+    /// The gates that did not hold, for people; none: it passed.
+    pub(crate) broken: Vec<String>,
+    pub(crate) took: Duration,
+}
+
+impl Scenario {
+    /// Runs it to its account.
+    pub(crate) async fn run(self, dice: Dice) -> Outcome {
+        let began = Instant::now();
+        let mut plant = Plant::start(&self, dice).await;
+        let strikes = self.strike(&mut plant).await;
+        let mut broken = Vec::new();
+        broken.extend(plant.drained(DRAIN).await.err());
+        broken.extend(plant.close().await.err());
+        let ends = plant.connection().and_then(|mut connection| ends::read(&mut connection));
+        let ends = ends.expect("the server answers, all faults are over");
+        let events = ledger::read_all(plant.folder.path()).expect("the folder is ours");
+        let crashes = std::mem::take(&mut plant.crashes);
+        let folder = plant.folder;
+        let ends = Ends { ends, stored: plant.witness.counts() };
+        let account = account(&events, &ends);
+        if crashes.len() > self.may_crash {
+            broken.push(format!("{} workers ended by themselves: {}", crashes.len(), crashes[0]));
+        }
+        broken.extend(self.gates(&account));
+        if !broken.is_empty() {
+            broken.push(format!("its ledgers are in {}", folder.keep().display()));
+        }
+        Outcome { name: self.name, strikes, account, broken, took: began.elapsed() }
+    }
+
+    /// Breaks things for as long as jobs come.
+    async fn strike(&self, plant: &mut Plant) -> usize {
+        let mut strikes = 0;
+        let mut next = Instant::now() + Duration::from_millis(plant.dice.within(self.pause.clone()));
+        while !plant.has_produced() {
+            plant.supervise();
+            if !self.faults.is_empty() && Instant::now() >= next {
+                let fault = *plant.dice.pick(self.faults);
+                fault.strike(plant).await;
+                strikes += 1;
+                next = Instant::now() + Duration::from_millis(plant.dice.within(self.pause.clone()));
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        strikes
+    }
+
+    fn gates(&self, account: &Account) -> Vec<String> {
+        let mut broken = Vec::new();
+        let mut gate = |what: &str, found: &[String]| {
+            if let Some(first) = found.first() {
+                broken.push(format!("{what}: {}, as {first}", found.len()));
+            }
+        };
+        gate("lost", &account.lost);
+        gate("finished twice", &account.twice);
+        gate("run again, though no fault hit it", &account.unprovoked);
+        gate("untrue", &account.untrue);
+        let slowest = account.recovery.last().copied();
+        if let Some((slowest, limit)) = slowest.zip(self.recovery).filter(|(slowest, limit)| slowest > limit) {
+            broken.push(format!("a recovery took {slowest:.1?}, at most {limit:.1?} may it take"));
+        }
+        if self.faults.contains(&Fault::FillMemory) && account.refused == 0 {
+            broken.push("no job was refused, though the memory was full".to_owned());
+        }
+        if self.surroundings == Surroundings::Skew && account.skewed < 2 {
+            broken.push(format!("the clocks of {} workers were off, of 2 they should be", account.skewed));
+        }
+        if account.acknowledged == 0 {
+            broken.push("no job was acknowledged: nothing was tried".to_owned());
+        }
+        broken
+    }
+}
