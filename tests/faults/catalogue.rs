@@ -25,6 +25,8 @@ const PLAIN: Scenario = Scenario {
     faults: &[],
     pause: 300..900,
     recovery: None,
+    drain: Duration::from_secs(40),
+    without: None,
 };
 
 /// One fault of the server, or of the way to it.
@@ -91,6 +93,24 @@ pub(crate) fn all() -> Vec<Scenario> {
             pause: 100..600,
             ..PLAIN
         },
+    ]
+}
+
+/// Scenarios that can't be passed, as a guard is missing: each shows that its guard matters, and that the rig sees it.
+pub(crate) fn unguarded() -> Vec<Scenario> {
+    let drain = Duration::from_secs(8);
+    let without = |guard, name: &str| {
+        let mut all = all().into_iter();
+        let scenario = all.find(|scenario| scenario.name == name).expect("it is in the list");
+        Scenario { without: Some(guard), drain, ..scenario }
+    };
+    vec![
+        without("lease", "none"),
+        without("token", "SIGSTOP of workers"),
+        without("give-back", "SIGTERM of workers"),
+        without("attempts", "poison"),
+        without("repeat", "replies cut"),
+        without("grace", "DEBUG SLEEP"),
     ]
 }
 

@@ -133,6 +133,16 @@ impl Disturbances {
         was_frozen || is_stopped || is_given_back || troubled
     }
 
+    /// Whether anything explains that somebody claimed a job between two moments, and did not run it.
+    fn explain_claim(&self, from: Moment, to: Moment) -> bool {
+        let during = |moment: &Moment| *moment >= from && *moment <= to;
+        let anybody = self.deaths.values().chain(self.told.values()).any(during);
+        let froze = self.frozen.iter().any(|(_, began, ended)| *began <= to && *ended >= from);
+        let troubled =
+            |trouble: &Trouble| trouble.costs_leases && trouble.from <= to && trouble.to.after(AFTERMATH) >= from;
+        anybody || froze || self.trouble.iter().any(troubled)
+    }
+
     /// How long two runs went on beside each other; a frozen process runs nothing.
     fn overlap(&self, before: &Run, next: &Run) -> Duration {
         let until = before.stop.min(next.stop);
@@ -169,9 +179,13 @@ pub(crate) fn account(events: &[Event], ends: &Ends) -> Account {
         account.untrue.push(format!("{id} was refused, and ran"));
     }
     for event in events.iter().filter(|event| event.what == What::Asked) {
+        let Some(first) = runs.get(&*event.job).and_then(|runs| runs.first()) else { continue };
         let due = event.at.after(Duration::from_millis(event.attempt.into()));
-        if let Some(early) = runs.get(&*event.job).and_then(|runs| runs.first()).filter(|run| run.start < due) {
-            account.untrue.push(format!("{} began {:?} before it was due", event.job, due.since(early.start)));
+        if first.start < due {
+            account.untrue.push(format!("{} began {:?} before it was due", event.job, due.since(first.start)));
+        }
+        if first.fence > 1 && !disturbances.explain_claim(event.at, first.start) {
+            account.unprovoked.push(format!("{}: claimed before, and not run: {first:?}", event.job));
         }
     }
     for (id, runs) in &runs {
@@ -215,6 +229,9 @@ fn repeats(account: &mut Account, id: &str, runs: &[Run], disturbances: &Disturb
         account.again += 1;
         if !disturbances.explain(before, next.start) {
             account.unprovoked.push(format!("{id}: {before:?}, then {next:?}"));
+        }
+        if next.fence > before.fence + 1 && !disturbances.explain_claim(before.start, next.start) {
+            account.unprovoked.push(format!("{id}: claimed in between, and not run: {before:?}, then {next:?}"));
         }
         let given_back = before.how == Stop::Cut && disturbances.was_told(before.pid, before.stop);
         if given_back && next.attempt > before.attempt {

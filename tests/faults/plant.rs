@@ -30,6 +30,7 @@ pub(crate) struct Plant {
     crew: Crew,
     load: Load,
     surroundings: Surroundings,
+    without: Option<&'static str>,
     hired: usize,
 }
 
@@ -61,6 +62,7 @@ impl Plant {
             crew: scenario.crew,
             load: scenario.load,
             surroundings: scenario.surroundings,
+            without: scenario.without,
             hired: 0,
         };
         plant.workers = (0..scenario.workers).map(|_| plant.hire()).collect();
@@ -79,7 +81,10 @@ impl Plant {
         let (url, folder) = (self.url(), path(self.folder.path()));
         let own = own_program();
         let name = self.crew.names().0;
-        let worker = [&*own, "worker", "--redis", &url, "--ledger", folder, "--name", name];
+        let mut worker = vec![&*own, "worker", "--redis", &url, "--ledger", folder, "--name", name];
+        if let Some(guard) = self.without {
+            worker.extend(["--without", guard]);
+        }
         let before = self.surroundings.before(self.hired);
         self.hired += 1;
         start(&[&before[..], &worker].concat())

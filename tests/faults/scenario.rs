@@ -13,9 +13,6 @@ use crate::load::Mix;
 use crate::plant::Plant;
 use crate::worker::{HARDY, HASTY, PATIENT};
 
-/// Within which a queue is empty once producers have ended and nothing breaks any more.
-const DRAIN: Duration = Duration::from_secs(40);
-
 /// What is tried.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
@@ -33,6 +30,10 @@ pub(crate) struct Scenario {
     pub(crate) pause: std::ops::Range<u64>,
     /// The longest recovery that passes.
     pub(crate) recovery: Option<Duration>,
+    /// Within which a queue is empty once producers have ended and nothing breaks any more.
+    pub(crate) drain: Duration,
+    /// The guard that is taken out of the workers' scripts: then some gate must break.
+    pub(crate) without: Option<&'static str>,
 }
 
 /// Whose workers.
@@ -123,11 +124,24 @@ pub(crate) struct Load {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) name: &'static str,
+    pub(crate) without: Option<&'static str>,
     pub(crate) strikes: usize,
     pub(crate) account: Account,
     /// The gates that did not hold, for people; none: it passed.
     pub(crate) broken: Vec<String>,
     pub(crate) took: Duration,
+}
+
+impl Outcome {
+    /// What it is called, for people.
+    pub(crate) fn title(&self) -> String {
+        self.without.map_or_else(|| self.name.to_owned(), |guard| format!("{}, no {guard} guard", self.name))
+    }
+
+    /// Whether it came out as it should.
+    pub(crate) fn is_right(&self) -> bool {
+        self.broken.is_empty() == self.without.is_none()
+    }
 }
 
 impl Scenario {
@@ -137,7 +151,7 @@ impl Scenario {
         let mut plant = Plant::start(&self, dice).await;
         let strikes = self.strike(&mut plant).await;
         let mut broken = Vec::new();
-        broken.extend(plant.drained(DRAIN).await.err());
+        broken.extend(plant.drained(self.drain).await.err());
         broken.extend(plant.close().await.err());
         let ends = plant.connection().and_then(|mut connection| ends::read(&mut connection));
         let ends = ends.expect("the server answers, all faults are over");
@@ -150,10 +164,10 @@ impl Scenario {
             broken.push(format!("{} workers ended by themselves: {}", crashes.len(), crashes[0]));
         }
         broken.extend(self.gates(&account));
-        if !broken.is_empty() {
+        if !broken.is_empty() && self.without.is_none() {
             broken.push(format!("its ledgers are in {}", folder.keep().display()));
         }
-        Outcome { name: self.name, strikes, account, broken, took: began.elapsed() }
+        Outcome { name: self.name, without: self.without, strikes, account, broken, took: began.elapsed() }
     }
 
     /// Breaks things for as long as jobs come.

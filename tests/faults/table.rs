@@ -38,12 +38,18 @@ pub(crate) fn of(outcomes: &[Outcome]) -> Table {
             account.twice.len(),
             account.again,
         ];
-        let mut row = vec![outcome.name.to_owned()];
+        let mut row = vec![outcome.title()];
         row.extend(counts.map(|count| count.to_string()));
         row.push(span(Some(account.overlap)));
         row.push(span(account.median()));
         row.push(span(account.recovery.last().copied()));
-        row.push(if outcome.broken.is_empty() { "held" } else { "BROKEN" }.to_owned());
+        let gates = match (outcome.broken.is_empty(), outcome.without) {
+            (true, None) => "held",
+            (false, None) => "BROKEN",
+            (false, Some(_)) => "broken, as they must",
+            (true, Some(_)) => "HELD WITHOUT GUARD",
+        };
+        row.push(gates.to_owned());
         table.add_row(row);
     }
     for column in table.column_iter_mut().skip(1) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sector7g_tasks::broker::RedisBroker;
 use sector7g_tasks::prelude::*;
+use sector7g_tasks::testing::Guard;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Ledger, What};
@@ -51,6 +52,14 @@ pub(crate) struct Options {
     /// The worker to run: `hasty`, `hardy` or `patient`
     #[arg(long)]
     name: String,
+    /// The guard to take out of the scripts
+    #[arg(long, value_parser = guard)]
+    without: Option<Guard>,
+}
+
+fn guard(name: &str) -> Result<Guard, String> {
+    let found = Guard::ALL.iter().find(|(known, _)| *known == name);
+    found.map(|(_, guard)| *guard).ok_or_else(|| format!("no guard is called {name}"))
 }
 
 pub(crate) fn main(options: &Options) -> ExitCode {
@@ -71,6 +80,9 @@ pub(crate) fn main(options: &Options) -> ExitCode {
 async fn work(options: &Options) -> Result<RunReport, Box<dyn std::error::Error>> {
     let ledger = Arc::new(Ledger::open(&options.ledger, "worker")?);
     ledger.clock();
+    if let Some(guard) = options.without {
+        guard.take_out();
+    }
     let broker = RedisBroker::builder(&options.redis).connect_retries(60, Duration::from_millis(250)).build()?;
     let runner = Runner::new().broker(Arc::new(broker)).state(ledger).only([&options.name]);
     Ok(runner.run().await?)
