@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::keys::bell;
+use super::keys::{bell, job, leases};
+use super::link::Link;
 use super::{RedisBroker, path};
 use crate::broker::{
     Broker as _, BrokerError, Claim, Due, Finish, GiveBack, JobFilter, JobId, LeaseToken, NewJob, Outcome, QueueName,
@@ -77,7 +78,16 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
         replace_finished: false,
     };
     let (link, key) = (&broker.shared.link, broker.key(&queue)?);
-    path::enqueue(link, &key, &[&new]).await?; // not by the broker, which would note the queue
+    // Who tries this out may die at any moment. What gives all that it stores an end is under way on the same connection,
+    // behind the call that stores it, before that is answered; the scripts of both are loaded by calls that store nothing.
+    let (limit, dead) = (|| limit(link, &key, &new.id), broker.shared.dead_letters);
+    let claim = |max, token| Claim { queue: &queue, finished: &[], max, lease: TRIAL, token };
+    let mut token = LeaseToken { worker: rand::random(), call: 0 };
+    path::enqueue(link, &key, &[]).await?;
+    path::claim(link, &key, &claim(0, token), dead, broker.clock().now()).await?;
+    let add = [&new];
+    let (added, limited) = tokio::join!(path::enqueue(link, &key, &add), limit()); // not by the broker: it notes the queue
+    limited.and(added.map(drop))?;
     link.command::<redis::Value>(redis::cmd("BLPOP").arg(bell(&key)).arg(1)).await?; // it has just been rung
     broker.wait(std::slice::from_ref(&queue), TRIAL, TRIAL).await?;
     let failure = Failure::new(FailureKind::Error, "a trial", 1, Timestamp::default());
@@ -86,11 +96,13 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
     let snooze = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Snooze };
     // Without a result: one that is none would break arq's `all_job_results()` for everybody.
     let end = Outcome::End { result: None, dead: Some(failure), hold_id: Duration::ZERO };
-    let mut token = LeaseToken { worker: rand::random(), call: 0 };
     for outcome in [unknown, retry, snooze, end] {
         token.call += 1;
-        let claimed = broker.claim(&Claim { queue: &queue, finished: &[], max: 1, lease: TRIAL, token }).await?;
-        let Some(lease) = claimed.jobs.into_iter().next().map(|job| job.lease) else { break };
+        let claim = claim(1, token);
+        let claiming = path::claim(link, &key, &claim, dead, broker.clock().now());
+        let (claimed, limited) = tokio::join!(claiming, limit()); // a claim takes the job's own end from it
+        limited?;
+        let Some(lease) = claimed?.jobs.into_iter().next().map(|job| job.lease) else { break };
         broker.extend(&queue, std::slice::from_ref(&lease), TRIAL).await?;
         broker.set_progress(&queue, &lease, new.payload.clone()).await?;
         broker.abort(&queue, &lease.id).await?;
@@ -104,8 +116,19 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
     broker.stats(&queue).await.map(drop)
 }
 
-/// How long what a trial leaves may live.
+/// Gives what a trial stores an end.
+async fn limit(link: &Link, queue: &str, id: &JobId) -> Result<(), BrokerError> {
+    let ms = u64::try_from(LEFTOVER.as_millis()).unwrap_or(u64::MAX);
+    let limits = [job(id.as_str()), queue.to_owned(), leases(queue)]
+        .map(|key| async move { link.command::<redis::Value>(redis::cmd("PEXPIRE").arg(key).arg(ms)).await });
+    futures_util::future::try_join_all(limits).await.map(drop)
+}
+
+/// How long a step of a trial may take.
 const TRIAL: Duration = Duration::from_secs(5);
+
+/// How long what a trial leaves may live, when it does not come to its end.
+const LEFTOVER: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {
