@@ -55,7 +55,13 @@ pub(crate) fn all() -> Vec<Scenario> {
             faults: &[Fault::KillProducer],
             ..PLAIN
         },
-        Scenario { name: "clocks off by an hour", surroundings: Surroundings::Skew, ..PLAIN },
+        Scenario {
+            name: "clocks off by an hour",
+            surroundings: Surroundings::Skew,
+            // So few that none waits: a delayed job that starts early shows.
+            load: Load { jobs: 180, rate: 30, ..PLAIN.load },
+            ..PLAIN
+        },
         Scenario { name: "memory full", faults: &[Fault::FillMemory], ..PLAIN },
         outage("CLIENT KILL", &[Fault::KillClients]),
         outage("CLIENT PAUSE", &[Fault::PauseClients]),
@@ -112,6 +118,32 @@ pub(crate) fn unguarded() -> Vec<Scenario> {
         without("repeat", "replies cut"),
         without("grace", "DEBUG SLEEP"),
     ]
+}
+
+/// The same with stock arq's workers in the place of ours. Their claims outlive them by ten seconds and a timeout of two,
+/// arq's least for such jobs.
+pub(crate) fn compared() -> Vec<Scenario> {
+    let names = [
+        "none",
+        "SIGTERM of workers",
+        "clocks off by an hour",
+        "CLIENT KILL",
+        "DEBUG SLEEP",
+        "way stalled",
+        "replies cut",
+        "memory full",
+        "restart, AOF always",
+        "kill -9 of workers",
+        "poison",
+    ];
+    let drain = Duration::from_secs(45);
+    let is_named = |scenario: &Scenario| names.contains(&scenario.name);
+    // Each poll, every half a second, starts as many jobs as there is room for: some 20 a second for each worker.
+    let python = |scenario: Scenario| {
+        let load = Load { jobs: 180, rate: 30, ..scenario.load };
+        Scenario { crew: Crew::Python, drain, load, ..scenario }
+    };
+    all().into_iter().filter(is_named).map(python).collect()
 }
 
 /// What the mixture is of.

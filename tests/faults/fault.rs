@@ -52,6 +52,11 @@ impl Fault {
         matches!(self, Self::Stall | Self::StallReplies | Self::Swallow | Self::Refuse)
     }
 
+    /// Whether no producer may notice it.
+    pub(crate) fn is_hidden(self) -> bool {
+        matches!(self, Self::KillWorker | Self::FreezeWorker | Self::RollWorker | Self::FlushScripts)
+    }
+
     /// Breaks it, and mends it.
     pub(crate) async fn strike(self, plant: &mut Plant) {
         match self {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
+mod audit;
 mod catalogue;
 mod check;
 mod conductor;

@@ -8,6 +8,7 @@ use support::{Dice, Program, Proxy, RedisServer, Way};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+use crate::audit;
 use crate::ends::Witness;
 use crate::ledger::{Ledger, What};
 use crate::scenario::{Crew, Load, Scenario, Surroundings};
@@ -26,6 +27,9 @@ pub(crate) struct Plant {
     pub(crate) producers: Vec<Producer>,
     /// Workers that ended though nobody had told them to, and what they said last.
     pub(crate) crashes: Vec<String>,
+    /// What the audits found, and how many there were.
+    pub(crate) misplaced: Vec<String>,
+    pub(crate) audits: usize,
     proxy: Option<Proxy>,
     crew: Crew,
     load: Load,
@@ -59,6 +63,8 @@ impl Plant {
             workers: Vec::new(),
             producers: Vec::new(),
             crashes: Vec::new(),
+            misplaced: Vec::new(),
+            audits: 0,
             crew: scenario.crew,
             load: scenario.load,
             surroundings: scenario.surroundings,
@@ -80,8 +86,17 @@ impl Plant {
     pub(crate) fn hire(&mut self) -> Program {
         let (url, folder) = (self.url(), path(self.folder.path()));
         let own = own_program();
-        let name = self.crew.names().0;
-        let mut worker = vec![&*own, "worker", "--redis", &url, "--ledger", folder, "--name", name];
+        let (python, script) = (path(&support::interpreter()).to_owned(), script());
+        let (name, queue) = self.crew.names();
+        let queue = format!("arq:queue:{queue}");
+        let mut worker = match self.crew {
+            Crew::Python => vec![&*python, "-B", &script, "--queue", &queue, "--ledger-folder", folder],
+            _ => vec![&*own, "worker", "--name", name, "--ledger", folder],
+        };
+        worker.extend(["--redis", &url]);
+        if self.crew == Crew::Python {
+            worker.extend(["--codec", "json", "--job-timeout", "2", "--max-tries", "3"]);
+        }
         if let Some(guard) = self.without {
             worker.extend(["--without", guard]);
         }
@@ -157,7 +172,7 @@ impl Plant {
         self.notes.note(What::Told, old.pid());
         let code = old.terminate().await;
         self.notes.note(What::Gone, old.pid());
-        if code != 0 {
+        if code != 0 && self.crew != Crew::Python {
             self.crashes.push(format!("told to stop, a worker ended with {code}: {}", old.said()));
         }
     }
@@ -209,6 +224,14 @@ impl Plant {
         usize::try_from(self.dice.below(self.workers.len() as u64)).expect("less than their number")
     }
 
+    /// Looks whether every job is in one place.
+    pub(crate) fn audit(&mut self) {
+        let (queue, ours_alone) = (self.crew.names().1, self.crew != Crew::Python);
+        let found = self.tell(|connection| audit::places(connection, queue, ours_alone));
+        self.misplaced.extend(found.expect("the server answers between two faults"));
+        self.audits += 1;
+    }
+
     /// Waits until no job is left in the queues.
     pub(crate) async fn drained(&mut self, limit: Duration) -> Result<(), String> {
         let until = Instant::now() + limit;
@@ -249,7 +272,7 @@ impl Plant {
                 }
             };
             self.notes.note(What::Gone, worker.pid());
-            if code != Some(0) {
+            if code != Some(0) && (self.crew != Crew::Python || code.is_none()) {
                 bad.push(format!("told to stop, a worker ended with {code:?}"));
             }
         }
@@ -261,6 +284,11 @@ impl Plant {
 fn start(words: &[&str]) -> Program {
     let (program, arguments) = words.split_first().expect("there is a program");
     Program::start(program, arguments)
+}
+
+/// A worker of stock arq's.
+fn script() -> String {
+    path(&Path::new(env!("CARGO_MANIFEST_DIR")).join("arq/py_worker.py")).to_owned()
 }
 
 fn own_program() -> String {

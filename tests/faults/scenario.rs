@@ -5,6 +5,7 @@ use std::time::Duration;
 use support::{Dice, RedisServer};
 use tokio::time::{Instant, sleep};
 
+use crate::audit;
 use crate::check::{Account, account};
 use crate::ends::{self, Ends};
 use crate::fault::Fault;
@@ -45,6 +46,8 @@ pub(crate) enum Crew {
     Hardy,
     /// Ours, with a long one.
     Patient,
+    /// Stock arq's. What they do breaks no gate: it is there to compare.
+    Python,
 }
 
 impl Crew {
@@ -54,6 +57,7 @@ impl Crew {
             Self::Hasty => ("hasty", HASTY),
             Self::Hardy => ("hardy", HARDY),
             Self::Patient => ("patient", PATIENT),
+            Self::Python => ("python", HASTY),
         }
     }
 }
@@ -124,6 +128,7 @@ pub(crate) struct Load {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) name: &'static str,
+    pub(crate) crew: Crew,
     pub(crate) without: Option<&'static str>,
     pub(crate) strikes: usize,
     pub(crate) account: Account,
@@ -135,12 +140,14 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// What it is called, for people.
     pub(crate) fn title(&self) -> String {
-        self.without.map_or_else(|| self.name.to_owned(), |guard| format!("{}, no {guard} guard", self.name))
+        let crew = if self.crew == Crew::Python { "arq: " } else { "" };
+        let without = self.without.map(|guard| format!(", no {guard} guard")).unwrap_or_default();
+        format!("{crew}{}{without}", self.name)
     }
 
     /// Whether it came out as it should.
     pub(crate) fn is_right(&self) -> bool {
-        self.broken.is_empty() == self.without.is_none()
+        self.crew == Crew::Python || self.broken.is_empty() == self.without.is_none()
     }
 }
 
@@ -153,10 +160,12 @@ impl Scenario {
         let mut broken = Vec::new();
         broken.extend(plant.drained(self.drain).await.err());
         broken.extend(plant.close().await.err());
+        plant.audit();
+        let left = plant.tell(audit::leftovers).expect("the server answers, all faults are over");
         let ends = plant.connection().and_then(|mut connection| ends::read(&mut connection));
         let ends = ends.expect("the server answers, all faults are over");
         let events = ledger::read_all(plant.folder.path()).expect("the folder is ours");
-        let crashes = std::mem::take(&mut plant.crashes);
+        let (crashes, misplaced) = (std::mem::take(&mut plant.crashes), std::mem::take(&mut plant.misplaced));
         let folder = plant.folder;
         let ends = Ends { ends, stored: plant.witness.counts() };
         let account = account(&events, &ends);
@@ -164,15 +173,26 @@ impl Scenario {
             broken.push(format!("{} workers ended by themselves: {}", crashes.len(), crashes[0]));
         }
         broken.extend(self.gates(&account));
-        if !broken.is_empty() && self.without.is_none() {
+        broken.extend(first_of("in two places, or in none", &misplaced));
+        broken.extend(first_of("left behind", &left));
+        if !broken.is_empty() && self.without.is_none() && self.crew != Crew::Python {
             broken.push(format!("its ledgers are in {}", folder.keep().display()));
         }
-        Outcome { name: self.name, without: self.without, strikes, account, broken, took: began.elapsed() }
+        Outcome {
+            name: self.name,
+            crew: self.crew,
+            without: self.without,
+            strikes,
+            account,
+            broken,
+            took: began.elapsed(),
+        }
     }
 
     /// Breaks things for as long as jobs come.
     async fn strike(&self, plant: &mut Plant) -> usize {
-        let mut strikes = 0;
+        const AUDIT: Duration = Duration::from_millis(200);
+        let (mut strikes, mut audited) = (0, Instant::now());
         let mut next = Instant::now() + Duration::from_millis(plant.dice.within(self.pause.clone()));
         while !plant.has_produced() {
             plant.supervise();
@@ -180,7 +200,12 @@ impl Scenario {
                 let fault = *plant.dice.pick(self.faults);
                 fault.strike(plant).await;
                 strikes += 1;
+                plant.audit();
                 next = Instant::now() + Duration::from_millis(plant.dice.within(self.pause.clone()));
+            }
+            if audited.elapsed() >= AUDIT {
+                plant.audit();
+                audited = Instant::now();
             }
             sleep(Duration::from_millis(10)).await;
         }
@@ -189,11 +214,7 @@ impl Scenario {
 
     fn gates(&self, account: &Account) -> Vec<String> {
         let mut broken = Vec::new();
-        let mut gate = |what: &str, found: &[String]| {
-            if let Some(first) = found.first() {
-                broken.push(format!("{what}: {}, as {first}", found.len()));
-            }
-        };
+        let mut gate = |what: &str, found: &[String]| broken.extend(first_of(what, found));
         gate("lost", &account.lost);
         gate("finished twice", &account.twice);
         gate("run again, though no fault hit it", &account.unprovoked);
@@ -205,7 +226,10 @@ impl Scenario {
         if self.faults.contains(&Fault::FillMemory) && account.refused == 0 {
             broken.push("no job was refused, though the memory was full".to_owned());
         }
-        if self.surroundings == Surroundings::Skew && account.skewed < 2 {
+        if self.faults.iter().all(|fault| fault.is_hidden()) && account.acknowledged < account.asked {
+            broken.push(format!("{} of {} jobs were acknowledged", account.acknowledged, account.asked));
+        }
+        if self.surroundings == Surroundings::Skew && self.crew != Crew::Python && account.skewed < 2 {
             broken.push(format!("the clocks of {} workers were off, of 2 they should be", account.skewed));
         }
         if account.acknowledged == 0 {
@@ -213,4 +237,9 @@ impl Scenario {
         }
         broken
     }
+}
+
+/// How much of something there is that should not be, and the first of it.
+fn first_of(what: &str, found: &[String]) -> Option<String> {
+    found.first().map(|first| format!("{what}: {}, as {first}", found.len()))
 }

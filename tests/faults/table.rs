@@ -45,6 +45,7 @@ pub(crate) fn of(outcomes: &[Outcome]) -> Table {
         row.push(span(account.recovery.last().copied()));
         let gates = match (outcome.broken.is_empty(), outcome.without) {
             (true, None) => "held",
+            (false, None) if outcome.is_right() => "broken",
             (false, None) => "BROKEN",
             (false, Some(_)) => "broken, as they must",
             (true, Some(_)) => "HELD WITHOUT GUARD",
