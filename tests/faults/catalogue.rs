@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::fault::Fault;
+use crate::ground::Server;
 use crate::load::Mix;
-use crate::scenario::{Crew, Load, Scenario, Server, Surroundings};
+use crate::scenario::{Crew, Load, Scenario, Surroundings};
 use crate::worker::LEASE;
 
 /// Beyond the end of a lease, within which a job starts again.
@@ -68,6 +69,27 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario { pause: 20..60, ..outage("SCRIPT FLUSH", &[Fault::FlushScripts]) },
         outage("DEBUG SLEEP", &[Fault::SleepServer]),
         Scenario { server: Server::Durable, ..outage("restart, AOF always", &[Fault::RestartServer]) },
+        Scenario { server: Server::EverySecond, ..outage("restart, AOF everysec", &[Fault::RestartServer]) },
+        Scenario {
+            server: Server::Sentinel,
+            surroundings: Surroundings::Plain,
+            ..outage("replica promoted, planned", &[Fault::Exchange])
+        },
+        Scenario {
+            server: Server::Sentinel,
+            surroundings: Surroundings::Plain,
+            ..outage("replica promoted, master killed", &[Fault::KillMaster])
+        },
+        Scenario {
+            server: Server::StrictSentinel,
+            surroundings: Surroundings::Plain,
+            ..outage("replica promoted, min-replicas", &[Fault::Exchange])
+        },
+        Scenario {
+            server: Server::Cluster,
+            surroundings: Surroundings::Plain,
+            ..outage("cluster node failed over", &[Fault::Exchange])
+        },
         outage("slow way", &[Fault::Delay]),
         outage("way stalled", &[Fault::Stall]),
         outage("replies stalled", &[Fault::StallReplies]),

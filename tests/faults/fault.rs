@@ -6,9 +6,10 @@ use redis::{Connection, RedisResult};
 use support::Way;
 use tokio::time::sleep;
 
+use crate::ground::Ground;
 use crate::ledger::What;
 use crate::plant::Plant;
-use crate::worker::LEASE;
+use crate::worker::{HASTY, LEASE};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -30,6 +31,10 @@ pub(crate) enum Fault {
     SleepServer,
     /// The server dies of `kill -9` and starts again with what its append-only file has.
     RestartServer,
+    /// Master and replica change their places, as an operator has them do it; in a cluster once.
+    Exchange,
+    /// The master dies of `kill -9`, and stays dead; the sentinel makes its replica master. It happens once.
+    KillMaster,
     /// No memory is left for a second: `maxmemory`, `noeviction`.
     FillMemory,
     /// The way to the server gets slow.
@@ -49,7 +54,10 @@ pub(crate) enum Fault {
 impl Fault {
     /// Whether it can keep a living worker from renewing a lease that others can see run out.
     fn costs_leases(self) -> bool {
-        matches!(self, Self::Stall | Self::StallReplies | Self::Swallow | Self::Refuse)
+        matches!(
+            self,
+            Self::Stall | Self::StallReplies | Self::Swallow | Self::Refuse | Self::Exchange | Self::KillMaster
+        )
     }
 
     /// Whether no producer may notice it.
@@ -110,10 +118,25 @@ impl Fault {
                 asleep.await.expect("DEBUG is allowed");
             }
             Self::RestartServer => {
-                plant.server.kill9();
+                plant.ground.one().kill9();
                 sleep(some.mul_f64(plant.part())).await;
-                plant.server.restart();
+                plant.ground.one().restart();
             }
+            Self::Exchange => match &plant.ground {
+                Ground::Sentinel(trio) => trio.failover().await,
+                Ground::Cluster(cluster) => {
+                    cluster.failover(HASTY).await;
+                    plant.is_spent = true; // a second one soon after the first may have its nodes at odds for half a minute
+                }
+                Ground::One(_) => unreachable!("the scenario has a replica"),
+            },
+            Self::KillMaster => match &mut plant.ground {
+                Ground::Sentinel(trio) => {
+                    trio.kill_master().await;
+                    plant.is_spent = true;
+                }
+                _ => unreachable!("the scenario has a sentinel"),
+            },
             Self::Delay => plant.detour(Way::Delay(span / 20), LEASE).await,
             Self::Stall => plant.detour(Way::Stall, span).await,
             Self::StallReplies => plant.detour(Way::StallReplies, span).await,

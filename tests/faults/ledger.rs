@@ -112,7 +112,7 @@ pub(crate) struct Event {
 
 impl Event {
     /// `None` for what is no line: the last one of a process that was killed in the midst of it.
-    fn read(line: &str) -> Option<Self> {
+    pub(crate) fn read(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
         let at = Moment(words.next()?.parse().ok()?);
         let word = words.next()?;

@@ -11,6 +11,7 @@ mod check;
 mod conductor;
 mod ends;
 mod fault;
+mod ground;
 mod ledger;
 mod load;
 mod plant;

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use redis::{Connection, RedisResult};
-use support::{Dice, Program, Proxy, RedisServer, Way};
+use support::{Dice, Program, Proxy, Way};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::audit;
 use crate::ends::Witness;
+use crate::ground::Ground;
 use crate::ledger::{Ledger, What};
 use crate::scenario::{Crew, Load, Scenario, Surroundings};
 
@@ -18,7 +19,7 @@ const END: Duration = Duration::from_secs(20);
 
 /// All that runs in a scenario.
 pub(crate) struct Plant {
-    pub(crate) server: RedisServer,
+    pub(crate) ground: Ground,
     pub(crate) folder: TempDir,
     pub(crate) notes: Ledger,
     pub(crate) dice: Dice,
@@ -30,6 +31,8 @@ pub(crate) struct Plant {
     /// What the audits found, and how many there were.
     pub(crate) misplaced: Vec<String>,
     pub(crate) audits: usize,
+    /// Whether a fault that can happen once has happened.
+    pub(crate) is_spent: bool,
     proxy: Option<Proxy>,
     crew: Crew,
     load: Load,
@@ -45,16 +48,16 @@ pub(crate) struct Producer {
 
 impl Plant {
     pub(crate) async fn start(scenario: &Scenario, dice: Dice) -> Self {
-        let server = scenario.server.start();
+        let ground = scenario.server.start().await;
         let folder = tempfile::Builder::new().prefix("s7-faults-").tempdir().expect("the system has temporary files");
         let notes = Ledger::open(folder.path(), "conductor").expect("the folder is ours");
-        let witness = Witness::of(server.url());
+        let witness = Witness::of(ground.holder().url());
         let proxy = match scenario.surroundings {
-            Surroundings::Proxy => Some(Proxy::to(server.port()).await),
+            Surroundings::Proxy => Some(Proxy::to(ground.holder().port()).await),
             _ => None,
         };
         let mut plant = Self {
-            server,
+            ground,
             proxy,
             folder,
             notes,
@@ -65,6 +68,7 @@ impl Plant {
             crashes: Vec::new(),
             misplaced: Vec::new(),
             audits: 0,
+            is_spent: false,
             crew: scenario.crew,
             load: scenario.load,
             surroundings: scenario.surroundings,
@@ -79,7 +83,7 @@ impl Plant {
 
     /// Where workers and producers find the server.
     fn url(&self) -> String {
-        self.proxy.as_ref().map_or_else(|| self.server.url(), Proxy::url)
+        self.proxy.as_ref().map_or_else(|| self.ground.url(), Proxy::url)
     }
 
     /// One more worker.
@@ -251,7 +255,8 @@ impl Plant {
     }
 
     pub(crate) fn connection(&self) -> RedisResult<Connection> {
-        let connection = redis::Client::open(self.server.url())?.get_connection_with_timeout(Duration::from_secs(2))?;
+        let connection =
+            redis::Client::open(self.ground.holder().url())?.get_connection_with_timeout(Duration::from_secs(2))?;
         connection.set_read_timeout(Some(Duration::from_secs(5)))?;
         Ok(connection)
     }

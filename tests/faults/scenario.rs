@@ -1,14 +1,16 @@
 //! One fault, or a mixture of them, from a fresh server to its account.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use support::{Dice, RedisServer};
+use support::Dice;
 use tokio::time::{Instant, sleep};
 
 use crate::audit;
 use crate::check::{Account, account};
 use crate::ends::{self, Ends};
 use crate::fault::Fault;
+use crate::ground::Server;
 use crate::ledger;
 use crate::load::Mix;
 use crate::plant::Plant;
@@ -58,25 +60,6 @@ impl Crew {
             Self::Hardy => ("hardy", HARDY),
             Self::Patient => ("patient", PATIENT),
             Self::Python => ("python", HASTY),
-        }
-    }
-}
-
-/// What the jobs are stored in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Server {
-    /// Keeps nothing when it is killed.
-    Volatile,
-    /// Keeps all that it has answered.
-    Durable,
-}
-
-impl Server {
-    pub(crate) fn start(self) -> RedisServer {
-        let builder = RedisServer::builder().keyspace_events("K$").debug_command();
-        match self {
-            Self::Volatile => builder.start(),
-            Self::Durable => builder.append_only().start(),
         }
     }
 }
@@ -134,6 +117,8 @@ pub(crate) struct Outcome {
     pub(crate) account: Account,
     /// The gates that did not hold, for people; none: it passed.
     pub(crate) broken: Vec<String>,
+    /// Where its ledgers are, when they are kept.
+    pub(crate) kept: Option<PathBuf>,
     pub(crate) took: Duration,
 }
 
@@ -152,8 +137,17 @@ impl Outcome {
 }
 
 impl Scenario {
+    /// The same for the long form.
+    pub(crate) fn longer(self) -> Self {
+        if self.without.is_some() || self.crew == Crew::Python {
+            return self; // these are to show something, not to find something
+        }
+        let jobs = if self.load.mix == Mix::Hostile { 10_000 } else { self.load.jobs * 10 };
+        Self { load: Load { jobs, ..self.load }, may_crash: self.may_crash * 10, ..self }
+    }
+
     /// Runs it to its account.
-    pub(crate) async fn run(self, dice: Dice) -> Outcome {
+    pub(crate) async fn run(self, dice: Dice, keep: bool) -> Outcome {
         let began = Instant::now();
         let mut plant = Plant::start(&self, dice).await;
         let strikes = self.strike(&mut plant).await;
@@ -173,11 +167,12 @@ impl Scenario {
             broken.push(format!("{} workers ended by themselves: {}", crashes.len(), crashes[0]));
         }
         broken.extend(self.gates(&account));
-        broken.extend(first_of("in two places, or in none", &misplaced));
-        broken.extend(first_of("left behind", &left));
-        if !broken.is_empty() && self.without.is_none() && self.crew != Crew::Python {
-            broken.push(format!("its ledgers are in {}", folder.keep().display()));
+        if !self.is_lossy() {
+            broken.extend(first_of("in two places, or in none", &misplaced));
+            broken.extend(first_of("left behind", &left));
         }
+        let is_wrong = !broken.is_empty() && self.without.is_none() && self.crew != Crew::Python;
+        let kept = (keep || is_wrong).then(|| folder.keep());
         Outcome {
             name: self.name,
             crew: self.crew,
@@ -185,8 +180,14 @@ impl Scenario {
             strikes,
             account,
             broken,
+            kept,
             took: began.elapsed(),
         }
+    }
+
+    /// Whether Redis loses what it has acknowledged: a replica becomes master which has not got all of it.
+    fn is_lossy(&self) -> bool {
+        matches!(self.server, Server::Sentinel | Server::StrictSentinel)
     }
 
     /// Breaks things for as long as jobs come.
@@ -198,9 +199,11 @@ impl Scenario {
             plant.supervise();
             if !self.faults.is_empty() && Instant::now() >= next {
                 let fault = *plant.dice.pick(self.faults);
-                fault.strike(plant).await;
-                strikes += 1;
-                plant.audit();
+                if !plant.is_spent {
+                    fault.strike(plant).await;
+                    strikes += 1;
+                    plant.audit();
+                }
                 next = Instant::now() + Duration::from_millis(plant.dice.within(self.pause.clone()));
             }
             if audited.elapsed() >= AUDIT {
@@ -215,6 +218,9 @@ impl Scenario {
     fn gates(&self, account: &Account) -> Vec<String> {
         let mut broken = Vec::new();
         let mut gate = |what: &str, found: &[String]| broken.extend(first_of(what, found));
+        if self.is_lossy() {
+            return broken; // what Redis itself loses is told, and no fault of ours
+        }
         gate("lost", &account.lost);
         gate("finished twice", &account.twice);
         gate("run again, though no fault hit it", &account.unprovoked);

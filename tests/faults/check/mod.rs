@@ -1,5 +1,8 @@
 //! The accounts: what became of every job, by the ledgers and by what Redis holds in the end.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
@@ -70,8 +73,10 @@ impl Account {
 /// Spans in which a process, or everybody, was kept from its work.
 ///
 /// A hitch excuses nothing; it is one of them for what its end is: the moment from which all must go on.
+#[derive(Default)]
 struct Disturbances {
     deaths: HashMap<i32, Moment>,
+    killed: HashSet<i32>,
     told: HashMap<i32, Moment>,
     frozen: Vec<(i32, Moment, Moment)>,
     trouble: Vec<Trouble>,
@@ -85,10 +90,15 @@ struct Trouble {
 
 impl Disturbances {
     fn of(events: &[Event]) -> Self {
-        let mut found = Self { deaths: HashMap::new(), told: HashMap::new(), frozen: Vec::new(), trouble: Vec::new() };
+        let mut found = Self::default();
         for event in events {
             match event.what {
-                What::Killed | What::Gone => drop(found.deaths.insert(event.pid, event.at)),
+                What::Killed | What::Gone => {
+                    found.deaths.insert(event.pid, event.at);
+                    if event.what == What::Killed {
+                        found.killed.insert(event.pid);
+                    }
+                }
                 What::Told => drop(found.told.entry(event.pid).or_insert(event.at)),
                 What::Frozen => found.frozen.push((event.pid, event.at, Moment::NEVER)),
                 What::Thawed => {
@@ -124,11 +134,11 @@ impl Disturbances {
     fn explain(&self, before: &Run, next: Moment) -> bool {
         let touches = |from: Moment, to: Moment| from <= next && before.start <= to.after(AFTERMATH);
         let was_frozen = self.frozen.iter().any(|(pid, from, to)| *pid == before.pid && touches(*from, *to));
-        // Before its end, or before it could report that. Who was told to stop reports it first.
-        let has_died = self.death(before.pid) <= next;
-        let was_told = self.was_told(before.pid, before.stop.min(next));
-        let is_stopped = has_died && (!was_told || before.how == Stop::Died);
-        let is_given_back = was_told && before.how == Stop::Cut;
+        // Before its end, or before it could report that; who is asked to stop, and does, reports it first.
+        let death = self.death(before.pid);
+        let is_orderly = self.was_told(before.pid, death) && !self.killed.contains(&before.pid);
+        let is_stopped = death <= next && (!is_orderly || before.how == Stop::Died);
+        let is_given_back = before.how == Stop::Cut && self.was_told(before.pid, before.stop);
         let troubled = self.trouble.iter().any(|trouble| trouble.costs_leases && touches(trouble.from, trouble.to));
         was_frozen || is_stopped || is_given_back || troubled
     }
