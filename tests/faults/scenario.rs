@@ -113,6 +113,8 @@ pub(crate) struct Outcome {
     pub(crate) name: &'static str,
     pub(crate) crew: Crew,
     pub(crate) without: Option<&'static str>,
+    /// Whether what is lost there is lost by Redis.
+    pub(crate) is_lossy: bool,
     pub(crate) strikes: usize,
     pub(crate) account: Account,
     /// The gates that did not hold, for people; none: it passed.
@@ -177,6 +179,7 @@ impl Scenario {
             name: self.name,
             crew: self.crew,
             without: self.without,
+            is_lossy: self.is_lossy(),
             strikes,
             account,
             broken,

@@ -44,6 +44,7 @@ pub(crate) fn of(outcomes: &[Outcome]) -> Table {
         row.push(span(account.median()));
         row.push(span(account.recovery.last().copied()));
         let gates = match (outcome.broken.is_empty(), outcome.without) {
+            (true, None) if outcome.is_lossy => "Redis's own loss",
             (true, None) => "held",
             (false, None) if outcome.is_right() => "broken",
             (false, None) => "BROKEN",
