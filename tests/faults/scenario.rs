@@ -144,8 +144,13 @@ impl Scenario {
         if self.without.is_some() || self.crew == Crew::Python {
             return self; // these are to show something, not to find something
         }
-        let jobs = if self.load.mix == Mix::Hostile { 10_000 } else { self.load.jobs * 10 };
-        Self { load: Load { jobs, ..self.load }, may_crash: self.may_crash * 10, ..self }
+        let may_crash = self.may_crash * 10;
+        if self.load.mix == Mix::Hostile {
+            // A worker dies each second, and its jobs wait out their leases: more come than three workers get done.
+            let drain = Duration::from_mins(10);
+            return Self { load: Load { jobs: 10_000, ..self.load }, may_crash, drain, ..self };
+        }
+        Self { load: Load { jobs: self.load.jobs * 10, ..self.load }, may_crash, ..self }
     }
 
     /// Runs it to its account.
