@@ -104,3 +104,22 @@ fn files_stay_short_and_nothing_is_left_open() {
         }
     }
 }
+
+/// RELIABILITY.md names tests and scenarios: they are there.
+#[test]
+fn what_the_catalogue_names_is_there() {
+    let text = std::fs::read_to_string(root().join("RELIABILITY.md")).unwrap();
+    let catalogue = text.split("## The catalogue").nth(1).expect("it has one");
+    let code: String = all().into_iter().map(|(_, text)| text).collect();
+    let is_test = |name: &str| name.len() > 14 && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let mut tests = 0;
+    for quoted in catalogue.split('`').skip(1).step_by(2) {
+        if let Some(scenario) = quoted.strip_prefix("faults: ") {
+            assert!(code.contains(&format!("\"{scenario}")), "no scenario is called {scenario}");
+        } else if is_test(quoted) {
+            assert!(code.contains(&format!("fn {quoted}(")), "no test is called {quoted}");
+            tests += 1;
+        }
+    }
+    assert!(tests > 15, "{tests} tests are named");
+}

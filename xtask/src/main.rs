@@ -18,6 +18,7 @@ usage: cargo xtask <command>
 
   needs  installs what the tests need (as root on Debian; else says what to install)
   test   the same, then runs all tests
+  faults breaks workers, servers and the way between them, and accounts for every job: `faults --help`
   bench  what dispatching a job costs beside a bare spawn, in ns and (with valgrind) in instructions
   ci     what .ci/run runs: format, lints, test, documentation, each feature by itself
   help   this text
@@ -27,11 +28,13 @@ Each stops at the first failure, with the exit code of what failed.";
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let command: fn(&mut Runner) -> Result<(), Failed> = match arguments[..] {
-        ["needs"] => needs::install,
-        ["test"] => test,
-        ["bench"] => bench::bench,
-        ["ci"] => ci,
+    let mut runner = Runner::new(root());
+    let outcome = match &arguments[..] {
+        ["needs"] => needs::install(&mut runner),
+        ["test"] => test(&mut runner),
+        ["faults", options @ ..] => needs::install(&mut runner).and_then(|()| faults(&mut runner, options)),
+        ["bench"] => bench::bench(&mut runner),
+        ["ci"] => ci(&mut runner),
         ["help" | "--help" | "-h"] => {
             eprintln!("{HELP}");
             return ExitCode::SUCCESS;
@@ -41,8 +44,6 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let mut runner = Runner::new(root());
-    let outcome = command(&mut runner);
     eprint!("{runner}");
     match outcome {
         Ok(()) => {
@@ -72,6 +73,15 @@ fn test(runner: &mut Runner) -> Result<(), Failed> {
     runner.run(&Step::cargo("test --workspace --all-features --doc")) // nextest knows no doctests
 }
 
+/// Built with the features that the tests have, it is built once for both.
+fn faults(runner: &mut Runner, options: &[&str]) -> Result<(), Failed> {
+    runner.run(&Step::cargo("build --workspace --all-features --bin faults"))?;
+    let own = std::env::current_exe().unwrap_or_default(); // beside this program, wherever cargo was told to build
+    let program = own.with_file_name("faults").to_string_lossy().into_owned();
+    let step = options.iter().fold(Step::new(&program, ""), |step, option| step.argument(option));
+    runner.run(&step)
+}
+
 fn ci(runner: &mut Runner) -> Result<(), Failed> {
     runner.run(&Step::cargo("fmt --all --check"))?;
     runner.run(&Step::cargo("clippy --workspace --all-targets --all-features -- -D warnings"))?;
@@ -79,6 +89,7 @@ fn ci(runner: &mut Runner) -> Result<(), Failed> {
         "clippy --package sector7g-tasks --package sector7g-macros --all-targets --no-default-features -- -D warnings",
     ))?;
     test(runner)?;
+    faults(runner, &[])?;
     runner.run(&Step::cargo("doc --workspace --all-features --no-deps").env("RUSTDOCFLAGS", "-D warnings"))?;
     for feature in features::of(runner, "sector7g-tasks/Cargo.toml")? {
         let check = format!("check --package sector7g-tasks --no-default-features --features {feature}");

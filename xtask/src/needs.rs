@@ -45,6 +45,12 @@ pub(crate) const NEEDS: &[Need] = &[
         debian_package: "python3",
         why: "reading what we pickle; arq has a Python of its own",
     },
+    Need {
+        program: "faketime",
+        version: "--version",
+        debian_package: "faketime",
+        why: "workers whose clocks are an hour off",
+    },
 ];
 
 /// What to do about missing programs.

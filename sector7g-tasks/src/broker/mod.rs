@@ -26,6 +26,9 @@ pub use self::messages::{
     LeaseToken, NewJob, Outcome, REQUEST_MEMORY, RequestId, ResultState,
 };
 pub use self::names::{InvalidName, JobId, QueueName};
+#[cfg(all(feature = "redis", feature = "testing"))]
+#[doc(hidden)] // see `testing`
+pub use self::redis::Guard;
 #[cfg(feature = "redis")]
 pub use self::redis::{ConnectError, RedisBroker, RedisBrokerBuilder};
 #[cfg(any(feature = "redis", feature = "cli"))]

@@ -7,3 +7,6 @@ mod harness;
 
 pub use self::context::TestContext;
 pub use self::harness::{Enqueued, Fleet, Harness, HarnessError, virtual_time};
+#[cfg(feature = "redis")]
+#[doc(hidden)] // for our own fault rig
+pub use crate::broker::Guard;

@@ -1,12 +1,14 @@
 //! A server that pauses, is full, or holds what a Python client left there.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use sector7g_tasks::broker::{
     Broker, BrokerError, Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, JobId, KeptResult,
     Lease, LeaseToken, NewJob, Outcome, QueueName, RedisBroker, RequestId, ResultState,
 };
-use support::{Proxy, RedisServer, Way};
+use support::{Dice, Proxy, RedisServer, Way};
 use tokio::time::sleep;
 
 /// A worker with a connection of its own, call by call.
@@ -156,6 +158,61 @@ async fn a_cut_answer_adds_no_job_twice() {
         assert_eq!(count + hand.claim(LONG).await.len(), 3, "cut after {bytes} bytes: each came once");
     }
     assert!(cuts >= 10, "the answer to what was added has more bytes: {cuts}");
+}
+
+/// Whoever flushes scripts all the time costs nobody a call: between a script's loading and its call there is room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_that_are_flushed_all_the_time_are_loaded_again() {
+    let server = RedisServer::start();
+    let hand = Hand::new(&server).await;
+    let mut flushing = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&is_over);
+    let flusher = tokio::task::spawn_blocking(move || {
+        let (mut flushes, mut dice) = (0, Dice::of(1));
+        while !over.load(Ordering::Relaxed) {
+            redis::cmd("SCRIPT").arg("FLUSH").query::<()>(&mut flushing).unwrap();
+            flushes += 1;
+            let next = Instant::now() + Duration::from_micros(dice.below(2_000));
+            while Instant::now() < next {
+                std::hint::spin_loop(); // no sleep is as short as a call
+            }
+        }
+        flushes
+    });
+    let mut outcome = Ok(());
+    for index in 0..2_000 {
+        outcome = outcome.and(hand.add(b"{}").await.map(drop).map_err(|error| format!("at {index}: {error:?}")));
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let times: u32 = flusher.await.unwrap();
+    assert_eq!(outcome, Ok(()));
+    assert!(times > 100, "{times} flushes");
+}
+
+/// A worker tries its rights out when it starts. Killed in the midst of that, it leaves nothing behind for ever.
+#[tokio::test]
+async fn a_trial_that_is_cut_off_leaves_nothing_for_ever() {
+    let server = RedisServer::start();
+    let broker = RedisBroker::connect(server.url()).await.unwrap();
+    let whole = Instant::now();
+    broker.concerns().await.unwrap();
+    let whole = whole.elapsed();
+    let mut cut_off = 0;
+    for part in 1..200 {
+        // It takes less and less time, as scripts and connections are there: most come to their end.
+        cut_off += u32::from(tokio::time::timeout(whole * part / 400, broker.concerns()).await.is_err());
+    }
+    assert!(cut_off > 10, "{cut_off} trials were cut off");
+    let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    let mut ask =
+        |name: &str, argument: &str| redis::cmd(name).arg(argument).query::<redis::Value>(&mut connection).unwrap();
+    let keys: Vec<String> = redis::from_redis_value(ask("KEYS", "*")).unwrap();
+    let is_endless = |key: &String| ask("PTTL", key) == redis::Value::Int(-1);
+    // That of arq's abort requests is for all queues, and swept by workers.
+    let endless: Vec<String> = keys.into_iter().filter(is_endless).filter(|key| key != "arq:abort").collect();
+    let endless = endless.get(..3).unwrap_or(&endless);
+    assert_eq!(endless, [""; 0]);
 }
 
 /// A full server takes no new job and says so; those it has are worked off.

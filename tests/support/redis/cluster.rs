@@ -9,6 +9,9 @@ use super::{RedisServer, redis_cli};
 /// Within which they must agree.
 const AGREE: Duration = Duration::from_secs(30);
 
+/// After how long a replica has given up to become master, and can be asked again: Redis's five seconds, and one.
+const GIVEN_UP: Duration = Duration::from_secs(6);
+
 /// How many hash slots a cluster has.
 const SLOTS: usize = 16_384;
 
@@ -21,7 +24,6 @@ pub struct RedisCluster {
 impl RedisCluster {
     /// Starts the nodes and waits until all see all, some three seconds: Redis keeps a new node from serving for two.
     pub async fn start() -> Self {
-        let node = || RedisServer::builder().line("cluster-enabled yes").line("cluster-node-timeout 5000").start();
         let cluster = Self { nodes: (0..3).map(|_| node()).collect() };
         for (index, node) in cluster.nodes.iter().enumerate() {
             let slot = |index: usize| SLOTS * index / cluster.nodes.len();
@@ -59,6 +61,47 @@ impl RedisCluster {
     pub fn urls(&self) -> Vec<String> {
         let without_database = |url: String| url.trim_end_matches("/0").to_owned();
         self.nodes.iter().map(|node| without_database(node.url())).collect()
+    }
+
+    /// Starts a replica of the master that has the slot of `key`, the last of [`Self::nodes`], and waits until it is in
+    /// step.
+    pub async fn add_replica(&mut self, key: &str) {
+        let replica = node();
+        let owner = self.owner(key);
+        let id = owner.cli(&["CLUSTER", "MYID"]);
+        replica.cli(&["CLUSTER", "MEET", "127.0.0.1", &owner.port().to_string()]);
+        until("the replica knows its master", || replica.cli(&["CLUSTER", "NODES"]).contains(&id)).await;
+        until("the replica may follow", || replica.try_cli(&["CLUSTER", "REPLICATE", &id]).is_ok()).await;
+        until("the replica is in step", || is_in_step(&replica, owner)).await;
+        let own = replica.cli(&["CLUSTER", "MYID"]);
+        let knows = |node: &RedisServer| node.cli(&["CLUSTER", "NODES"]).contains(&own);
+        until("all know the replica", || self.nodes.iter().all(knows)).await;
+        self.nodes.push(replica);
+    }
+
+    /// The master that has the slot of `key` now.
+    #[must_use]
+    pub fn owner(&self, key: &str) -> &RedisServer {
+        let has = |node: &&RedisServer| is_master(node) && node.try_cli(&["EXISTS", key]).is_ok();
+        self.nodes.iter().find(has).expect("some master has the slot")
+    }
+
+    /// Exchanges the master that has the slot of `key` and its replica, no write lost, and waits until it is so.
+    pub async fn failover(&self, key: &str) {
+        let old = self.owner(key).port();
+        let replica = self.nodes.iter().find(|node| !is_master(node)).expect("it was started with a replica");
+        let mut asked: Option<Instant> = None;
+        until("the replica is master", || {
+            let is_done = is_master(replica);
+            if !is_done && asked.is_none_or(|at| at.elapsed() > GIVEN_UP) {
+                let _ = replica.try_cli(&["CLUSTER", "FAILOVER"]);
+                asked = Some(Instant::now());
+            }
+            is_done
+        })
+        .await;
+        let former = self.nodes.iter().find(|node| node.port() == old).expect("it is one of ours");
+        until("the old master follows", || is_in_step(former, replica)).await;
     }
 
     /// What `redis-cli -c` says to one command: it goes to the node that has the key.
@@ -158,6 +201,17 @@ impl RedisSentinel {
         let is = |field: &str, value: &str| fields.chunks(2).any(|pair| pair == [field, value]);
         is("flags", "slave") && is("master-link-status", "ok")
     }
+}
+
+/// A node of a cluster, which copies to its replica at once.
+fn node() -> RedisServer {
+    let lines = [
+        "cluster-enabled yes",
+        "cluster-node-timeout 5000",
+        "repl-diskless-sync-delay 0",
+        "repl-ping-replica-period 1",
+    ];
+    lines.into_iter().fold(RedisServer::builder(), super::RedisServerBuilder::line).start()
 }
 
 /// Whether `replica` has all that `master` was told until now.

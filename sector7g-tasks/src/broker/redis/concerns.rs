@@ -80,7 +80,7 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
         replace_finished: false,
     };
     let (link, key) = (&broker.shared.link, broker.key(&queue)?);
-    let brief = Brief { link, keys: [key.clone(), format!("{key}:s7:leases"), keys::job(new.id.as_str())] };
+    let brief = Brief { link, keys: [key.clone(), keys::leases(&key), keys::job(new.id.as_str())] };
     // Not by the broker, which would note the queue; repeated, so that the script looks the request up, too.
     let (news, request) = ([&new], RequestId::unique().repeated());
     brief.during(Box::pin(path::enqueue(link, &key, &news, request))).await?;

@@ -41,6 +41,11 @@ pub(super) fn bell(queue: &str) -> String {
     format!("{queue}:s7:bell")
 }
 
+/// The leases of a queue.
+pub(super) fn leases(queue: &str) -> String {
+    format!("{queue}:s7:leases")
+}
+
 /// arq's key of an encoded job.
 pub(super) fn job(id: &str) -> String {
     format!("arq:job:{id}")

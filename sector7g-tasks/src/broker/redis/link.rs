@@ -109,6 +109,12 @@ impl Link {
     pub(super) async fn script_once<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, Failed> {
         let connection = self.connection().await.map_err(|error| (error, false))?;
         let mut route = connection.route.clone();
+        for _ in 1..SCRIPT_LOADS {
+            match call.invoke_async(&mut route).await {
+                Err(error) if is_not_loaded(&error) => {}
+                answer => return self.read(answer.map_err(|error| self.failed(&connection, &error))?),
+            }
+        }
         let answer = call.invoke_async(&mut route).await.map_err(|error| self.failed(&connection, &error))?;
         self.read(answer)
     }
@@ -197,6 +203,14 @@ impl Link {
 
 /// Codes of a server that may take the same call later.
 const PASSING: [&str; 5] = ["BUSY", "MISCONF", "NOREPLICAS", "UNBLOCKED", "UNKILLABLE"];
+
+/// How often a script is loaded at most for one call: it may be flushed again before it runs.
+const SCRIPT_LOADS: usize = 10;
+
+/// Whether the script that was called was not there, though it had been loaded: nothing has run.
+fn is_not_loaded(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
 
 /// Whether a connection broke in the midst of an answer: what it was asked may have happened.
 fn is_cut_short(error: &RedisError) -> bool {

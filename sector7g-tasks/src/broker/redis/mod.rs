@@ -4,6 +4,8 @@ mod aborts;
 mod concerns;
 mod ears;
 mod events;
+#[cfg(feature = "testing")]
+mod guards;
 mod inspect;
 mod keys;
 mod link;
@@ -24,6 +26,8 @@ use tokio::time::{Instant, sleep};
 
 use self::aborts::Seen;
 use self::ears::Ears;
+#[cfg(feature = "testing")]
+pub use self::guards::Guard;
 use self::keys::{Keys, QUEUES};
 use self::link::Link;
 use self::path::DeadLetters;

@@ -2,12 +2,20 @@ use std::sync::LazyLock;
 
 use redis::Script;
 
+#[cfg(feature = "testing")]
+use super::guards::left_of as whole;
+
+#[cfg(not(feature = "testing"))]
+fn whole(text: &'static str) -> &'static str {
+    text
+}
+
 /// A script of `lua/`, behind what all of them share.
 macro_rules! script {
     ($(#[$doc:meta])* $name:ident, $file:literal) => {
         $(#[$doc])*
         pub(super) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(concat!(include_str!("lua/common.lua"), include_str!($file))));
+            LazyLock::new(|| Script::new(&whole(concat!(include_str!("lua/common.lua"), include_str!($file)))));
     };
 }
 

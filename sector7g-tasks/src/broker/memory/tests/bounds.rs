@@ -93,7 +93,7 @@ async fn a_replaced_results_turn_is_not_the_new_ones() {
     run(&mut worker, "a", kept(None)).await;
     run(&mut worker, "b", kept(None)).await;
     let again = NewJob { replace_finished: true, ..job("lenny", "a") };
-    broker.enqueue(&[again]).await.expect("enqueue");
+    broker.enqueue(&[again], RequestId::unique()).await.expect("enqueue");
     let claimed = worker.claim(1).await;
     worker.finish(&claimed[0].lease, kept(None)).await;
     run(&mut worker, "c", kept(None)).await;

@@ -1,0 +1,87 @@
+//! What keeps promises in the scripts, to be taken out by tests which then fail.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+/// Something in the scripts without which a promise breaks.
+///
+/// For tests of the tests: a program that takes one out, before its first call, is to be caught at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Guard {
+    /// Nobody claims a job that somebody has.
+    Lease,
+    /// Who has lost a job can neither finish it nor renew its lease.
+    Token,
+    /// What a stopping worker gives back is due at once.
+    GiveBack,
+    /// An attempt is counted before it starts.
+    Attempts,
+    /// A claim whose answer was lost is answered again.
+    Repeat,
+    /// While Redis itself was away, no lease ends.
+    Grace,
+}
+
+static TAKEN_OUT: OnceLock<Guard> = OnceLock::new();
+
+impl Guard {
+    /// All of them, with names for a command line.
+    pub const ALL: [(&str, Self); 6] = [
+        ("lease", Self::Lease),
+        ("token", Self::Token),
+        ("give-back", Self::GiveBack),
+        ("attempts", Self::Attempts),
+        ("repeat", Self::Repeat),
+        ("grace", Self::Grace),
+    ];
+
+    /// Takes it out, for all brokers of this process; once, and before the first of them is asked anything.
+    pub fn take_out(self) {
+        let _ = TAKEN_OUT.set(self); // a second one would find the scripts made
+    }
+
+    /// The places in the scripts, and what is left there.
+    const fn places(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            // The score of a job that somebody has lies in the future, where no claim looks.
+            Self::Lease => &[
+                ("elseif not is_held(lease, now) then", "elseif true then"),
+                ("int(now + span)\n  raised[#raised + 1] = id", "int(now)\n  raised[#raised + 1] = id"),
+            ],
+            Self::Token => &[("lease.token == ARGV[at + 1]", "true"), ("lease.token == ARGV[2 * i + 1]", "true")],
+            Self::GiveBack => &[(
+                "      else\n        finish_give_back(",
+                "      elseif ARGV[at + 4] ~= 's' then\n        finish_give_back(",
+            )],
+            Self::Attempts => &[("    set_attempts(id, count, 0)\n", "")],
+            Self::Repeat => &[("if last and last[1] == call then", "if false then")],
+            Self::Grace => &[("if now - sent_at > span / 2 then", "if false then")],
+        }
+    }
+
+    fn cut(self, text: &str) -> String {
+        self.places().iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    }
+}
+
+/// A script's text, without the guard that a test has taken out.
+pub(super) fn left_of(text: &'static str) -> Cow<'static, str> {
+    TAKEN_OUT.get().map_or(Cow::Borrowed(text), |guard| guard.cut(text).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_guard_stands_once_where_it_is_taken_out() {
+        let scripts = concat!(include_str!("lua/claim.lua"), include_str!("lua/extend.lua"));
+        for (name, guard) in Guard::ALL {
+            for (place, _) in guard.places() {
+                assert_eq!(scripts.matches(place).count(), 1, "guard {name}: {place}");
+            }
+            assert_ne!(guard.cut(scripts), scripts);
+        }
+    }
+}

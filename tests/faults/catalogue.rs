@@ -1,0 +1,189 @@
+//! The scenarios.
+
+use std::time::Duration;
+
+use crate::fault::Fault;
+use crate::ground::Server;
+use crate::load::Mix;
+use crate::scenario::{Crew, Load, Scenario, Surroundings};
+use crate::worker::LEASE;
+
+/// Beyond the end of a lease, within which a job starts again.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// After the server is there again, within which every worker starts jobs again.
+const RETURN: Duration = Duration::from_secs(5);
+
+/// What scenarios have unless they say otherwise: six seconds of some 150 jobs a second.
+const PLAIN: Scenario = Scenario {
+    name: "none",
+    crew: Crew::Hasty,
+    server: Server::Volatile,
+    surroundings: Surroundings::Plain,
+    workers: 3,
+    may_crash: 0,
+    load: Load { producers: 2, jobs: 900, rate: 150, batch: 5, mix: Mix::Good },
+    faults: &[],
+    pause: 300..900,
+    recovery: None,
+    drain: Duration::from_secs(40),
+    without: None,
+};
+
+/// One fault of the server, or of the way to it.
+const fn outage(name: &'static str, fault: &'static [Fault]) -> Scenario {
+    let surroundings = Surroundings::Proxy;
+    Scenario { name, surroundings, faults: fault, pause: 500..1500, recovery: Some(RETURN), ..PLAIN }
+}
+
+/// All of them.
+pub(crate) fn all() -> Vec<Scenario> {
+    let recovery = Some(LEASE.saturating_add(MARGIN));
+    vec![
+        PLAIN,
+        Scenario { name: "kill -9 of workers", faults: &[Fault::KillWorker], recovery, ..PLAIN },
+        Scenario { name: "SIGSTOP of workers", faults: &[Fault::FreezeWorker], recovery, ..PLAIN },
+        Scenario {
+            name: "SIGTERM of workers",
+            crew: Crew::Patient,
+            faults: &[Fault::RollWorker],
+            recovery: Some(MARGIN),
+            ..PLAIN
+        },
+        Scenario {
+            name: "kill -9 of producers",
+            load: Load { batch: 60, ..PLAIN.load },
+            faults: &[Fault::KillProducer],
+            ..PLAIN
+        },
+        Scenario {
+            name: "clocks off by an hour",
+            surroundings: Surroundings::Skew,
+            // So few that none waits: a delayed job that starts early shows.
+            load: Load { jobs: 180, rate: 30, ..PLAIN.load },
+            ..PLAIN
+        },
+        Scenario { name: "memory full", faults: &[Fault::FillMemory], ..PLAIN },
+        outage("CLIENT KILL", &[Fault::KillClients]),
+        outage("CLIENT PAUSE", &[Fault::PauseClients]),
+        Scenario { pause: 20..60, ..outage("SCRIPT FLUSH", &[Fault::FlushScripts]) },
+        outage("DEBUG SLEEP", &[Fault::SleepServer]),
+        Scenario { server: Server::Durable, ..outage("restart, AOF always", &[Fault::RestartServer]) },
+        Scenario { server: Server::EverySecond, ..outage("restart, AOF everysec", &[Fault::RestartServer]) },
+        Scenario {
+            server: Server::Sentinel,
+            surroundings: Surroundings::Plain,
+            ..outage("replica promoted, planned", &[Fault::Exchange])
+        },
+        Scenario {
+            server: Server::Sentinel,
+            surroundings: Surroundings::Plain,
+            ..outage("replica promoted, master killed", &[Fault::KillMaster])
+        },
+        Scenario {
+            server: Server::StrictSentinel,
+            surroundings: Surroundings::Plain,
+            ..outage("replica promoted, min-replicas", &[Fault::Exchange])
+        },
+        Scenario {
+            server: Server::Cluster,
+            surroundings: Surroundings::Plain,
+            ..outage("cluster node failed over", &[Fault::Exchange])
+        },
+        outage("slow way", &[Fault::Delay]),
+        outage("way stalled", &[Fault::Stall]),
+        outage("replies stalled", &[Fault::StallReplies]),
+        outage("replies swallowed", &[Fault::Swallow]),
+        outage("replies cut", &[Fault::Cut]),
+        outage("connections refused", &[Fault::Refuse]),
+        Scenario {
+            name: "poison",
+            surroundings: Surroundings::Narrow,
+            load: Load { mix: Mix::Poisoned, jobs: 300, rate: 60, ..PLAIN.load },
+            may_crash: 2 * 3,
+            recovery,
+            ..PLAIN
+        },
+        Scenario {
+            name: "hostile jobs",
+            crew: Crew::Hardy,
+            surroundings: Surroundings::Narrow,
+            load: Load { mix: Mix::Hostile, jobs: 300, rate: 60, ..PLAIN.load },
+            may_crash: 300,
+            ..PLAIN
+        },
+        Scenario {
+            name: "a mixture of all",
+            server: Server::Durable,
+            surroundings: Surroundings::Proxy,
+            load: Load { jobs: 1_500, batch: 20, ..PLAIN.load },
+            faults: ALL,
+            pause: 100..600,
+            ..PLAIN
+        },
+    ]
+}
+
+/// Scenarios that can't be passed, as a guard is missing: each shows that its guard matters, and that the rig sees it.
+pub(crate) fn unguarded() -> Vec<Scenario> {
+    let drain = Duration::from_secs(8);
+    let without = |guard, name: &str| {
+        let mut all = all().into_iter();
+        let scenario = all.find(|scenario| scenario.name == name).expect("it is in the list");
+        Scenario { without: Some(guard), drain, ..scenario }
+    };
+    vec![
+        without("lease", "none"),
+        without("token", "SIGSTOP of workers"),
+        without("give-back", "SIGTERM of workers"),
+        without("attempts", "poison"),
+        without("repeat", "replies cut"),
+        without("grace", "DEBUG SLEEP"),
+    ]
+}
+
+/// The same with stock arq's workers in the place of ours. Their claims outlive them by ten seconds and a timeout of two,
+/// arq's least for such jobs.
+pub(crate) fn compared() -> Vec<Scenario> {
+    let names = [
+        "none",
+        "SIGTERM of workers",
+        "clocks off by an hour",
+        "CLIENT KILL",
+        "DEBUG SLEEP",
+        "way stalled",
+        "replies cut",
+        "memory full",
+        "restart, AOF always",
+        "kill -9 of workers",
+        "poison",
+    ];
+    let drain = Duration::from_secs(45);
+    let is_named = |scenario: &Scenario| names.contains(&scenario.name);
+    // Each poll, every half a second, starts as many jobs as there is room for: some 20 a second for each worker.
+    let python = |scenario: Scenario| {
+        let load = Load { jobs: 180, rate: 30, ..scenario.load };
+        Scenario { crew: Crew::Python, drain, load, ..scenario }
+    };
+    all().into_iter().filter(is_named).map(python).collect()
+}
+
+/// What the mixture is of.
+const ALL: &[Fault] = &[
+    Fault::KillWorker,
+    Fault::KillWorker,
+    Fault::FreezeWorker,
+    Fault::KillProducer,
+    Fault::RollWorker,
+    Fault::KillClients,
+    Fault::PauseClients,
+    Fault::FlushScripts,
+    Fault::SleepServer,
+    Fault::RestartServer,
+    Fault::Delay,
+    Fault::Stall,
+    Fault::StallReplies,
+    Fault::Swallow,
+    Fault::Cut,
+    Fault::Refuse,
+];

@@ -1,0 +1,106 @@
+//! Goes through the scenarios and says what came of them.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use support::Dice;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::catalogue;
+use crate::scenario::{Crew, Outcome, Scenario};
+use crate::table;
+
+/// Scenarios at once: they mostly wait.
+const AT_ONCE: usize = 4;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The long form: ten times as many jobs, again and again, and no scenario begun after so many minutes
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Which chances are taken: as an earlier run has said first
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Leave all ledgers where they are, and say where
+    #[arg(long)]
+    keep: bool,
+    /// Only scenarios in whose name this is
+    #[arg(long)]
+    only: Option<String>,
+}
+
+pub(crate) fn main(options: &Options) -> ExitCode {
+    let seed = options.seed.unwrap_or_else(Dice::any_seed);
+    println!("seed {seed}");
+    let wanted = |scenario: &Scenario| options.only.as_ref().is_none_or(|only| scenario.name.contains(&**only));
+    let short = catalogue::all().into_iter().chain(catalogue::unguarded()).chain(catalogue::compared());
+    let scenarios: Vec<Scenario> = match options.minutes {
+        None => short.filter(wanted).collect(),
+        Some(_) => short.map(Scenario::longer).filter(wanted).collect(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    let runtime = runtime.expect("the system has threads");
+    let began = Instant::now();
+    let until = options.minutes.map(|minutes| began + Duration::from_mins(minutes));
+    let mut has_held = !scenarios.is_empty();
+    for round in 0.. {
+        let dice = Dice::of(seed.wrapping_add(round));
+        let (outcomes, failures) = runtime.block_on(run(scenarios.clone(), &dice, options.keep, until));
+        has_held &= report(&outcomes, &failures);
+        let took = began.elapsed().as_secs_f64();
+        println!("{} scenarios in {took:.0} s, seed {seed}, round {round}", outcomes.len());
+        if until.is_none_or(|until| Instant::now() >= until) {
+            break;
+        }
+    }
+    if has_held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints what a round came to; whether all of it is as it should be.
+fn report(outcomes: &[Outcome], failures: &[String]) -> bool {
+    println!("{}", table::of(outcomes));
+    for outcome in outcomes {
+        for broken in &outcome.broken {
+            println!("{}{}: {broken}", if outcome.is_right() { "" } else { "BROKEN, " }, outcome.title());
+        }
+    }
+    for failure in failures {
+        println!("BROKEN: {failure}");
+    }
+    failures.is_empty() && outcomes.iter().all(Outcome::is_right)
+}
+
+/// All scenarios, a few at a time, none begun after `until`; what they came to, in their order, and those that failed.
+async fn run(scenarios: Vec<Scenario>, dice: &Dice, keep: bool, until: Option<Instant>) -> (Vec<Outcome>, Vec<String>) {
+    let key = |name, without: Option<&'static str>, crew| (name, without, crew == Crew::Python);
+    let order: Vec<_> = scenarios.iter().map(|scenario| key(scenario.name, scenario.without, scenario.crew)).collect();
+    let (mut outcomes, mut failures) = (Vec::new(), Vec::new());
+    let mut waiting = scenarios.into_iter().rev(); // the last ones take longest
+    let mut running = JoinSet::new();
+    loop {
+        while running.len() < AT_ONCE
+            && until.is_none_or(|until| Instant::now() < until)
+            && let Some(scenario) = waiting.next()
+        {
+            let dice = dice.apart(scenario.name);
+            running.spawn(scenario.run(dice, keep));
+        }
+        match running.join_next().await {
+            None => break,
+            Some(Ok(outcome)) => {
+                let took: Duration = outcome.took;
+                println!("{:>5.1} s  {}", took.as_secs_f64(), outcome.title());
+                if let Some(kept) = &outcome.kept {
+                    println!("         its ledgers are in {}", kept.display());
+                }
+                outcomes.push(outcome);
+            }
+            Some(Err(error)) => failures.push(format!("a scenario failed: {error}")),
+        }
+    }
+    outcomes.sort_by_key(|outcome| {
+        order.iter().position(|known| *known == key(outcome.name, outcome.without, outcome.crew))
+    });
+    (outcomes, failures)
+}

@@ -1,0 +1,87 @@
+//! What the jobs are stored in.
+
+use support::{RedisCluster, RedisSentinel, RedisServer};
+
+use crate::worker::HASTY;
+
+/// What a scenario asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Server {
+    /// Keeps nothing when it is killed.
+    Volatile,
+    /// Keeps all that it has answered: `appendfsync always`.
+    Durable,
+    /// `appendfsync everysec`, as most do.
+    EverySecond,
+    /// A master and its replica, under a sentinel. The replica may lack what its master has answered.
+    Sentinel,
+    /// The same with `min-replicas-to-write 1`: a master whose replica has gone takes no job.
+    StrictSentinel,
+    /// A cluster whose node for the queue has a replica.
+    Cluster,
+}
+
+/// What runs.
+#[derive(Debug)]
+pub(crate) enum Ground {
+    One(RedisServer),
+    Sentinel(Box<RedisSentinel>),
+    Cluster(RedisCluster),
+}
+
+impl Server {
+    pub(crate) async fn start(self) -> Ground {
+        let builder = RedisServer::builder().keyspace_events("K$").debug_command();
+        match self {
+            Self::Volatile => Ground::One(builder.start()),
+            Self::Durable => Ground::One(builder.append_only().start()),
+            Self::EverySecond => Ground::One(builder.line("appendonly yes").line("appendfsync everysec").start()),
+            Self::Sentinel => Ground::Sentinel(Box::new(RedisSentinel::start().await)),
+            Self::StrictSentinel => {
+                let trio = RedisSentinel::start().await;
+                for server in [trio.master(), trio.replica()] {
+                    server.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+                }
+                Ground::Sentinel(Box::new(trio))
+            }
+            Self::Cluster => {
+                let mut cluster = RedisCluster::start().await;
+                cluster.add_replica(HASTY).await;
+                Ground::Cluster(cluster)
+            }
+        }
+    }
+}
+
+impl Ground {
+    /// What clients are told.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::One(server) => server.url(),
+            Self::Sentinel(trio) => {
+                format!("redis+sentinel://127.0.0.1:{}/{}/0", trio.sentinel().port(), RedisSentinel::NAME)
+            }
+            Self::Cluster(cluster) => {
+                let hosts: Vec<_> = cluster.nodes().iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+                format!("redis+cluster://{}", hosts.join(","))
+            }
+        }
+    }
+
+    /// The server that has the jobs now.
+    pub(crate) fn holder(&self) -> &RedisServer {
+        match self {
+            Self::One(server) => server,
+            Self::Sentinel(trio) => trio.master(),
+            Self::Cluster(cluster) => cluster.owner(HASTY),
+        }
+    }
+
+    /// A server that is alone.
+    pub(crate) fn one(&mut self) -> &mut RedisServer {
+        match self {
+            Self::One(server) => server,
+            _ => unreachable!("the scenario's fault is one of a server that is alone"),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! One fault, or a mixture of them, from a fresh server to its account.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use support::Dice;
+use tokio::time::{Instant, sleep};
+
+use crate::audit;
+use crate::check::{Account, account};
+use crate::ends::{self, Ends};
+use crate::fault::Fault;
+use crate::ground::Server;
+use crate::ledger;
+use crate::load::Mix;
+use crate::plant::Plant;
+use crate::worker::{HARDY, HASTY, PATIENT};
+
+/// What is tried.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) crew: Crew,
+    pub(crate) server: Server,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) workers: usize,
+    /// How many workers may end by themselves, as their jobs kill them.
+    pub(crate) may_crash: usize,
+    pub(crate) load: Load,
+    /// One of these, by chance, each time.
+    pub(crate) faults: &'static [Fault],
+    /// Between two faults, ms.
+    pub(crate) pause: std::ops::Range<u64>,
+    /// The longest recovery that passes.
+    pub(crate) recovery: Option<Duration>,
+    /// Within which a queue is empty once producers have ended and nothing breaks any more.
+    pub(crate) drain: Duration,
+    /// The guard that is taken out of the workers' scripts: then some gate must break.
+    pub(crate) without: Option<&'static str>,
+}
+
+/// Whose workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crew {
+    /// Ours, with a short lease.
+    Hasty,
+    /// Ours, with a short lease, who try a job a hundred times: beside many jobs that kill, a good one is hit often.
+    Hardy,
+    /// Ours, with a long one.
+    Patient,
+    /// Stock arq's. What they do breaks no gate: it is there to compare.
+    Python,
+}
+
+impl Crew {
+    /// The worker's name, and that of its queue.
+    pub(crate) fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Hasty => ("hasty", HASTY),
+            Self::Hardy => ("hardy", HARDY),
+            Self::Patient => ("patient", PATIENT),
+            Self::Python => ("python", HASTY),
+        }
+    }
+}
+
+/// In what workers and producers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Surroundings {
+    Plain,
+    /// On a way to the server that can be made a bad one.
+    Proxy,
+    /// Workers' clocks are an hour late, right, and an hour early, in turns.
+    Skew,
+    /// Workers have 4 GB of address space.
+    Narrow,
+}
+
+impl Surroundings {
+    /// What stands before the command of worker number `index`.
+    pub(crate) fn before(self, index: usize) -> Vec<&'static str> {
+        match self {
+            Self::Plain | Self::Proxy => Vec::new(),
+            Self::Skew => {
+                // What the package's program `faketime` does, in this very process. The timers need a clock that
+                // nobody sets; a setting that changes as time goes on is no fault that a machine's clock has.
+                const LATE: &str = "FAKETIME=-3600s DONT_FAKE_MONOTONIC=1 LD_PRELOAD=$(echo \
+                    /usr/lib/*/faketime/libfaketime.so.1) exec \"$@\"";
+                const EARLY: &str = "FAKETIME=+3600s DONT_FAKE_MONOTONIC=1 LD_PRELOAD=$(echo \
+                    /usr/lib/*/faketime/libfaketime.so.1) exec \"$@\"";
+                let command = [LATE, "exec \"$@\"", EARLY][index % 3];
+                vec!["sh", "-c", command, "skew"]
+            }
+            Self::Narrow => vec!["sh", "-c", "ulimit -v 4000000; exec \"$@\"", "narrow"],
+        }
+    }
+}
+
+/// How much is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) producers: u64,
+    pub(crate) jobs: u64,
+    /// Jobs a second.
+    pub(crate) rate: u64,
+    pub(crate) batch: u64,
+    pub(crate) mix: Mix,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) name: &'static str,
+    pub(crate) crew: Crew,
+    pub(crate) without: Option<&'static str>,
+    /// Whether what is lost there is lost by Redis.
+    pub(crate) is_lossy: bool,
+    pub(crate) strikes: usize,
+    pub(crate) account: Account,
+    /// The gates that did not hold, for people; none: it passed.
+    pub(crate) broken: Vec<String>,
+    /// Where its ledgers are, when they are kept.
+    pub(crate) kept: Option<PathBuf>,
+    pub(crate) took: Duration,
+}
+
+impl Outcome {
+    /// What it is called, for people.
+    pub(crate) fn title(&self) -> String {
+        let crew = if self.crew == Crew::Python { "arq: " } else { "" };
+        let without = self.without.map(|guard| format!(", no {guard} guard")).unwrap_or_default();
+        format!("{crew}{}{without}", self.name)
+    }
+
+    /// Whether it came out as it should.
+    pub(crate) fn is_right(&self) -> bool {
+        self.crew == Crew::Python || self.broken.is_empty() == self.without.is_none()
+    }
+}
+
+impl Scenario {
+    /// The same for the long form.
+    pub(crate) fn longer(self) -> Self {
+        if self.without.is_some() || self.crew == Crew::Python {
+            return self; // these are to show something, not to find something
+        }
+        let may_crash = self.may_crash * 10;
+        if self.load.mix == Mix::Hostile {
+            // A worker dies each second, and its jobs wait out their leases: more come than three workers get done.
+            let drain = Duration::from_mins(10);
+            return Self { load: Load { jobs: 10_000, ..self.load }, may_crash, drain, ..self };
+        }
+        Self { load: Load { jobs: self.load.jobs * 10, ..self.load }, may_crash, ..self }
+    }
+
+    /// Runs it to its account.
+    pub(crate) async fn run(self, dice: Dice, keep: bool) -> Outcome {
+        let began = Instant::now();
+        let mut plant = Plant::start(&self, dice).await;
+        let strikes = self.strike(&mut plant).await;
+        let mut broken = Vec::new();
+        broken.extend(plant.drained(self.drain).await.err());
+        broken.extend(plant.close().await.err());
+        plant.audit();
+        let left = plant.tell(audit::leftovers).expect("the server answers, all faults are over");
+        let ends = plant.connection().and_then(|mut connection| ends::read(&mut connection));
+        let ends = ends.expect("the server answers, all faults are over");
+        let events = ledger::read_all(plant.folder.path()).expect("the folder is ours");
+        let (crashes, misplaced) = (std::mem::take(&mut plant.crashes), std::mem::take(&mut plant.misplaced));
+        let folder = plant.folder;
+        let ends = Ends { ends, stored: plant.witness.counts() };
+        let account = account(&events, &ends);
+        if crashes.len() > self.may_crash {
+            broken.push(format!("{} workers ended by themselves: {}", crashes.len(), crashes[0]));
+        }
+        broken.extend(self.gates(&account));
+        if !self.is_lossy() {
+            broken.extend(first_of("in two places, or in none", &misplaced));
+            broken.extend(first_of("left behind", &left));
+        }
+        let is_wrong = !broken.is_empty() && self.without.is_none() && self.crew != Crew::Python;
+        let kept = (keep || is_wrong).then(|| folder.keep());
+        Outcome {
+            name: self.name,
+            crew: self.crew,
+            without: self.without,
+            is_lossy: self.is_lossy(),
+            strikes,
+            account,
+            broken,
+            kept,
+            took: began.elapsed(),
+        }
+    }
+
+    /// Whether Redis loses what it has acknowledged: a replica becomes master which has not got all of it.
+    fn is_lossy(&self) -> bool {
+        matches!(self.server, Server::Sentinel | Server::StrictSentinel)
+    }
+
+    /// Breaks things for as long as jobs come.
+    async fn strike(&self, plant: &mut Plant) -> usize {
+        const AUDIT: Duration = Duration::from_millis(200);
+        let (mut strikes, mut audited) = (0, Instant::now());
+        let mut next = Instant::now() + Duration::from_millis(plant.dice.within(self.pause.clone()));
+        while !plant.has_produced() {
+            plant.supervise();
+            if !self.faults.is_empty() && Instant::now() >= next {
+                let fault = *plant.dice.pick(self.faults);
+                if !plant.is_spent {
+                    fault.strike(plant).await;
+                    strikes += 1;
+                    plant.audit();
+                }
+                next = Instant::now() + Duration::from_millis(plant.dice.within(self.pause.clone()));
+            }
+            if audited.elapsed() >= AUDIT {
+                plant.audit();
+                audited = Instant::now();
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        strikes
+    }
+
+    fn gates(&self, account: &Account) -> Vec<String> {
+        let mut broken = Vec::new();
+        let mut gate = |what: &str, found: &[String]| broken.extend(first_of(what, found));
+        if self.is_lossy() {
+            return broken; // what Redis itself loses is told, and no fault of ours
+        }
+        gate("lost", &account.lost);
+        gate("finished twice", &account.twice);
+        gate("run again, though no fault hit it", &account.unprovoked);
+        gate("untrue", &account.untrue);
+        let slowest = account.recovery.last().copied();
+        if let Some((slowest, limit)) = slowest.zip(self.recovery).filter(|(slowest, limit)| slowest > limit) {
+            broken.push(format!("a recovery took {slowest:.1?}, at most {limit:.1?} may it take"));
+        }
+        if self.faults.contains(&Fault::FillMemory) && account.refused == 0 {
+            broken.push("no job was refused, though the memory was full".to_owned());
+        }
+        if self.faults.iter().all(|fault| fault.is_hidden()) && account.acknowledged < account.asked {
+            broken.push(format!("{} of {} jobs were acknowledged", account.acknowledged, account.asked));
+        }
+        if self.surroundings == Surroundings::Skew && self.crew != Crew::Python && account.skewed < 2 {
+            broken.push(format!("the clocks of {} workers were off, of 2 they should be", account.skewed));
+        }
+        if account.acknowledged == 0 {
+            broken.push("no job was acknowledged: nothing was tried".to_owned());
+        }
+        broken
+    }
+}
+
+/// How much of something there is that should not be, and the first of it.
+fn first_of(what: &str, found: &[String]) -> Option<String> {
+    found.first().map(|first| format!("{what}: {}, as {first}", found.len()))
+}

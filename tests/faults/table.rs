@@ -1,0 +1,65 @@
+//! What is printed in the end.
+
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+
+use crate::scenario::Outcome;
+
+/// A line for each scenario.
+pub(crate) fn of(outcomes: &[Outcome]) -> Table {
+    let mut table = Table::new();
+    let line = LineStyle::none().fill('─').junction('─');
+    table.load_style(TableStyle::new().top_border(line).header_separator(line).bottom_border(line));
+    table.set_header([
+        "fault",
+        "times",
+        "jobs",
+        "acknowledged",
+        "finished",
+        "dead",
+        "lost",
+        "twice",
+        "again",
+        "overlap",
+        "median",
+        "max",
+        "gates",
+    ]);
+    for outcome in outcomes {
+        let account = &outcome.account;
+        let counts = [
+            outcome.strikes,
+            account.asked,
+            account.acknowledged,
+            account.finished,
+            account.dead,
+            account.lost.len(),
+            account.twice.len(),
+            account.again,
+        ];
+        let mut row = vec![outcome.title()];
+        row.extend(counts.map(|count| count.to_string()));
+        row.push(span(Some(account.overlap)));
+        row.push(span(account.median()));
+        row.push(span(account.recovery.last().copied()));
+        let gates = match (outcome.broken.is_empty(), outcome.without) {
+            (true, None) if outcome.is_lossy => "Redis's own loss",
+            (true, None) => "held",
+            (false, None) if outcome.is_right() => "broken",
+            (false, None) => "BROKEN",
+            (false, Some(_)) => "broken, as they must",
+            (true, Some(_)) => "HELD WITHOUT GUARD",
+        };
+        row.push(gates.to_owned());
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn span(span: Option<Duration>) -> String {
+    span.map_or_else(|| "-".to_owned(), |span| format!("{:.2} s", span.as_secs_f64()))
+}
