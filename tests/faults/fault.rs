@@ -142,7 +142,9 @@ impl Fault {
             Self::StallReplies => plant.detour(Way::StallReplies, span).await,
             Self::Swallow => plant.detour(Way::Swallow, span).await,
             Self::Cut => {
-                let bytes = usize::try_from(plant.dice.below(400)).unwrap_or_default();
+                // The answer to an enqueueing is as short as one, that to a claim as long as the other.
+                let most = *plant.dice.pick(&[20, 400]);
+                let bytes = usize::try_from(plant.dice.below(most)).unwrap_or_default();
                 plant.detour(Way::Cut(bytes), some).await;
             }
             Self::Refuse => plant.detour(Way::Refuse, span).await,

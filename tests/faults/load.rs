@@ -10,6 +10,8 @@ use support::Dice;
 pub(crate) enum Mix {
     /// Good ones, mostly short: nine in ten end within 100 ms, the longest take a second and a half
     Good,
+    /// Good ones that replace what has finished, of which a second enqueueing makes a second run
+    Replacing,
     /// Good ones, and in 150 one that kills its worker at each attempt
     Poisoned,
     /// In three good ones, two that panic, kill their worker, block its runtime for longer than a lease, eat its memory
@@ -28,6 +30,7 @@ pub(crate) struct Ticket {
     task: &'static str,
     ms: u64,
     max_tries: Option<u32>,
+    replaces: bool,
 }
 
 /// The task that does no harm, and ends well.
@@ -60,7 +63,7 @@ impl Mix {
     pub(crate) fn ticket(self, id: &str, index: u64, queue: &str, dice: &mut Dice) -> Ticket {
         let (task, max_tries) = match self {
             Self::Poisoned if index % 150 == 75 => (DEADLY[0], Some(3)),
-            Self::Good | Self::Poisoned => (GOOD, None),
+            Self::Good | Self::Replacing | Self::Poisoned => (GOOD, None),
             Self::Hostile => match dice.below(100) {
                 0..60 => (GOOD, None),
                 60..62 => (*dice.pick(&DEADLY), Some(2)),
@@ -76,13 +79,22 @@ impl Mix {
         };
         let delay = if dice.below(10) == 0 { dice.within(200..1500) } else { 0 };
         let delay = u32::try_from(delay).expect("it is less than 1500");
-        Ticket { id: format!("{id}-{task}"), delay, queue: queue.to_owned(), task, ms, max_tries }
+        Ticket {
+            id: format!("{id}-{task}"),
+            delay,
+            queue: queue.to_owned(),
+            task,
+            ms,
+            max_tries,
+            replaces: self == Self::Replacing,
+        }
     }
 }
 
 impl Ticket {
     pub(crate) fn job(&self) -> Job<Untyped> {
         let job = Job::untyped(self.task, self.queue.clone()).arg(self.ms).id(&*self.id);
+        let job = if self.replaces { job.replace_finished() } else { job };
         let job = match self.max_tries {
             Some(tries) => job.max_tries(tries),
             None => job,

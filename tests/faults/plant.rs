@@ -53,7 +53,7 @@ impl Plant {
         let notes = Ledger::open(folder.path(), "conductor").expect("the folder is ours");
         let witness = Witness::of(ground.holder().url());
         let proxy = match scenario.surroundings {
-            Surroundings::Proxy => Some(Proxy::to(ground.holder().port()).await),
+            Surroundings::Proxy | Surroundings::ProducersProxy => Some(Proxy::to(ground.holder().port()).await),
             _ => None,
         };
         let mut plant = Self {
@@ -88,7 +88,9 @@ impl Plant {
 
     /// One more worker.
     pub(crate) fn hire(&mut self) -> Program {
-        let (url, folder) = (self.url(), path(self.folder.path()));
+        let goes_straight = self.surroundings == Surroundings::ProducersProxy;
+        let url = if goes_straight { self.ground.url() } else { self.url() };
+        let folder = path(self.folder.path());
         let own = own_program();
         let (python, script) = (path(&support::interpreter()).to_owned(), script());
         let (name, queue) = self.crew.names();

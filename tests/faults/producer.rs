@@ -70,7 +70,9 @@ async fn produce(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
                 options.mix.ticket(&id, index, &options.queue, &mut dice)
             })
             .collect();
-        producer.enqueue(&tickets, &mut dice).await;
+        // Asked for anew, what has finished would be replaced and run again, as it should be.
+        let asks_again = dice.below(4) > 0 && options.mix != Mix::Replacing;
+        producer.enqueue(&tickets, asks_again).await;
     }
     Ok(())
 }
@@ -82,10 +84,9 @@ struct Producer {
 
 impl Producer {
     /// Enqueues, and asks again, or doesn't, when it is told neither yes nor no.
-    async fn enqueue(&self, tickets: &[Ticket], dice: &mut Dice) {
+    async fn enqueue(&self, tickets: &[Ticket], asks_again: bool) {
         let ids: Vec<(&str, u32)> = tickets.iter().map(|ticket| (&*ticket.id, ticket.delay)).collect();
         self.ledger.jobs(What::Asked, ids.iter().copied());
-        let asks_again = dice.below(4) > 0;
         let until = Instant::now() + PATIENCE;
         let mut known = 0;
         loop {

@@ -1,5 +1,6 @@
 //! A server that pauses, is full, or holds what a Python client left there.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use sector7g_tasks::broker::{
     Broker, BrokerError, Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, JobId, KeptResult,
     Lease, LeaseToken, NewJob, Outcome, QueueName, RedisBroker, RequestId, ResultState,
 };
+use sector7g_tasks::testing::Guard;
 use support::{Dice, Proxy, RedisServer, Way};
 use tokio::time::sleep;
 
@@ -128,9 +130,15 @@ async fn an_answer_that_is_cut_short_is_no_refusal() {
     }
 }
 
+/// Set where the next test is to fail.
+const WITHOUT: &str = "S7_TESTS_WITHOUT_REQUESTS";
+
 /// The same for jobs that are added, wherever their answer is cut, and whatever has become of them meanwhile.
 #[tokio::test]
 async fn a_cut_answer_adds_no_job_twice() {
+    if std::env::var_os(WITHOUT).is_some() {
+        Guard::Request.take_out();
+    }
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port()).await;
     let (mut hand, producer) = (Hand::new(&server).await, RedisBroker::connect(proxy.url()).await.unwrap());
@@ -158,6 +166,16 @@ async fn a_cut_answer_adds_no_job_twice() {
         assert_eq!(count + hand.claim(LONG).await.len(), 3, "cut after {bytes} bytes: each came once");
     }
     assert!(cuts >= 10, "the answer to what was added has more bytes: {cuts}");
+}
+
+/// In a process of its own: the guard is taken out for all of one.
+#[test]
+fn without_its_guard_a_cut_answer_adds_jobs_twice() {
+    let mut own = Command::new(std::env::current_exe().unwrap());
+    own.args(["--exact", "redis::trouble::a_cut_answer_adds_no_job_twice"]).env(WITHOUT, "1");
+    let output = own.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && said.contains("each came once"), "{said}");
 }
 
 /// Whoever flushes scripts all the time costs nobody a call: between a script's loading and its call there is room.

@@ -21,19 +21,22 @@ pub enum Guard {
     Repeat,
     /// While Redis itself was away, no lease ends.
     Grace,
+    /// An enqueueing whose answer was lost is answered again.
+    Request,
 }
 
 static TAKEN_OUT: OnceLock<Guard> = OnceLock::new();
 
 impl Guard {
     /// All of them, with names for a command line.
-    pub const ALL: [(&str, Self); 6] = [
+    pub const ALL: [(&str, Self); 7] = [
         ("lease", Self::Lease),
         ("token", Self::Token),
         ("give-back", Self::GiveBack),
         ("attempts", Self::Attempts),
         ("repeat", Self::Repeat),
         ("grace", Self::Grace),
+        ("request", Self::Request),
     ];
 
     /// Takes it out, for all brokers of this process; once, and before the first of them is asked anything.
@@ -57,6 +60,7 @@ impl Guard {
             Self::Attempts => &[("    set_attempts(id, count, 0)\n", "")],
             Self::Repeat => &[("if last and last[1] == call then", "if false then")],
             Self::Grace => &[("if now - sent_at > span / 2 then", "if false then")],
+            Self::Request => &[("if ARGV[4] == '1' then", "if false then")],
         }
     }
 
@@ -76,7 +80,8 @@ mod tests {
 
     #[test]
     fn each_guard_stands_once_where_it_is_taken_out() {
-        let scripts = concat!(include_str!("lua/claim.lua"), include_str!("lua/extend.lua"));
+        let scripts =
+            concat!(include_str!("lua/enqueue.lua"), include_str!("lua/claim.lua"), include_str!("lua/extend.lua"));
         for (name, guard) in Guard::ALL {
             for (place, _) in guard.places() {
                 assert_eq!(scripts.matches(place).count(), 1, "guard {name}: {place}");
