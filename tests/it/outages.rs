@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sector7g_tasks::broker::{Claim, LeaseToken, QueueName};
-use sector7g_tasks::client::EnqueueError;
+use sector7g_tasks::client::{ENQUEUE_TRIES, EnqueueError};
 use sector7g_tasks::clock::{Clock, Timestamp};
 use sector7g_tasks::inventory::Inventory;
 use sector7g_tasks::prelude::*;
@@ -178,8 +178,8 @@ async fn a_failed_enqueue_tells_what_is_sure_and_can_be_repeated() {
     let client = scene.harness.client();
     let jobs = || (0..2_500_u64).map(|number| first::job(0).id(format!("job-{number}")));
     scene.chaos.fail_next(Call::Enqueue, 1, Fault::Delay(Duration::ZERO));
-    scene.chaos.fail_next(Call::Enqueue, 1, Fault::After);
-    let error = client.enqueue_all(jobs()).await.unwrap_err();
+    scene.chaos.fail_next(Call::Enqueue, ENQUEUE_TRIES as usize, Fault::After);
+    let Err(error) = client.enqueue_all(jobs()).await else { panic!("no fourth try") };
     let EnqueueError::Broker { ids, confirmed, .. } = &error else { panic!("{error}") };
     assert_eq!((ids.len(), *confirmed, ids[1_999].as_str()), (2_500, 1_000, "job-1999"));
     assert_eq!(error.to_string(), "1500 of 2500 jobs were not confirmed");

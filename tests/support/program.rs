@@ -29,7 +29,7 @@ impl Program {
 
     /// Freezes it with SIGSTOP.
     pub fn freeze(&self) {
-        self.watched.signal(Signal::STOP);
+        self.watched.freeze();
     }
 
     /// Lets it go on after [`Self::freeze`].

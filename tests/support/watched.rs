@@ -1,11 +1,11 @@
 //! Child processes that never outlive the test.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, kill_process};
 
@@ -68,6 +68,24 @@ impl Watched {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).unwrap_or_else(|error| panic!("can't signal {}: {error}", self.pid()));
+    }
+
+    /// Stops the program, and returns when none of its threads runs any more: the signal alone reaches them one by one.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.is_frozen() {
+            assert!(Instant::now() < deadline, "{} does not stop", self.pid());
+            blink();
+        }
+    }
+
+    fn is_frozen(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it lives");
+        threads.flatten().all(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default(); // it may have ended
+            stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+        })
     }
 
     /// The program's exit code, once it has ended; 128 and its number for a signal.

@@ -30,8 +30,9 @@ pub struct NewJob {
 
 /// Names one enqueue call, so that repeating it after a lost answer adds nothing a second time.
 ///
-/// A broker knows a call for [`REQUEST_MEMORY`], or until its caller says that it is settled. A [`Client`] makes,
-/// repeats and settles its own; who calls a broker by hand takes [`RequestId::unique`].
+/// A broker knows a caller and its calls for [`REQUEST_MEMORY`] after the last one, each until the caller says that it is
+/// settled, and refuses it from then on. A [`Client`] makes, repeats and settles its own; who calls a broker by hand
+/// takes [`RequestId::unique`].
 ///
 /// [`Client`]: crate::client::Client
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +43,6 @@ pub struct RequestId {
     pub number: u64,
     /// Its requests of smaller numbers will not be repeated any more.
     pub settled: u64,
-    /// Whether the request may have arrived before: its answer was lost.
-    pub is_repeat: bool,
 }
 
 /// For how long a broker knows a request, at least.
@@ -53,13 +52,7 @@ impl RequestId {
     /// The only request of its caller.
     #[must_use]
     pub fn unique() -> Self {
-        Self { client: rand::random(), number: 0, settled: 0, is_repeat: false }
-    }
-
-    /// The same request once more.
-    #[must_use]
-    pub fn repeated(self) -> Self {
-        Self { is_repeat: true, ..self }
+        Self { client: rand::random(), number: 0, settled: 0 }
     }
 }
 

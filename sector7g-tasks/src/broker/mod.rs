@@ -58,18 +58,20 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Adds up to [`MAX_BATCH`] jobs and says of each, in order, whether it is new.
     ///
     /// A job whose id is taken (see [`NewJob::id`]) is left out: that is an answer, not an error. A repeated request
-    /// (see [`RequestId`]) changes nothing and is answered as before, whatever has become of its jobs.
+    /// (see [`RequestId`]) changes nothing and is answered as before, whatever has become of its jobs; one that arrives
+    /// when its caller has settled it was held up on its way, and changes nothing either.
     ///
     /// # Errors
-    /// `Unavailable`: what was asked may have happened; `Full`: nothing was added.
+    /// `Unavailable`: what was asked may have happened; `Full`: nothing was added. `Refused`, too, for a request
+    /// that its caller has settled.
     ///
     /// # Cancel safety
     /// Not cancel safe: dropped, the jobs may or may not have been added.
     ///
     /// Promises: `conformance::{enqueue_is_kept, a_taken_id_is_no_second_job,
     /// an_id_is_one_job_in_all_queues, a_batch_keeps_its_order, a_batch_has_a_bound, a_past_moment_is_now,
-    /// a_repeated_enqueue_adds_nothing, expired_has_no_payload, a_started_job_never_expires, an_unknown_task_is_not_a_start,
-    /// unknown_names_are_no_error}`.
+    /// a_repeated_enqueue_adds_nothing, a_settled_enqueue_adds_nothing, expired_has_no_payload,
+    /// a_started_job_never_expires, an_unknown_task_is_not_a_start, unknown_names_are_no_error}`.
     async fn enqueue(&self, jobs: &[NewJob], request: RequestId) -> Result<Vec<Enqueued>, BrokerError>;
 
     /// Reports what has ended, then leases up to `max` due jobs of one queue, earliest due first.
@@ -360,6 +362,9 @@ pub enum BrokerError {
 
 /// What is said of an attempt whose lease ran out.
 pub(crate) const LEASE_LOST: &str = "its worker died, or was away for longer than its lease";
+
+/// What is said of a request that arrives too late.
+const SETTLED: &str = "it arrived when its caller had settled it; nothing was added";
 
 impl BrokerError {
     /// Whether the same call may succeed later.

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+#[cfg(doc)]
+use crate::broker::REQUEST_MEMORY;
 use crate::broker::{
     Broker, BrokerError, Enqueued, InvalidName, JobFilter, JobId, MAX_BATCH, MAX_BATCH_BYTES, NewJob, Page, PageMark,
     QueueName, QueueStats,
@@ -30,7 +32,8 @@ pub const ENQUEUE_TRIES: u32 = 3;
 /// Pauses between these tries.
 const AGAIN: RetryPolicy = RetryPolicy::exponential(Duration::from_millis(100)).jitter(0.5);
 
-/// Enqueues jobs on a broker, and follows them. Clones are cheap and share the connection.
+/// Enqueues jobs on a broker, and follows them. Clones are cheap and share the connection. A program does well to clone
+/// one rather than make many: a broker keeps a note of each that enqueues for [`REQUEST_MEMORY`].
 ///
 /// ```
 /// use std::sync::Arc;
@@ -138,7 +141,8 @@ impl Client {
     ///
     /// # Errors
     /// [`EnqueueError`]. A broker that does not answer is asked [`ENQUEUE_TRIES`] times, within a second and its own
-    /// time limits; however its answers get lost, the job is added once. On `Broker` it may have been added all the
+    /// time limits, and for no longer than [`REQUEST_MEMORY`]; however its answers get lost, and whatever comes of a
+    /// request that is held up on its way for less than that, the job is added once. On `Broker` it may have been added all the
     /// same. Enqueue it again with the same [`Job::id`], which the error tells, to be sure that it is there: that
     /// adds no second one while it lives or its result is kept.
     ///
@@ -184,14 +188,17 @@ impl Client {
 
     /// One call to the broker, repeated while its answers are lost.
     pub(crate) async fn add(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, BrokerError> {
-        let request = self.requests.begin();
-        let (mut id, mut failures) = (request.id(), 0);
+        let (request, mut id) = self.requests.begin();
+        let mut failures = 0;
         loop {
             match self.broker.enqueue(jobs, id).await {
-                Err(error) if error.is_transient() && failures + 1 < ENQUEUE_TRIES => {
+                Err(error @ BrokerError::Unavailable { .. }) if failures + 1 < ENQUEUE_TRIES => {
                     failures += 1;
                     sleep(AGAIN.delay(failures, rand::random())).await;
-                    id = request.id().repeated();
+                    match request.again() {
+                        Some(again) => id = again,
+                        None => return Err(error),
+                    }
                 }
                 answer => return answer,
             }

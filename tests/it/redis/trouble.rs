@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sector7g_tasks::broker::{
     Broker, BrokerError, Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, JobId, KeptResult,
@@ -11,7 +11,9 @@ use sector7g_tasks::broker::{
 };
 use sector7g_tasks::testing::Guard;
 use support::{Dice, Proxy, RedisServer, Way};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+
+use super::load::calls;
 
 /// A worker with a connection of its own, call by call.
 struct Hand {
@@ -161,7 +163,7 @@ async fn a_cut_answer_adds_no_job_twice() {
             assert!(error.is_transient(), "cut after {bytes} bytes: {error:?}");
             cuts += usize::from(count == 3);
         }
-        let again = producer.enqueue(&jobs, request.repeated()).await.unwrap();
+        let again = producer.enqueue(&jobs, request).await.unwrap();
         assert_eq!(again, [Enqueued::New; 3], "cut after {bytes} bytes");
         assert_eq!(count + hand.claim(LONG).await.len(), 3, "cut after {bytes} bytes: each came once");
     }
@@ -231,6 +233,47 @@ async fn a_trial_that_is_cut_off_leaves_nothing_for_ever() {
     let endless: Vec<String> = keys.into_iter().filter(is_endless).filter(|key| key != "arq:abort").collect();
     let endless = endless.get(..3).unwrap_or(&endless);
     assert_eq!(endless, [""; 0]);
+}
+
+/// A call that its way holds up arrives when it has been repeated, its jobs have ended, and its caller has perhaps gone
+/// on: it adds nothing.
+#[tokio::test]
+async fn a_call_that_arrives_after_its_repetition_adds_nothing() {
+    let server = RedisServer::start();
+    let mut hand = Hand::new(&server).await;
+    for is_settled in [false, true] {
+        let proxy = Proxy::to(server.port()).await;
+        let builder = RedisBroker::builder(proxy.url()).response_timeout(Duration::from_millis(200));
+        let slow = Hand { broker: builder.connect().await.unwrap(), queue: hand.queue.clone(), ..hand };
+        slow.add(b"{}").await.unwrap(); // now the queue is noted: the next call is the script's alone
+        let first = hand.claim(LONG).await.remove(0);
+        hand.call(&[done(first.lease)], 0, LONG).await.unwrap();
+        let (jobs, request) = ([hand.job(b"{}"), hand.job(b"{}")], RequestId { number: 1, ..RequestId::unique() });
+        proxy.set(Way::Stall);
+        let error = slow.broker.enqueue(&jobs, request).await.expect_err("it is held up");
+        assert!(error.is_transient(), "{error}");
+        assert_eq!(hand.broker.enqueue(&jobs, request).await.unwrap(), [Enqueued::New; 2]);
+        for job in hand.claim(LONG).await {
+            let outcome = Outcome::End { result: None, dead: None, hold_id: Duration::ZERO }; // leaves no trace
+            hand.call(&[Finish { lease: job.lease, outcome }], 0, LONG).await.unwrap();
+        }
+        if is_settled {
+            let next = RequestId { number: 2, settled: 2, ..request };
+            hand.broker.enqueue(&[hand.job(b"{}")], next).await.unwrap();
+        }
+        let before = calls(&server);
+        proxy.set(Way::Pass);
+        let deadline = Instant::now() + LONG;
+        while calls(&server) == before {
+            assert!(Instant::now() < deadline, "the call never arrives");
+            tokio::task::yield_now().await;
+        }
+        let left = hand.claim(LONG).await;
+        assert_eq!(left.len(), usize::from(is_settled), "nothing but the next call's job");
+        for job in left {
+            hand.call(&[done(job.lease)], 0, LONG).await.unwrap();
+        }
+    }
 }
 
 /// A full server takes no new job and says so; those it has are worked off.

@@ -127,7 +127,7 @@ impl RedisServer {
 
     /// Freezes it with SIGSTOP: it still takes connections, but answers nothing.
     pub fn freeze(&self) {
-        self.watched.signal(Signal::STOP);
+        self.watched.freeze();
     }
 
     /// Lets it go on after [`Self::freeze`].

@@ -26,11 +26,12 @@ use tokio::time::{Instant, timeout_at};
 
 use self::inspect::read_mark;
 use self::line::Place;
-use self::state::{Full, Limits, Lookup, State};
+use self::state::{Denied, Limits, Lookup, State};
 use self::waits::{Bells, Next, WaitId};
 use super::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
-    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, WorkerHealth, check_batch, check_lease,
+    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, SETTLED, WorkerHealth, check_batch,
+    check_lease,
 };
 use crate::clock::{Clock, Timestamp};
 
@@ -45,7 +46,7 @@ use crate::clock::{Clock, Timestamp};
 /// so that one whose answer was lost may be reported again.
 ///
 /// ```
-/// # use sector7g_tasks::broker::{Broker, MemoryBroker, RequestId};
+/// # use sector7g_tasks::broker::{Broker, MemoryBroker};
 /// let broker = MemoryBroker::builder().max_jobs(10_000).build();
 /// assert_eq!(broker.location(), "memory");
 /// assert!(!broker.is_shared());
@@ -139,8 +140,9 @@ impl MemoryBroker {
         MemoryBrokerBuilder { limits, clock: None }
     }
 
-    fn full(&self, full: Full) -> BrokerError {
-        let (held, limit) = (full.held, self.shared.max_jobs);
+    fn denied(&self, denied: Denied) -> BrokerError {
+        let Denied::Full { held } = denied else { return BrokerError::Refused(SETTLED.to_owned()) };
+        let limit = self.shared.max_jobs;
         let detail = format!("it holds {held} jobs of at most {limit}; add workers, or raise its bound");
         BrokerError::Full { location: LOCATION.to_owned(), detail }
     }
@@ -217,7 +219,9 @@ fn check_mark(mark: &PageMark) -> Result<Place, BrokerError> {
 impl Broker for MemoryBroker {
     async fn enqueue(&self, jobs: &[NewJob], request: RequestId) -> Result<Vec<Enqueued>, BrokerError> {
         check_batch("jobs", jobs.len())?;
-        self.shared.step(|state, now, bells| state.enqueue(jobs, request, now, bells)).map_err(|full| self.full(full))
+        self.shared
+            .step(|state, now, bells| state.enqueue(jobs, request, now, bells))
+            .map_err(|denied| self.denied(denied))
     }
 
     async fn claim(&self, request: &Claim<'_>) -> Result<Claimed, BrokerError> {
@@ -304,7 +308,9 @@ impl Broker for MemoryBroker {
 
     async fn retry_dead(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<bool>, BrokerError> {
         check_batch("dead letters", ids.len())?;
-        self.shared.step(|state, now, bells| state.retry_dead(queue, ids, now, bells)).map_err(|full| self.full(full))
+        self.shared
+            .step(|state, now, bells| state.retry_dead(queue, ids, now, bells))
+            .map_err(|denied| self.denied(denied))
     }
 
     async fn discard_dead(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<bool>, BrokerError> {

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use crate::broker::{Enqueued, REQUEST_MEMORY, RequestId};
 use crate::clock::Timestamp;
@@ -11,17 +11,21 @@ pub(super) struct Requests(Map<u64, Asked>);
 /// One caller's.
 #[derive(Debug)]
 struct Asked {
-    /// With their numbers, ascending but for calls that overtook each other.
-    answers: VecDeque<(u64, Vec<Enqueued>)>,
+    answers: BTreeMap<u64, Vec<Enqueued>>,
+    /// Its requests below this number come no more; one that does was held up on its way.
+    settled: u64,
     /// When it asked last.
     at: Timestamp,
 }
 
+/// Its caller has given the request up, or has had its answer.
+pub(super) struct Settled;
+
 impl Requests {
-    /// What a repeated request was answered.
-    pub(super) fn answer(&self, request: RequestId) -> Option<&Vec<Enqueued>> {
-        let asked = self.0.get(&request.client).filter(|_| request.is_repeat)?;
-        asked.answers.iter().rev().find(|(number, _)| *number == request.number).map(|(_, answers)| answers)
+    /// What a request was answered, if it has come before.
+    pub(super) fn answer(&self, request: RequestId) -> Result<Option<&Vec<Enqueued>>, Settled> {
+        let Some(asked) = self.0.get(&request.client) else { return Ok(None) };
+        if request.number < asked.settled { Err(Settled) } else { Ok(asked.answers.get(&request.number)) }
     }
 
     /// Keeps the answer to a request, and drops those that its caller has settled.
@@ -29,10 +33,14 @@ impl Requests {
         if answers.is_empty() {
             return;
         }
-        let asked = self.0.entry(request.client).or_insert_with(|| Asked { answers: VecDeque::new(), at: now });
+        let new = || Asked { answers: BTreeMap::new(), settled: 0, at: now };
+        let asked = self.0.entry(request.client).or_insert_with(new);
         asked.at = now;
-        asked.answers.retain(|(number, _)| *number >= request.settled);
-        asked.answers.push_back((request.number, answers.to_vec()));
+        asked.settled = asked.settled.max(request.settled);
+        while asked.answers.first_key_value().is_some_and(|(number, _)| *number < asked.settled) {
+            asked.answers.pop_first();
+        }
+        asked.answers.insert(request.number, answers.to_vec());
     }
 
     pub(super) fn forget(&mut self, now: Timestamp) {

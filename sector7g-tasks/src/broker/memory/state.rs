@@ -11,7 +11,7 @@ use super::ids::Key;
 use super::jobs::{Job, Jobs};
 use super::line::{Place, Stand};
 use super::queue::Queue;
-use super::requests::Requests;
+use super::requests::{Requests, Settled};
 use super::results::{Ending, Holds, Results};
 use super::slab::{Slab, Slot};
 use super::waits::{Bells, Waits};
@@ -76,10 +76,13 @@ pub(super) struct Entry {
     pub(super) until: Timestamp,
 }
 
-/// The bound on live jobs is reached.
+/// Why nothing was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Full {
-    pub(super) held: usize,
+pub(super) enum Denied {
+    /// The bound on live jobs is reached.
+    Full { held: usize },
+    /// The request came after its caller had settled it.
+    Settled,
 }
 
 /// What is known of a result.
@@ -160,15 +163,15 @@ impl State {
         request: RequestId,
         now: Timestamp,
         bells: &mut Bells,
-    ) -> Result<Vec<Enqueued>, Full> {
+    ) -> Result<Vec<Enqueued>, Denied> {
         self.sweep(now, jobs.len());
-        if let Some(answers) = self.requests.answer(request) {
+        if let Some(answers) = self.requests.answer(request).map_err(|Settled| Denied::Settled)? {
             return Ok(answers.clone());
         }
         let held = self.jobs.len();
         let free = self.limits.jobs.saturating_sub(held);
         if jobs.len() > free && self.count_new(jobs, now) > free {
-            return Err(Full { held });
+            return Err(Denied::Full { held });
         }
         let mut made_due = BTreeSet::new();
         let answers: Vec<_> = jobs.iter().map(|job| self.add(job, now, &mut made_due, bells)).collect();
@@ -438,11 +441,11 @@ impl State {
         ids: &[JobId],
         now: Timestamp,
         bells: &mut Bells,
-    ) -> Result<Vec<bool>, Full> {
+    ) -> Result<Vec<bool>, Denied> {
         let Some(queue) = self.with_fresh_dead(name, now) else { return Ok(vec![false; ids.len()]) };
         let held = self.jobs.len();
         if ids.len() > self.limits.jobs.saturating_sub(held) {
-            return Err(Full { held });
+            return Err(Denied::Full { held });
         }
         let put_back = ids.iter().map(|id| self.revive(queue, id, now)).collect();
         self.announce(queue, now, bells);

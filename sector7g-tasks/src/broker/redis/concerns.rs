@@ -81,8 +81,8 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
     };
     let (link, key) = (&broker.shared.link, broker.key(&queue)?);
     let brief = Brief { link, keys: [key.clone(), keys::leases(&key), keys::job(new.id.as_str())] };
-    // Not by the broker, which would note the queue; repeated, so that the script looks the request up, too.
-    let (news, request) = ([&new], RequestId::unique().repeated());
+    // Not by the broker, which would note the queue.
+    let (news, request) = ([&new], RequestId::unique());
     brief.during(Box::pin(path::enqueue(link, &key, &news, request))).await?;
     link.command::<redis::Value>(redis::cmd("BLPOP").arg(bell(&key)).arg(1)).await?; // it has just been rung
     broker.wait(std::slice::from_ref(&queue), TRIAL, TRIAL).await?;

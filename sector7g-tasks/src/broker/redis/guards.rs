@@ -60,7 +60,7 @@ impl Guard {
             Self::Attempts => &[("    set_attempts(id, count, 0)\n", "")],
             Self::Repeat => &[("if last and last[1] == call then", "if false then")],
             Self::Grace => &[("if now - sent_at > span / 2 then", "if false then")],
-            Self::Request => &[("if ARGV[4] == '1' then", "if false then")],
+            Self::Request => &[("if known == number then", "if false then")],
         }
     }
 

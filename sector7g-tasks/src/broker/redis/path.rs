@@ -40,20 +40,9 @@ pub(super) async fn enqueue(
     jobs: &[&NewJob],
     request: RequestId,
 ) -> Result<Vec<Enqueued>, BrokerError> {
-    let answer = match link.script_once(&enqueue_call(queue, jobs, request)).await {
-        // The connection died, perhaps after the jobs were added.
-        Err((_, true)) => link.script_once(&enqueue_call(queue, jobs, request.repeated())).await,
-        answer => answer,
-    };
-    let added = flags("enqueue", answer.map_err(|(error, _)| error)?)?;
-    Ok(added.into_iter().map(|added| if added { Enqueued::New } else { Enqueued::Duplicate }).collect())
-}
-
-fn enqueue_call<'a>(queue: &str, jobs: &[&NewJob], request: RequestId) -> ScriptInvocation<'a> {
-    let RequestId { client, number, settled, is_repeat } = request;
+    let RequestId { client, number, settled } = request;
     let mut call = ENQUEUE.key(queue);
-    call.arg(format!("{client:016x}")).arg(number).arg(settled).arg(u8::from(is_repeat));
-    call.arg(lifetime(REQUEST_MEMORY));
+    call.arg(format!("{client:016x}")).arg(number).arg(settled).arg(lifetime(REQUEST_MEMORY));
     for job in jobs {
         let (kind, ms) = match job.due {
             Due::Now => ("n", 0),
@@ -67,7 +56,8 @@ fn enqueue_call<'a>(queue: &str, jobs: &[&NewJob], request: RequestId) -> Script
         };
         call.arg(u8::from(job.replace_finished));
     }
-    call
+    let added = flags("enqueue", link.script(&call).await?)?;
+    Ok(added.into_iter().map(|added| if added { Enqueued::New } else { Enqueued::Duplicate }).collect())
 }
 
 /// Reports what has ended and leases what is due. The same request may be sent again as it is: its token tells.

@@ -70,7 +70,7 @@ async fn a_call_whose_answer_is_lost_can_be_repeated() {
     broker.fail_next(Call::Claim, 1, Fault::After);
     let (job, request) = (job(), RequestId::unique());
     broker.enqueue(std::slice::from_ref(&job), request).await.expect_err("the answer is lost");
-    let again = broker.enqueue(std::slice::from_ref(&job), request.repeated()).await;
+    let again = broker.enqueue(std::slice::from_ref(&job), request).await;
     assert_eq!(again.expect("again"), [Enqueued::New], "as it had been answered");
     claim(&broker, &[], 1).await.expect_err("the answer is lost");
     let again = claim(&broker, &[], 1).await.expect("again");

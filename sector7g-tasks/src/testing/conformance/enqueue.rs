@@ -52,18 +52,39 @@ pub async fn a_repeated_enqueue_adds_nothing(fixture: &impl Fixture) {
     let other = ground.job();
     assert_eq!(ground.broker.enqueue(std::slice::from_ref(&other), others).await.expect("enqueue"), [Enqueued::New]);
     for _ in 0..2 {
-        let again = ground.broker.enqueue(&jobs, request.repeated()).await.expect("enqueue");
+        let again = ground.broker.enqueue(&jobs, request).await.expect("enqueue");
         assert_eq!(again, first, "the same answers");
     }
     assert_eq!(ids(&ground.claim(10, LEASE).await), [other.id], "the other request's job alone");
     let anew = ground.broker.enqueue(&jobs, RequestId { number: 9, settled: 9, ..request }).await.expect("enqueue");
     assert_eq!(anew, [Enqueued::New; 2], "another request is no repetition");
-    let never = RequestId { number: 10, settled: 10, ..request }.repeated();
+    let never = RequestId { number: 10, settled: 10, ..request };
     assert_eq!(
         ground.broker.enqueue(&[ground.job()], never).await.expect("enqueue"),
         [Enqueued::New],
         "it is new here"
     );
+}
+
+/// A request that was held up, and arrives when its caller has given it up and gone on, is refused; one that another
+/// has overtaken is not.
+pub async fn a_settled_enqueue_adds_nothing(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "a_settled_enqueue_adds_nothing").await;
+    let caller = RequestId::unique();
+    let enqueue = async |number, settled, job: &NewJob| {
+        let request = RequestId { number, settled, ..caller };
+        ground.broker.enqueue(std::slice::from_ref(job), request).await
+    };
+    let jobs = [(); 4].map(|()| ground.job());
+    assert_eq!(enqueue(12, 10, &jobs[0]).await.expect("the first"), [Enqueued::New]);
+    assert_eq!(enqueue(11, 11, &jobs[1]).await.expect("overtaken"), [Enqueued::New]);
+    assert_eq!(enqueue(13, 10, &jobs[2]).await.expect("settled no more than before"), [Enqueued::New]);
+    for number in [9, 10] {
+        assert_refused(enqueue(number, 9, &jobs[3]).await, "enqueue");
+    }
+    let all: Vec<JobId> = jobs[..3].iter().map(|job| job.id.clone()).collect();
+    assert_eq!(ids(&ground.claim(10, LEASE).await), all, "the refused one is not there");
+    assert_eq!(enqueue(11, 11, &jobs[1]).await.expect("again"), [Enqueued::New], "as before");
 }
 
 /// An id that is taken in one queue is taken in all.
@@ -116,7 +137,7 @@ pub async fn a_batch_has_a_bound(fixture: &impl Fixture) {
 fn assert_refused<T: std::fmt::Debug>(answer: Result<T, BrokerError>, call: &str) {
     match answer {
         Err(error @ BrokerError::Refused(_)) => assert!(!error.is_transient(), "no repetition can mend it"),
-        other => panic!("{call} with more than MAX_BATCH should be refused, not answered {other:?}"),
+        other => panic!("{call} should be refused, not answered {other:?}"),
     }
 }
 

@@ -6,7 +6,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use std::time::Duration;
-//! use sector7g_tasks::broker::{Broker, MemoryBroker, RequestId};
+//! use sector7g_tasks::broker::{Broker, MemoryBroker};
 //! use sector7g_tasks::testing::conformance::Fixture;
 //!
 //! struct Memory;
@@ -91,6 +91,7 @@ macro_rules! broker_conformance {
             enqueue_is_kept
             a_taken_id_is_no_second_job
             a_repeated_enqueue_adds_nothing
+            a_settled_enqueue_adds_nothing
             an_id_is_one_job_in_all_queues
             a_batch_keeps_its_order
             a_batch_has_a_bound

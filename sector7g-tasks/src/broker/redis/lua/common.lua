@@ -17,7 +17,8 @@
 --   q:s7:look             string  when the next waiting worker looks by itself, ms
 --   q:s7:grace            string  while no lost lease is taken over, as Redis itself had been away
 --   q:s7:python           string  while a Python worker has been seen at work of late
---   q:s7:asked:<client>   zset    <number>:<an answer, 1 or 0, a job> -> number, of its enqueue calls that may come again
+--   q:s7:asked:<client>   zset    <number>:<an answer, 1 or 0, a job> -> number, of its enqueue calls that may come again;
+--                                 ! -> the number below which it has settled all
 --   q:s7:call:<worker>    string  the worker's last call, MessagePack: its number, what its finishes came to, what it leased
 --   q:s7:dead             zset    id of a dead letter -> when it died, ms
 --   q:s7:dead:<id>        hash    p payload, f failures, a attempts

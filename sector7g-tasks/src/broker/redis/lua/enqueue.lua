@@ -1,23 +1,25 @@
 -- enqueue.lua: add jobs to one queue, each only if its id is free.
 -- KEYS[1] queue
 -- ARGV[1] the caller   ARGV[2] its request's number   ARGV[3] its requests below this number come no more
--- ARGV[4] '1' when this repeats a request whose answer was lost   ARGV[5] ms for which a request is known
--- ARGV[6..] of each job six values: id, payload, due kind ('n' now, 'd' delay, 'a' at), ms (of the kind), ms until it
+-- ARGV[4] ms for which a request is known
+-- ARGV[5..] of each job six values: id, payload, due kind ('n' now, 'd' delay, 'a' at), ms (of the kind), ms until it
 --   expires (or ''), '1' to replace what has finished
 -- Returns n integers in order: 1 added, 0 its id is taken.   O(n log N).
 -- Keeps true: job key and member appear together; an id is one job, whatever its queue; a repeated
--- request adds nothing, and is answered as before.
+-- request adds nothing, and is answered as before; one that was held up until its caller settled it is refused.
 
 local q, now = KEYS[1], now_ms()
 local asked, number = q .. ':s7:asked:' .. ARGV[1], ARGV[2]
 local answers, earliest = {}, nil
 
-if ARGV[4] == '1' then
-  local known = redis.call('ZRANGEBYSCORE', asked, number, number)[1]
-  if known then
-    for flag in string.gmatch(string.match(known, ':(%d*)$'), '%d') do answers[#answers + 1] = tonumber(flag) end
-    return answers
-  end
+-- Nothing of a settled request is kept, and what is kept of others is never below '!', which sorts before digits.
+local last = redis.call('ZRANGE', asked, number, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1)[1]
+local known, flags = string.match(last or '', '^(%d+):(%d*)$')
+if known == number then
+  for flag in string.gmatch(flags, '%d') do answers[#answers + 1] = tonumber(flag) end
+  return answers
+elseif not last and redis.call('EXISTS', asked) == 1 then
+  return redis.error_reply('SETTLED it arrived when its caller had settled it; nothing was added')
 end
 
 -- arq enqueues only where neither the job nor its result exists; ours also honours a held id, and the claim that
@@ -39,7 +41,7 @@ local function is_free(id, replace)
   return true
 end
 
-for i = 6, #ARGV, 6 do
+for i = 5, #ARGV, 6 do
   local id, payload, kind, ms, expires = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4]
   local free = is_free(id, ARGV[i + 5] == '1')
   local due = now
@@ -58,6 +60,6 @@ for i = 6, #ARGV, 6 do
 end
 if earliest then tell_due(q, earliest, now) end
 redis.call('ZREMRANGEBYSCORE', asked, '-inf', '(' .. ARGV[3])
-redis.call('ZADD', asked, number, number .. ':' .. table.concat(answers))
-redis.call('PEXPIRE', asked, ARGV[5])
+redis.call('ZADD', asked, 'GT', ARGV[3], '!', number, number .. ':' .. table.concat(answers))
+redis.call('PEXPIRE', asked, ARGV[4])
 return answers
