@@ -86,8 +86,18 @@ fn sharing_bombs() {
 #[test]
 #[cfg(feature = "pickle")]
 fn too_many_values_in_pickle() {
-    let many = [&b"("[..], &b"N".repeat((1 << 20) + 1), b"l"].concat();
-    assert!(refused(&with_argument(Codec::Pickle, &many)).contains("more than 1048576 values"));
+    let count = (1 << 20) + 1;
+    for many in [
+        [&b"("[..], &b"N".repeat(count), b"l"].concat(),
+        // What makes no value takes memory of the machine's own: marks, copies, places of the memo.
+        b"(".repeat(count),
+        [&b"N"[..], &b"2".repeat(count)].concat(),
+        [&b"Nq\x00"[..], &b"h\x00".repeat(count)].concat(),
+    ] {
+        assert!(refused(&with_argument(Codec::Pickle, &many)).contains("more than 1048576 values"));
+    }
+    let memo = [&b"N"[..], &b"\x94".repeat(count)].concat();
+    assert!(refused(&with_argument(Codec::Pickle, &memo)).contains("a place in the memo is too far"));
 }
 
 #[test]
