@@ -147,6 +147,7 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 /// | `lease` | how long a claimed job stays its own without a heartbeat, at least 0.1 s: so long after a crash its jobs start again | 10 s | (none; arq: `job_timeout` + 10 s) |
 /// | `unknown_task_grace` | how long jobs of unknown tasks are left for other workers | 60 s | (none) |
 /// | `misfire_window` | how far back it makes up for missed ticks of schedules | 60 s | (none) |
+/// | `max_payload_size` | the largest stored job, in bytes, from 1: a larger one is a dead letter, unread | 1,048,576 | (none) |
 /// | `max_result_size` | the largest encoded result, in bytes, from 1 | 1,048,576 | (none) |
 /// | `timezone` | the time zone of its schedules, an IANA name | UTC | `timezone` |
 /// | `cron(..)` | runs a task of any queue by schedule, without arguments: `cron(task, "0 */5 * * * *", timezone = "..")`; may be given again | | `cron_jobs` |

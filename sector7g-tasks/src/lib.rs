@@ -4,6 +4,8 @@
 
 pub mod args;
 pub mod broker;
+#[cfg(test)]
+mod cases;
 pub mod client;
 pub mod clock;
 pub mod codec;

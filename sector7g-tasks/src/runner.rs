@@ -272,7 +272,7 @@ impl Runner {
         let shared = WorkerShared {
             name: worker.name,
             queues,
-            client: self.client(),
+            client: self.client().max_payload(worker.settings.max_payload_size),
             states: Arc::clone(&self.states),
             clock: self.broker.clock().clone(),
             stopping: CancellationToken::new(),

@@ -12,6 +12,7 @@ mod cli;
 mod clients;
 mod codecs;
 mod crashes;
+mod hostile;
 mod inventory;
 mod outages;
 mod plant;

@@ -63,17 +63,19 @@ fn entry(job: &CronJob) -> TokenStream {
 
 /// Numbers and words.
 fn plain(options: &Options) -> TokenStream {
-    let Slots { max_jobs, max_tries, max_result_size, keep_result, timezone, .. } = &options.slots;
+    let Slots { max_jobs, max_tries, max_payload_size, max_result_size, keep_result, timezone, .. } = &options.slots;
     let number = |given: &Given<Count>| Literal::u32_unsuffixed(given.value.0);
     let max_jobs = max_jobs.iter().map(number);
     let max_tries = max_tries.iter().map(number);
+    let max_payload_size = max_payload_size.iter().map(number);
     let max_result_size = max_result_size.iter().map(number);
     let keep = keep_result.iter().map(|given| given.value.tokens());
     let zone = timezone.iter().map(|given| &given.value.0);
     let order = options.weighted().then(|| quote!(.order(__s7g::Order::Weighted)));
     let cron = (!options.cron.is_empty()).then(|| quote!(.cron(&__S7G_CRON)));
     quote! {
-        #order #(.max_jobs(#max_jobs))* #(.max_tries(#max_tries))* #(.max_result_size(#max_result_size))*
+        #order #(.max_jobs(#max_jobs))* #(.max_tries(#max_tries))*
+        #(.max_payload_size(#max_payload_size))* #(.max_result_size(#max_result_size))*
         #(.keep_result(#keep))* #(.timezone(#zone))* #cron
     }
 }

@@ -27,6 +27,7 @@ options! {
         lease: Lease,
         unknown_task_grace: Span,
         misfire_window: Span,
+        max_payload_size: Count,
         max_result_size: Count,
         timezone: Zone,
         on_startup: StartHook,

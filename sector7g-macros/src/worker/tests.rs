@@ -33,6 +33,7 @@ fn every_option() {
             lease = "500ms",
             unknown_task_grace = "1m",
             misfire_window = "90s",
+            max_payload_size = 131_072,
             max_result_size = 65_536,
             timezone = "Europe/Berlin",
             on_startup = hooks::warm_up,
@@ -87,8 +88,8 @@ fn check(options: TokenStream, expected: &[&str]) {
 
 const KNOWN: &str = "expected one of: `queue`, `queues`, `order`, `name`, `max_jobs`, `job_timeout`, `max_tries`, \
                      `keep_result`, `poll_delay`, `health_check_interval`, `job_completion_wait`, `lease`, \
-                     `unknown_task_grace`, `misfire_window`, `max_result_size`, `timezone`, `on_startup`, `on_shutdown`, \
-                     `on_job_start`, `on_job_end`, `after_job_end`, `cron`";
+                     `unknown_task_grace`, `misfire_window`, `max_payload_size`, `max_result_size`, `timezone`, \
+                     `on_startup`, `on_shutdown`, `on_job_start`, `on_job_end`, `after_job_end`, `cron`";
 const MISSING: &str = "`queue` is missing: say whose jobs it runs, as in `#[worker(queue = \"homer\")]`";
 
 #[test]

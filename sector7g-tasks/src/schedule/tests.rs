@@ -492,7 +492,7 @@ fn by_brute_force(rule: &str, zone: &TimeZone, start: Instant) -> Vec<Instant> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(crate::cases::cases(128))]
 
     #[test]
     fn agrees_with_brute_force_around_changes(rule in fields(), (zone, start) in near_a_change()) {
@@ -554,7 +554,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(crate::cases::cases(2_000))]
 
     #[test]
     fn no_text_panics_and_every_error_is_short_and_printable(

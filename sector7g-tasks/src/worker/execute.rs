@@ -141,6 +141,10 @@ impl Engine {
         let Some(payload) = &job.payload else {
             return Err(NotRun::Failed(fail(FailureKind::Expired, "job expired".to_owned()), None));
         };
+        let limit = self.settings.max_payload_size;
+        if payload.len() > limit {
+            return Err(NotRun::Failed(fail(FailureKind::Payload, too_large(payload.len(), limit)), None));
+        }
         let (codec, mut envelope) = Codec::decode_job(payload).map_err(|error| {
             let problem = crate::error::Chain(&error).to_string();
             NotRun::Failed(fail(FailureKind::Payload, problem), None)
@@ -494,6 +498,12 @@ fn not_found(task: &str, attempt: u32, now: Timestamp) -> Failure {
     let advice = "no worker of this queue knew it; a worker knows the tasks of the crates that its code names: `use that_crate as _;`";
     failure.causes.push(advice.to_owned());
     failure
+}
+
+fn too_large(size: usize, limit: usize) -> String {
+    format!(
+        "the job has {size} bytes, more than max_payload_size ({limit}), and was not read; pass a reference to where its data is, or raise the limit and retry it"
+    )
 }
 
 fn too_long(what: &str, limit: Duration) -> TaskError {

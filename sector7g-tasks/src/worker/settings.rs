@@ -85,6 +85,7 @@ pub struct WorkerSettings {
     pub(crate) lease: Duration,
     pub(crate) unknown_task_grace: Duration,
     pub(crate) misfire_window: Duration,
+    pub(crate) max_payload_size: usize,
     pub(crate) max_result_size: usize,
     pub(crate) timezone: Option<&'static str>,
     pub(crate) cron: &'static [CronEntry],
@@ -163,6 +164,7 @@ impl WorkerSettings {
             lease: Duration::from_secs(10),
             unknown_task_grace: Duration::from_mins(1),
             misfire_window: Duration::from_mins(1),
+            max_payload_size: crate::client::MAX_PAYLOAD,
             max_result_size: 1024 * 1024,
             timezone: None,
             cron: &[],
@@ -204,6 +206,9 @@ impl WorkerSettings {
         /// How far back a starting scheduler makes up for missed ticks, and for how long an ended
         /// tick's id stays taken. Default: 60 s.
         misfire_window: Duration;
+        /// The largest stored job, in bytes; a larger one is not read and becomes a dead letter. Jobs that its tasks
+        /// enqueue by their context have the same bound. Default: 1 MiB.
+        max_payload_size: usize;
         /// The largest encoded result, in bytes. Default: 1 MiB.
         max_result_size: usize;
         /// The time zone of its schedules, an IANA name. Default: UTC.

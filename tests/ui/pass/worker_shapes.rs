@@ -20,6 +20,7 @@ struct Homer;
     lease = "500ms",
     unknown_task_grace = "1m",
     misfire_window = "90s",
+    max_payload_size = 131072,
     max_result_size = 65536,
     timezone = "Europe/Berlin",
     on_startup = hooks::warm_up,

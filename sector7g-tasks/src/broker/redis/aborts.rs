@@ -134,7 +134,7 @@ pub(super) async fn requests(link: &Link) -> Result<Vec<JobId>, BrokerError> {
     let mut reply = Reply::of("ZRANGE", value)?;
     let mut ids = Vec::with_capacity(reply.len());
     while !reply.is_over() {
-        ids.extend(reply.id()?);
+        ids.extend(reply.id("can't be aborted")?);
     }
     Ok(ids)
 }
@@ -177,7 +177,7 @@ async fn standing(link: &Link, seen: &Seen, queues: &[String], sweeps: bool) -> 
         }
         let mut reply = Reply::of("live", link.script(&call).await?)?;
         while !reply.is_over() {
-            live.extend(reply.id()?);
+            live.extend(reply.id("can't be aborted")?);
         }
     }
     if sweeps {

@@ -81,9 +81,11 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
     };
     let (link, key) = (&broker.shared.link, broker.key(&queue)?);
     let brief = Brief { link, keys: [key.clone(), keys::leases(&key), keys::job(new.id.as_str())] };
-    // Not by the broker, which would note the queue.
-    let (news, request) = ([&new], RequestId::unique());
-    brief.during(Box::pin(path::enqueue(link, &key, &news, request))).await?;
+    // Not by the broker, which would note the queue. Without jobs first, which loads the script.
+    let news = [&new];
+    for jobs in [&news[..0], &news] {
+        brief.during(Box::pin(path::enqueue(link, &key, jobs, RequestId::unique()))).await?;
+    }
     link.command::<redis::Value>(redis::cmd("BLPOP").arg(bell(&key)).arg(1)).await?; // it has just been rung
     broker.wait(std::slice::from_ref(&queue), TRIAL, TRIAL).await?;
     let failure = Failure::new(FailureKind::Error, "a trial", 1, Timestamp::default());
@@ -93,6 +95,7 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
     // Without a result: one that is none would break arq's `all_job_results()` for everybody.
     let end = Outcome::End { result: None, dead: Some(failure.into()), hold_id: Duration::ZERO };
     let mut token = LeaseToken { worker: rand::random(), call: 0 };
+    broker.claim(&Claim { queue: &queue, finished: &[], max: 0, lease: TRIAL, token }).await?; // loads the script
     for outcome in [unknown, retry, snooze, end] {
         token.call += 1;
         let claim = Claim { queue: &queue, finished: &[], max: 1, lease: TRIAL, token };
@@ -119,20 +122,16 @@ struct Brief<'a> {
 }
 
 impl Brief<'_> {
-    /// Has the keys end soon, by commands that are sent along with the `step` which makes them last, and once more
-    /// after it, as it comes later where its script must be loaded first.
+    /// Has the keys end soon, by commands that are on their way behind the `step` which makes them last before that is
+    /// answered: its script has been loaded.
     async fn during<T>(&self, step: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
-        let (answer, ended) = tokio::join!(step, self.end()); // in this order
+        let ends = self
+            .keys
+            .iter()
+            .map(|key| async move { self.link.command::<i64>(redis::cmd("PEXPIRE").arg(key).arg(TRIAL_MS)).await });
+        let (answer, ended) = tokio::join!(biased; step, futures_util::future::try_join_all(ends)); // in this order
         ended?;
-        self.end().await?;
         answer
-    }
-
-    async fn end(&self) -> Result<(), BrokerError> {
-        for key in &self.keys {
-            self.link.command::<i64>(redis::cmd("PEXPIRE").arg(key).arg(TRIAL_MS)).await?;
-        }
-        Ok(())
     }
 }
 

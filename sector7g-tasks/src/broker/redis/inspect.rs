@@ -42,7 +42,7 @@ pub(super) async fn jobs(
     call.arg(which).arg(limit).arg(score).arg(id);
     let mut reply = Reply::of("jobs", link.script(&call).await?)?;
     let next = match reply.maybe_list()? {
-        Some(mut mark) => mark.text()?.zip(mark.text()?).map(|(score, id)| PageMark(format!("{score}:{id}"))),
+        Some(mut mark) => mark.text()?.zip(mark.lossy()?).map(|(score, id)| PageMark(format!("{score}:{id}"))),
         None => None,
     };
     let mut records = reply.list()?;
@@ -60,7 +60,7 @@ fn read_mark(mark: &PageMark) -> Result<(&str, &str), BrokerError> {
 
 /// A job as `jobs.lua` tells it; `None` when its id can't be used.
 fn record(reply: &mut Reply) -> Result<Option<JobRecord>, BrokerError> {
-    let id = reply.id()?;
+    let id = reply.id("is not shown")?;
     let state = match reply.text()?.as_deref() {
         Some("deferred") => JobState::Deferred,
         Some("running") => JobState::InProgress,
@@ -97,7 +97,7 @@ pub(super) async fn stats(
         workers.extend(entries.bytes()?.and_then(|entry| serde_json::from_slice(&entry).ok()));
     }
     if workers.is_empty() {
-        workers.extend(reply.text()?.map(|line| WorkerHealth::of_arq(&line, name.as_str(), now)));
+        workers.extend(reply.lossy()?.map(|line| WorkerHealth::of_arq(&line, name.as_str(), now)));
     }
     workers.sort_by(|a, b| (&a.name, &a.instance).cmp(&(&b.name, &b.instance)));
     Ok(QueueStats { queued, deferred, running, dead, oldest_due, workers })

@@ -460,7 +460,7 @@ impl Broker for RedisBroker {
         let mut reply = Reply::of("ZRANGE", value)?;
         let mut queues = Vec::new();
         while !reply.is_over() {
-            let Some(queue) = reply.text()?.and_then(|name| QueueName::new(name).ok()) else { continue };
+            let Some(queue) = reply.lossy()?.and_then(|name| QueueName::new(name).ok()) else { continue };
             let stats = self.stats(&queue).await?;
             if stats.live() + stats.dead > 0 {
                 queues.push(queue);

@@ -91,7 +91,7 @@ pub(super) async fn claim(
 }
 
 fn claimed(reply: &mut Reply, request: &Claim<'_>) -> Result<Option<ClaimedJob>, BrokerError> {
-    let id = reply.id()?;
+    let id = reply.id("is not run but kept as a dead letter")?;
     let payload = reply.bytes()?;
     let (attempt, delivery, due_at) = (reply.count()?, reply.count()?, reply.moment()?);
     let abort_requested = reply.flag()?;

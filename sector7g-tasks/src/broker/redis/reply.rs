@@ -53,6 +53,11 @@ impl Reply {
         }
     }
 
+    /// A text of other programs: what is not UTF-8 in it is replaced.
+    pub(super) fn lossy(&mut self) -> Result<Option<String>, BrokerError> {
+        Ok(self.bytes()?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
     pub(super) fn text(&mut self) -> Result<Option<String>, BrokerError> {
         let script = self.script;
         let text = |bytes: Bytes| String::from_utf8(bytes.into()).map_err(|error| odd(script, &error));
@@ -85,16 +90,20 @@ impl Reply {
         Ok(Timestamp::from_millis(self.int()?))
     }
 
-    /// A job's id as someone stored it; `None` when it is no text that can be one.
-    pub(super) fn id(&mut self) -> Result<Option<JobId>, BrokerError> {
+    /// A job's id as someone stored it; `None` when it is no text that can be one, which is logged with the job's `fate`.
+    pub(super) fn id(&mut self, fate: &str) -> Result<Option<JobId>, BrokerError> {
         let bytes = self.bytes()?.unwrap_or_default();
         let id = std::str::from_utf8(&bytes).ok().and_then(JobId::stored);
         if id.is_none() {
-            tracing::error!("a job is left alone, its id is not one that can be used: {bytes:?}");
+            let shown = &bytes[..bytes.len().min(SHOWN_ID)];
+            tracing::error!("job \"{}\" {fate}: its id is no text (UTF-8) of one byte or more", shown.escape_ascii());
         }
         Ok(id)
     }
 }
+
+/// How many bytes of an unusable id are shown.
+const SHOWN_ID: usize = 100;
 
 /// The flags that several scripts answer with.
 pub(super) fn flags(script: &'static str, value: Value) -> Result<Vec<bool>, BrokerError> {

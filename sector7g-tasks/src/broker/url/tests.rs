@@ -92,3 +92,30 @@ fn the_name_of_a_worker_is_shown_as_it_is() {
     assert_eq!(redacted("homer"), "homer");
     assert_eq!(redacted("h@mer?"), "h@mer?");
 }
+
+proptest::proptest! {
+    #![proptest_config(crate::cases::cases(500))]
+
+    /// Whatever the text, it is an address or a short error, and neither shows what stands where a password does.
+    #[test]
+    fn no_text_panics_or_tells_a_secret(
+        scheme in "(redis|rediss|unix|redis\\+sentinel|redis\\+cluster|nonsense|)",
+        user in "[a-z:@/?#%\\[\\]é]{0,8}", rest in "[a-z0-9,.:/?#%@&=\\[\\]é]{0,30}", any in proptest::prelude::any::<String>(),
+    ) {
+        const SECRET: &str = "d0ughnut";
+        for url in [format!("{scheme}://{user}:{SECRET}@{rest}"), format!("{scheme}://{rest}?password={SECRET}")] {
+            let said = match Address::parse(&url) {
+                Ok(address) => format!("{address:?} {}", address.shown),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            proptest::prop_assert!(!said.contains(SECRET), "{url}: {said}");
+            proptest::prop_assert!(!redacted(&url).contains(SECRET), "{url}: {}", redacted(&url));
+        }
+        for url in [any.clone(), format!("{scheme}://{any}")] {
+            if let Err(error) = Address::parse(&url) {
+                proptest::prop_assert!(error.to_string().len() < 1_000 + url.len());
+            }
+            let _ = redacted(&url);
+        }
+    }
+}

@@ -96,6 +96,11 @@ struct Machine<'a> {
     memoised: usize,
 }
 
+/// Each of the machine's own lists has as many places as a payload may have values; honest ones need far fewer.
+fn check_room<T>(list: &[T]) -> Result<(), Problem> {
+    if list.len() < MAX_VALUES { Ok(()) } else { Err(Problem(format!("it holds more than {MAX_VALUES} values"))) }
+}
+
 fn broken(what: &str) -> Problem {
     Problem(format!("the pickle is broken: {what}"))
 }
@@ -241,12 +246,13 @@ impl Machine<'_> {
             0x80 => self.protocol(),
             0x95 => self.take(8).map(drop), // a frame's length: nothing is read ahead here
             b'(' => {
+                check_room(&self.marks)?;
                 self.marks.push(self.stack.len());
                 Ok(())
             }
             b'0' => self.discard(),
             b'1' => self.since_mark().map(drop),
-            b'2' => self.top().map(|id| self.stack.push(id)),
+            b'2' => self.top().and_then(|id| self.push_id(id)),
             b']' => self.push(Node::List(Vec::new())),
             b')' => self.push(Node::Tuple(Vec::new())),
             b'}' => self.push(Node::Dict(Vec::new())),
@@ -288,12 +294,15 @@ impl Machine<'_> {
     }
 
     fn push(&mut self, node: Node) -> Result<(), Problem> {
-        if self.nodes.len() >= MAX_VALUES {
-            return Err(Problem(format!("it holds more than {MAX_VALUES} values")));
-        }
+        check_room(&self.nodes)?;
         let id = u32::try_from(self.nodes.len()).map_err(|_| broken("it has too many values"))?;
         self.nodes.push(node);
-        self.stack.push(Id(id));
+        self.push_id(Id(id))
+    }
+
+    fn push_id(&mut self, id: Id) -> Result<(), Problem> {
+        check_room(&self.stack)?;
+        self.stack.push(id);
         Ok(())
     }
 
@@ -370,7 +379,7 @@ impl Machine<'_> {
     /// Python numbers the memo from 0 without gaps: an index beyond the bytes read makes no room.
     fn memoise(&mut self, index: usize) -> Result<(), Problem> {
         let id = self.top()?;
-        if index >= self.at {
+        if index >= self.at || index >= MAX_VALUES {
             return Err(broken("a place in the memo is too far"));
         }
         if index >= self.memo.len() {
@@ -383,8 +392,7 @@ impl Machine<'_> {
 
     fn recall(&mut self, index: usize) -> Result<(), Problem> {
         let id = self.memo.get(index).copied().flatten().ok_or_else(|| broken("a place in the memo is empty"))?;
-        self.stack.push(id);
-        Ok(())
+        self.push_id(id)
     }
 }
 

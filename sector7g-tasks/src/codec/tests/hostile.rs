@@ -86,8 +86,18 @@ fn sharing_bombs() {
 #[test]
 #[cfg(feature = "pickle")]
 fn too_many_values_in_pickle() {
-    let many = [&b"("[..], &b"N".repeat((1 << 20) + 1), b"l"].concat();
-    assert!(refused(&with_argument(Codec::Pickle, &many)).contains("more than 1048576 values"));
+    let count = (1 << 20) + 1;
+    for many in [
+        [&b"("[..], &b"N".repeat(count), b"l"].concat(),
+        // What makes no value takes memory of the machine's own: marks, copies, places of the memo.
+        b"(".repeat(count),
+        [&b"N"[..], &b"2".repeat(count)].concat(),
+        [&b"Nq\x00"[..], &b"h\x00".repeat(count)].concat(),
+    ] {
+        assert!(refused(&with_argument(Codec::Pickle, &many)).contains("more than 1048576 values"));
+    }
+    let memo = [&b"N"[..], &b"\x94".repeat(count)].concat();
+    assert!(refused(&with_argument(Codec::Pickle, &memo)).contains("a place in the memo is too far"));
 }
 
 #[test]
@@ -181,6 +191,64 @@ fn nothing_is_called() {
     );
     assert!(unfit(Codec::Pickle, b"]q\x00h\x00a").ends_with("it holds a value that contains itself"));
     assert!(!folder.exists());
+}
+
+/// Every way in which a pickle can ask for code to be run, with what one would run: each is a place in a value, which
+/// binds to nothing and is told by its class.
+#[test]
+#[cfg(feature = "pickle")]
+fn nothing_is_called_by_any_opcode() {
+    let folder = std::env::temp_dir().join(format!("sector7g-never-called-{}", std::process::id()));
+    let command = format!("mkdir {}", folder.display());
+    let text = [&[0x8c, u8::try_from(command.len()).unwrap()], command.as_bytes()].concat();
+    for (module, name) in [
+        ("posix", "system"),
+        ("os", "system"),
+        ("nt", "system"),
+        ("subprocess", "Popen"),
+        ("subprocess", "check_output"),
+        ("builtins", "eval"),
+        ("builtins", "exec"),
+        ("builtins", "__import__"),
+        ("builtins", "getattr"),
+        ("__builtin__", "eval"),
+        ("importlib", "import_module"),
+        ("pty", "spawn"),
+        ("runpy", "_run_code"),
+        ("pickle", "loads"),
+        ("operator", "methodcaller"),
+        ("functools", "partial"),
+        ("shutil", "rmtree"),
+        ("ctypes", "CDLL"),
+    ] {
+        let global = format!("c{module}\n{name}\n").into_bytes();
+        let short = |text: &str| [&[0x8c, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+        let stack_global = [&short(module)[..], &short(name), b"\x93"].concat();
+        let class = format!("{}.{name}", module.replace("__builtin__", "builtins")); // Python 2's name for it
+        for (way, opcodes) in [
+            ("reduce", [&global[..], &text, b"\x85R"].concat()),
+            ("reduce of a stacked global", [&stack_global[..], &text, b"\x85R"].concat()),
+            ("new object", [&global[..], &text, b"\x85\x81"].concat()),
+            ("new object with names", [&global[..], &text, b"\x85}\x92"].concat()),
+            ("object", [&b"("[..], &global, &text, b"o"].concat()),
+            ("instance", [&b"("[..], &text, format!("i{module}\n{name}\n").as_bytes()].concat()),
+            ("reduce, then state", [&global[..], &text, b"\x85R}b"].concat()),
+            ("reduce of a reduce", [&global[..], &text, b"\x85R", &text, b"\x85R"].concat()),
+            ("items of an object", [&global[..], &text, b"\x85R", &text, b"a"].concat()),
+        ] {
+            let problem = unfit(Codec::Pickle, &opcodes);
+            assert!(problem.contains(&class), "{class}, {way}: {problem}");
+            assert!(problem.len() < 300, "{class}, {way}: {problem}");
+            // In the place of a result, too.
+            let result = [&b"\x80\x04}(\x8c\x01s\x88\x8c\x01r"[..], &opcodes, b"u."].concat();
+            let _ = Codec::decode_result(&result).map(|result| result.value.map(|value| value.as_json().into_owned()));
+        }
+        // Of an extension's code nothing is known, a persistent id is nobody's.
+        for opcodes in [&b"\x82\x01"[..], b"\x83\x01\x00", b"\x84\x01\x00\x00\x00", b"Pid\n"] {
+            refused(&with_argument(Codec::Pickle, opcodes));
+        }
+    }
+    assert!(!folder.exists(), "nothing ran");
 }
 
 /// Impossible values of known classes are objects: Python would refuse to load them.

@@ -3,6 +3,7 @@
 #[cfg(feature = "pickle")]
 mod base64;
 mod failures;
+mod fuzz;
 mod hostile;
 mod jobs;
 #[cfg(feature = "pickle")]

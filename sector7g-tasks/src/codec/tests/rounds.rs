@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 
 use super::*;
+use crate::cases::cases;
 
 fn json() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
@@ -25,7 +26,7 @@ fn json() -> impl Strategy<Value = Json> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn json_like_values(value in json(), other in json()) {
@@ -50,28 +51,6 @@ proptest! {
         #[cfg(feature = "msgpack")]
         if let Ok(value) = i64::try_from(value) {
             prop_assert_eq!(Codec::MsgPack.encode(&value).unwrap().decode::<i64>().unwrap(), value);
-        }
-    }
-
-    #[test]
-    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400), pick in 0_usize..4) {
-        let starts: [&[u8]; 4] = [b"", b"\x80\x04}(", b"\x85\xa1f\xa1x\xa1a", b"{\"a\":"];
-        let payload = Bytes::from([starts[pick], &bytes].concat());
-        let _ = Codec::decode_job(&payload);
-        let _ = Codec::decode_result(&payload);
-    }
-
-    /// Opcodes that belong together more often than chance has it.
-    #[test]
-    #[cfg(feature = "pickle")]
-    fn any_opcodes_are_read_or_refused(
-        opcodes in prop::collection::vec(prop::sample::select(&b"]})(ealtsud0122NK\x01\x88\x85\x86\x8f\x90\x91\x94h\x00h\x01RbocR\x81"[..]), 0..300),
-    ) {
-        let payload = Bytes::from([&b"\x80\x04}(\x8c\x01a"[..], &opcodes, b"u."].concat());
-        let _ = Codec::decode_job(&payload);
-        let part = [&opcodes[..], b"."].concat();
-        if let Ok(value) = super::super::pickle::value(&part) {
-            let _ = (value.to_string(), value.to_json());
         }
     }
 }

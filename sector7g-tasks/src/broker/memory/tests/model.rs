@@ -477,7 +477,7 @@ impl Both {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::cases::unkept(256))]
 
     /// Any steps: each id is in one place, a job has one holder, and every attempt is counted.
     #[test]

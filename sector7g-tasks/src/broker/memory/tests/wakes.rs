@@ -171,7 +171,7 @@ impl Runtime {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::cases::unkept(512))]
 
     /// However waits begin, are polled and are dropped, no due job is left while a worker waits for its queue.
     #[test]

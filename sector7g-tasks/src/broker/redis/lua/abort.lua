@@ -6,7 +6,7 @@
 local q, id, now = KEYS[1], ARGV[1], now_ms()
 if not redis.call('ZSCORE', q, id) then return 0 end
 set_meta(id, 0, 'b', '1')
-if not is_held(read_lease(redis.call('GET', 'arq:in-progress:' .. id)), now) then
+if not is_held(read_lease(get('arq:in-progress:' .. id)), now) then
   redis.call('ZADD', q, int(now), id)
   ring(q)
 end

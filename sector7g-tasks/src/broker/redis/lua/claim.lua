@@ -8,7 +8,8 @@
 --   'r' delay, ms; failure; attempt; ''
 --   'g' delay, ms; 's' stop, 'z' snooze or 'u' unknown task; ''; ''
 -- Returns { now, more due: 0 or 1, { of each finish 1 applied or 0 lost }, { of each job
---   { id, payload or nil, attempt, delivery, due at, abort asked: 0 or 1, unknown since or 0 } } }.
+--   { id, payload or nil, attempt, delivery, due at, abort asked: 0 or 1, unknown since or 0 } } }; a job whose id
+--   is no text is told so once, and is a dead letter.
 -- O((n + m) log N), whatever else is due or runs, plus what Python workers hold at the head of the queue.
 -- Keeps true: one live lease a job; an attempt is counted before it is handed out; only the newest token
 --   ends a job; its result is there before it leaves the queue.
@@ -18,15 +19,20 @@ local worker, call, span, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(A
 local dead_most, dead_age, lost_failure = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local sent_at, finishes = tonumber(ARGV[8]), tonumber(ARGV[9])
 local token = worker .. '-' .. call
+local BAD_ID = '{"kind":"payload","message":"its id was no text (UTF-8) of one byte or more, so nobody could ask for it; ' ..
+  'it is shown in printable signs","attempt":0,"at":%s}'
+local UTF8 = { '^[%z\1-\127]+', '^[\194-\223][\128-\191]', '^\224[\160-\191][\128-\191]',
+  '^[\225-\236\238\239][\128-\191][\128-\191]', '^\237[\128-\159][\128-\191]',
+  '^\240[\144-\191][\128-\191][\128-\191]', '^[\241-\243][\128-\191][\128-\191][\128-\191]',
+  '^\244[\128-\143][\128-\191][\128-\191]' }
 local HELD = 'held'              -- in arq:in-progress of an ended tick
 local python_key = q .. ':s7:python'
 local PYTHON_AWAY = 60000        -- ms after which a Python worker that was seen at work counts as gone
 local PYTHON_GRACE = 5000        -- ms: no job is unknown for longer while one is at work
-local LEFT_TO_PYTHON = 1000      -- ms that a due job of an unknown task is left alone, at most; arq polls each 500
 local call_key = q .. ':s7:call:' .. worker
 
 local function attempts(id)
-  return tonumber(redis.call('GET', 'arq:retry:' .. id)) or 0
+  return count_of(get('arq:retry:' .. id))
 end
 
 local function set_attempts(id, count, delay)
@@ -34,17 +40,23 @@ local function set_attempts(id, count, delay)
   redis.call('SET', 'arq:retry:' .. id, int(count), 'PX', int(ATTEMPTS_TTL * 1000 + delay))
 end
 
+-- A moment in the past, as a note can say it.
+local function since_of(text)
+  local since = tonumber(text)
+  return since and since >= 1 and since <= now and since or nil
+end
+
 -- What the whole call removes and deletes, so that each is one command.
 local gone, unleased, deleted, has_buried = {}, {}, {}, false
 
-local function bury(id, failure)
-  local payload = redis.call('GET', 'arq:job:' .. id)
-  local letter = q .. ':s7:dead:' .. id
+local function bury(id, failure, name)
+  local payload = payload_of(id)
+  local letter = q .. ':s7:dead:' .. name
   redis.call('DEL', letter)
-  redis.call('HSET', letter, 'f', add_failure(redis.call('HGET', meta(id), 'f'), failure), 'a', int(attempts(id)))
+  redis.call('HSET', letter, 'f', add_failure(hmget(meta(id), 'f')[1], failure), 'a', int(attempts(id)))
   if payload then redis.call('HSET', letter, 'p', payload) end
   redis.call('PEXPIRE', letter, int(dead_age))
-  redis.call('ZADD', q .. ':s7:dead', int(now), id)
+  redis.call('ZADD', q .. ':s7:dead', int(now), name)
   redis.call('PEXPIRE', q .. ':s7:dead', int(dead_age)) -- older ones go with the next death, or with all
   has_buried = true
 end
@@ -70,7 +82,7 @@ local function finish_end(id, result, keep, failure, hold)
       redis.call('SET', 'arq:result:' .. id, result, 'PX', keep)
     end
   end
-  if failure ~= '' then bury(id, failure) end
+  if failure ~= '' then bury(id, failure, id) end
   if hold ~= '0' then
     redis.call('SET', 'arq:s7:hold:' .. id, '1', 'PX', hold)
     -- As arq leaves it after a schedule's job: no Python worker starts the same tick again meanwhile.
@@ -85,7 +97,7 @@ local function finish_end(id, result, keep, failure, hold)
 end
 
 local function put_back(id, delay)
-  if redis.call('HGET', meta(id), 'b') then delay = 0 end -- one that is to be aborted does not wait
+  if hmget(meta(id), 'b')[1] then delay = 0 end -- one that is to be aborted does not wait
   redis.call('DEL', 'arq:in-progress:' .. id)
   redis.call('ZADD', q, int(now + delay), id)
   tell_due(q, now + delay, now)
@@ -93,7 +105,7 @@ end
 
 local function finish_retry(id, delay, failure, attempt)
   set_attempts(id, math.max(attempts(id), tonumber(attempt)), delay)
-  set_meta(id, delay, 'f', add_failure(redis.call('HGET', meta(id), 'f'), failure))
+  set_meta(id, delay, 'f', add_failure(hmget(meta(id), 'f')[1], failure))
   redis.call('HDEL', meta(id), 'u', 'c', 'n')
   put_back(id, delay)
 end
@@ -101,10 +113,10 @@ end
 local function finish_give_back(id, delay, why, lease)
   set_attempts(id, attempts(id) - 1, delay)
   set_meta(id, delay)
-  redis.call('HINCRBY', meta(id), 'x', 1)
+  redis.call('HSET', meta(id), 'x', int(count_of(hmget(meta(id), 'x')[1]) + 1))
   if why == 'u' then
     -- A Python worker polls, we wake on the dot: without a while of its own it would never get the job.
-    redis.call('HSETNX', meta(id), 'u', int(now))
+    if not since_of(hmget(meta(id), 'u')[1]) then redis.call('HSET', meta(id), 'u', int(now)) end
     redis.call('HSET', meta(id), 'c', int(now + delay + math.min(delay, LEFT_TO_PYTHON)), 'n', int(attempts(id)))
     -- Nobody has started it, so it still expires.
     if lease.expires > 0 then redis.call('PEXPIREAT', 'arq:job:' .. id, int(lease.expires)) end
@@ -138,7 +150,6 @@ local function finish_all()
   call_many('ZREM', q, gone)
   call_many('ZREM', q .. ':s7:leases', unleased)
   call_many('DEL', nil, deleted)
-  if has_buried then trim_dead() end
   return answers
 end
 
@@ -147,7 +158,7 @@ local jobs, leased, raised, bytes, python_works = {}, {}, {}, 0, false
 -- Since when nobody could have run the job: a Python worker that has started it knows its task, and one that is
 -- busy may come to it yet.
 local function unknown_since(id, known, count)
-  local since, counted = tonumber(known[3]), tonumber(known[6])
+  local since, counted = since_of(known[3]), tonumber(known[6])
   if not since then return 0 end
   if counted ~= count then
     redis.call('HDEL', meta(id), 'u', 'c', 'n')
@@ -159,7 +170,7 @@ end
 
 -- What is noted of a job; what was of an earlier one of its id goes.
 local function notes(id, payload)
-  local known = redis.call('HMGET', meta(id), 'x', 'b', 'u', 'f', 'c', 'n', 'j')
+  local known = hmget(meta(id), 'x', 'b', 'u', 'f', 'c', 'n', 'j')
   if not known[7] or known[7] == digest(payload) then return known end
   redis.call('DEL', meta(id))
   return {}
@@ -168,7 +179,7 @@ end
 -- Hands out a job: counts the attempt (unless it is counted already), writes the lease.
 local function hand_out(id, score, before, count, counts, known)
   local key = 'arq:job:' .. id
-  local delivery, aborting, unknown = tonumber(known[1] or 0), known[2] and 1 or 0, 0
+  local delivery, aborting, unknown = count_of(known[1]), known[2] and 1 or 0, 0
   local due, expires = score, 0
   if counts then
     if before then -- its lease ran out: that attempt is over
@@ -186,7 +197,7 @@ local function hand_out(id, score, before, count, counts, known)
     end
   else
     due, expires = before.due, before.expires
-    unknown = known[3] or 0
+    unknown = since_of(known[3]) or 0
   end
   write_lease(id, { token = token, ends = now + span, due = due, expires = expires }, span)
   raised[#raised + 1] = int(now + span)
@@ -213,6 +224,30 @@ local again, again_jobs = {}, {}
 local function drop_ended(id)
   again[#again + 1] = id
   again_jobs[#again_jobs + 1] = 'arq:job:' .. id
+end
+
+-- Whether it is UTF-8 of one byte or more, as Rust has it.
+local function is_text(id)
+  if not string.find(id, '[\128-\255]') then return id ~= '' end
+  local at = 1
+  while at <= #id do
+    local last
+    for _, form in ipairs(UTF8) do last = last or select(2, string.find(id, form, at)) end
+    if not last then return false end
+    at = last + 1
+  end
+  return true
+end
+
+-- Ids are text. Under another name nobody could ask for the job, and no answer could tell it: its letter has the
+-- name in printable signs.
+local function set_aside(id)
+  local name = string.gsub(id, '[^ -~]', function(byte) return string.format('\\x%02x', string.byte(byte)) end)
+  if name == '' then name = '(empty)' end
+  bury(id, string.format(BAD_ID, int(now)), string.sub(name, 1, 500))
+  drop_ended(id)
+  redis.call('DEL', 'arq:in-progress:' .. id, 'arq:retry:' .. id, meta(id))
+  jobs[#jobs + 1] = { id, false, 0, 0, 0, 0, 0 }
 end
 
 -- A Python client's abort puts a running job's member back, also when the job has just ended: it is over.
@@ -248,22 +283,27 @@ local function lease_due()
         return -- the rest waits for the next call
       elseif score == 0 then
         passed = passed + 1 -- arq: a score of 0 is no membership
+      elseif not is_text(ids[i]) then
+        passed = passed + 1
+        set_aside(ids[i])
       elseif not is_held(lease, now) then
         local known = noted and notes(ids[i], payload_of(ids[i])) or {}
-        if left_until(known[5], known[2]) > now or in_grace(ids[i], lease) then
+        if left_until(known[5], known[2], score) > now or in_grace(ids[i], lease) then
           passed = passed + 1
         elseif is_over(ids[i]) then
           passed = passed + 1
           drop_ended(ids[i])
         else
-          hand_out(ids[i], score, lease, tonumber(counts[i]) or 0, true, known)
+          hand_out(ids[i], score, lease, count_of(counts[i]), true, known)
         end
       elseif lease.foreign then
         passed = passed + 1
         if values[i] == HELD then drop_ended(ids[i]) else python_works = true end
       else
         passed = passed + 1
-        raised[#raised + 1] = int(lease.ends) -- a Python client's abort has moved it
+        -- A Python client's abort has moved it. A lease does not outlive its key, whatever end it tells.
+        local left = math.max(AFTERLIFE, redis.call('PTTL', 'arq:in-progress:' .. ids[i]))
+        raised[#raised + 1] = int(math.min(lease.ends, now + left))
         raised[#raised + 1] = ids[i]
       end
     end
@@ -272,15 +312,15 @@ end
 
 local function claim()
   allow_when_full(q)
-  local before = redis.call('GET', call_key)
-  local last = before and cmsgpack.unpack(before)
+  local readable, last = pcall(cmsgpack.unpack, get(call_key) or '')
   local answers
-  if last and last[1] == call then
+  if readable and type(last) == 'table' and last[1] == call then
     answers = last[2]
     lease_again(last[3])
   else
     answers = finish_all()
     if most > 0 then lease_due() end
+    if has_buried then trim_dead() end
     call_many('ZREM', q, again)
     call_many('DEL', nil, again_jobs)
     if python_works then redis.call('SET', python_key, '1', 'PX', PYTHON_AWAY) end

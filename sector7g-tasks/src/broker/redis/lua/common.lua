@@ -37,6 +37,8 @@ local BATCH = 1000               -- unpack() fails near 8,000 values
 local AFTERLIFE = 5000           -- ms that the key of a lease outlives it, at least
 local ATTEMPTS_TTL = 88400       -- s; arq's own
 local MAX_FAILURES = 20
+local MOST_ATTEMPTS = 2147483647
+local LEFT_TO_PYTHON = 1000      -- ms that a due job of an unknown task is left alone, at most; arq polls each 500
 local BELL_TTL = 60000           -- ms
 local BATCH_BYTES = 4194304      -- of payloads in one answer, or one payload that is larger by itself
 local LOOK_AT_MOST = 2000        -- due members that are Python workers' to take, passed over in one call
@@ -88,11 +90,20 @@ local function call_many(command, key, list)
   end)
 end
 
+-- A score that can be said in digits: other producers may write any.
+local function sane(score)
+  return math.max(-9e15, math.min(9e15, score))
+end
+
+local function moment_of(text)
+  return sane(tonumber(text) or 0)
+end
+
 local function read_lease(value)
   if not value then return nil end
   local token, ends, due, expires = string.match(value, '^(%S+) (%d+) (%-?%d+) (%d+)$')
   if not token then return { foreign = true } end
-  return { token = token, ends = tonumber(ends), due = tonumber(due), expires = tonumber(expires) }
+  return { token = token, ends = moment_of(ends), due = moment_of(due), expires = moment_of(expires) }
 end
 
 -- Whether somebody has the job now.
@@ -105,15 +116,31 @@ local function write_lease(id, lease, span)
   redis.call('SET', 'arq:in-progress:' .. id, value, 'PX', int(span + math.max(span, AFTERLIFE)))
 end
 
--- A score that can be said in digits: other producers may write any.
-local function sane(score)
-  return math.max(-9e15, math.min(9e15, score))
+-- Other programs may store anything under any key: what is of another type counts as absent.
+local function read(command, key, ...)
+  local value = redis.pcall(command, key, ...)
+  if type(value) ~= 'table' or not value.err then return value end
+  if not string.find(value.err, 'WRONGTYPE', 1, true) then redis.call(command, key, ...) end -- fails as it should
+  return false
 end
 
--- The payload, or false when it has run out, or is no string at all.
+local function get(key)
+  return read('GET', key)
+end
+
+local function hmget(key, ...)
+  return read('HMGET', key, ...) or {}
+end
+
+-- The payload, or false when it has run out.
 local function payload_of(id)
-  local payload = redis.pcall('GET', 'arq:job:' .. id)
-  return type(payload) == 'string' and payload
+  return get('arq:job:' .. id)
+end
+
+-- Attempts so far; what can't be a count is none, or as many as there can be.
+local function count_of(text)
+  local count = tonumber(text) or 0
+  return count == count and math.floor(math.max(0, math.min(MOST_ATTEMPTS, count))) or 0
 end
 
 -- Redis refuses the first write of a script when its memory is full, but none after one that takes no memory. What
@@ -133,7 +160,7 @@ end
 
 local function set_meta(id, delay, ...)
   local ours = digest(payload_of(id))
-  if redis.call('HGET', meta(id), 'j') ~= ours then redis.call('DEL', meta(id)) end
+  if hmget(meta(id), 'j')[1] ~= ours then redis.call('DEL', meta(id)) end
   redis.call('HSET', meta(id), 'j', ours, ...)
   redis.call('PEXPIRE', meta(id), int(ATTEMPTS_TTL * 1000 + delay))
 end
@@ -161,7 +188,7 @@ end
 -- Wakes a waiting worker if something is due at `score` before any of them looks by itself.
 local function tell_due(q, score, now)
   if score <= now then return ring(q) end
-  local look = tonumber(redis.call('GET', q .. ':s7:look'))
+  local look = tonumber(get(q .. ':s7:look'))
   if look and score < look then ring(q) end
 end
 
@@ -173,8 +200,8 @@ local function have_notes(ids)
 end
 
 -- Until when a due job of a task that we do not know is left to Python workers, who poll; 0 when it is not.
-local function left_until(known_c, known_b)
-  return not known_b and tonumber(known_c or 0) or 0
+local function left_until(known_c, known_b, score)
+  return not known_b and math.min(moment_of(known_c), score + LEFT_TO_PYTHON) or 0
 end
 
 -- The score of the first due job that nobody has, how many due ones before it are not ours to take, and when the
@@ -189,9 +216,10 @@ local function first_free(q, now)
     for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
     local values, noted = mget('arq:in-progress:', ids), have_notes(ids)
     for i = 1, #ids do
-      local score = tonumber(page[2 * i])
+      local score = sane(tonumber(page[2 * i]))
       if score ~= 0 and not is_held(read_lease(values[i]), now) then
-        local till = noted and left_until(unpack(redis.call('HMGET', meta(ids[i]), 'c', 'b'))) or 0
+        local known = noted and hmget(meta(ids[i]), 'c', 'b') or {}
+        local till = left_until(known[1], known[2], score)
         if till <= now then return score, held, again end
         again = math.min(again or till, till)
       end

@@ -8,7 +8,7 @@ local dead, answers = q .. ':s7:dead', {}
 
 local function revive(id, letter)
   if redis.call('EXISTS', 'arq:job:' .. id) == 1 or redis.call('ZSCORE', q, id) then return false end
-  local payload = redis.call('HGET', letter, 'p')
+  local payload = hmget(letter, 'p')[1]
   if not payload then return false end
   redis.call('DEL', 'arq:result:' .. id, 'arq:retry:' .. id, 'arq:in-progress:' .. id, 'arq:s7:hold:' .. id, meta(id))
   redis.call('SET', 'arq:job:' .. id, payload)

@@ -8,19 +8,19 @@ local q, now = KEYS[1], now_ms()
 local dead = q .. ':s7:dead'
 
 local function live(id, score)
-  local lease = read_lease(redis.call('GET', 'arq:in-progress:' .. id))
+  local lease = read_lease(get('arq:in-progress:' .. id))
   score = sane(score)
-  local payload, known = payload_of(id), redis.call('HMGET', meta(id), 'f', 'p', 'b', 'j')
+  local payload, known = payload_of(id), hmget(meta(id), 'f', 'p', 'b', 'j')
   if known[4] and known[4] ~= digest(payload) then known = { false, false, false } end
   local state, due = score > now and 'deferred' or 'queued', score
   if is_held(lease, now) then state, due = 'running', lease.due or score end
-  return { id, state, payload, false, redis.call('GET', 'arq:retry:' .. id) or '0',
-    int(due), known[1], known[2], known[3] }
+  return { id, state, payload, false, int(count_of(get('arq:retry:' .. id))),
+    int(due), known[1] or false, known[2] or false, known[3] or false }
 end
 
 local function letter(id, died)
-  local kept = redis.call('HMGET', dead .. ':' .. id, 'p', 'f', 'a')
-  return { id, 'dead', kept[1], redis.call('GET', 'arq:result:' .. id), kept[3] or '0', int(died), kept[2], false, false }
+  local kept = hmget(dead .. ':' .. id, 'p', 'f', 'a')
+  return { id, 'dead', kept[1] or false, get('arq:result:' .. id), int(count_of(kept[3])), int(sane(died)), kept[2] or false, false, false }
 end
 
 local function one(id)
@@ -28,7 +28,7 @@ local function one(id)
   if score then return live(id, tonumber(score)) end
   local died = redis.call('ZSCORE', dead, id)
   if died and redis.call('EXISTS', dead .. ':' .. id) == 1 then return letter(id, tonumber(died)) end
-  local result = redis.call('GET', 'arq:result:' .. id)
+  local result = get('arq:result:' .. id)
   if result then return { id, 'complete', false, result, '0', '0', false, false, false } end
 end
 

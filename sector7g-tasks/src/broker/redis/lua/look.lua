@@ -25,7 +25,7 @@ for _, q in ipairs(KEYS) do
 end
 if due == 0 and ARGV[1] ~= '0' then
   for _, q in ipairs(KEYS) do
-    local look = tonumber(redis.call('GET', q .. ':s7:look'))
+    local look = tonumber(get(q .. ':s7:look'))
     if not look or look <= now or look > now + pause then
       redis.call('SET', q .. ':s7:look', int(now + pause), 'PX', int(math.max(pause, 1)))
     end

@@ -4,4 +4,4 @@
 -- Keeps true: seen in one step, so that an end between two looks is not taken for an unknown job.
 
 local lives = redis.call('ZSCORE', KEYS[1], ARGV[1]) and 1 or 0
-return { lives == 0 and redis.call('GET', 'arq:result:' .. ARGV[1]), lives }
+return { lives == 0 and get('arq:result:' .. ARGV[1]), lives }

@@ -28,4 +28,4 @@ if #names > 0 then
 end
 return { due - foreign - ours, total - due - (leases - ours), leases + foreign,
   redis.call('ZCARD', q .. ':s7:dead'), oldest and int(now - oldest) or '-1', health,
-  redis.call('GET', q .. ':health-check') }
+  get(q .. ':health-check') }
