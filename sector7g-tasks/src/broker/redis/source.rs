@@ -170,6 +170,10 @@ impl Source {
 }
 
 impl Kind {
+    #[cfg_attr(
+        not(feature = "sentinel"),
+        expect(clippy::unnecessary_wraps, reason = "a sentinel's URL may be unusable")
+    )]
     fn of(address: &Address, mut servers: Vec<ConnectionInfo>, ca: Option<&[u8]>) -> RedisResult<Self> {
         #[cfg(feature = "sentinel")]
         if address.scheme == Scheme::Sentinel {
