@@ -10,6 +10,7 @@ pub(crate) fn cases(cases: u32) -> Config {
 }
 
 /// The same for tests without a file for their failures: what fails in them is told whole.
+#[cfg(feature = "testing")]
 pub(crate) fn unkept(count: u32) -> Config {
     Config { failure_persistence: None, ..cases(count) }
 }
