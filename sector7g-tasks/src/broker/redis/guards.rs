@@ -58,7 +58,7 @@ impl Guard {
                 "      elseif ARGV[at + 4] ~= 's' then\n        finish_give_back(",
             )],
             Self::Attempts => &[("    set_attempts(id, count, 0)\n", "")],
-            Self::Repeat => &[("if last and last[1] == call then", "if false then")],
+            Self::Repeat => &[("if readable and type(last) == 'table' and last[1] == call then", "if false then")],
             Self::Grace => &[("if now - sent_at > span / 2 then", "if false then")],
             Self::Request => &[("if known == number then", "if false then")],
         }
