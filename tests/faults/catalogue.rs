@@ -44,6 +44,14 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario { name: "kill -9 of workers", faults: &[Fault::KillWorker], recovery, ..PLAIN },
         Scenario { name: "SIGSTOP of workers", faults: &[Fault::FreezeWorker], recovery, ..PLAIN },
         Scenario {
+            // What was frozen is still at work elsewhere when its first worker comes back and finishes it.
+            name: "SIGSTOP of workers, long jobs",
+            load: Load { jobs: 90, rate: 10, mix: Mix::Long, ..PLAIN.load },
+            faults: &[Fault::FreezeWorker],
+            recovery,
+            ..PLAIN
+        },
+        Scenario {
             name: "SIGTERM of workers",
             crew: Crew::Patient,
             faults: &[Fault::RollWorker],
@@ -130,7 +138,8 @@ pub(crate) fn all() -> Vec<Scenario> {
     ]
 }
 
-/// Scenarios that can't be passed, as a guard is missing: each shows that its guard matters, and that the rig sees it.
+/// Scenarios that can't be passed, as a guard is missing: each shows that its guard matters, and that the rig sees it,
+/// if chance doesn't spare it in all of a few tries.
 /// That of requests matters where a call's answer is lost and its jobs are over at once, which chance brings too seldom:
 /// see `it/redis/trouble.rs`.
 pub(crate) fn unguarded() -> Vec<Scenario> {
@@ -142,7 +151,7 @@ pub(crate) fn unguarded() -> Vec<Scenario> {
     };
     vec![
         without("lease", "none"),
-        without("token", "SIGSTOP of workers"),
+        without("token", "SIGSTOP of workers, long jobs"),
         without("give-back", "SIGTERM of workers"),
         without("attempts", "poison"),
         without("repeat", "replies cut"),

@@ -12,6 +12,8 @@ pub(crate) enum Mix {
     Good,
     /// Good ones that replace what has finished, of which a second enqueueing makes a second run
     Replacing,
+    /// Good ones that take as long as a worker that is frozen for longer than its lease is late
+    Long,
     /// Good ones, and in 150 one that kills its worker at each attempt
     Poisoned,
     /// In three good ones, two that panic, kill their worker, block its runtime for longer than a lease, eat its memory
@@ -63,7 +65,7 @@ impl Mix {
     pub(crate) fn ticket(self, id: &str, index: u64, queue: &str, dice: &mut Dice) -> Ticket {
         let (task, max_tries) = match self {
             Self::Poisoned if index % 150 == 75 => (DEADLY[0], Some(3)),
-            Self::Good | Self::Replacing | Self::Poisoned => (GOOD, None),
+            Self::Good | Self::Replacing | Self::Long | Self::Poisoned => (GOOD, None),
             Self::Hostile => match dice.below(100) {
                 0..60 => (GOOD, None),
                 60..62 => (*dice.pick(&DEADLY), Some(2)),
@@ -73,6 +75,7 @@ impl Mix {
             },
         };
         let ms = match dice.below(20) {
+            _ if self == Self::Long => dice.within(800..1500),
             0 => dice.within(800..1500),
             1 => dice.within(100..400),
             _ => dice.within(5..40),
