@@ -52,6 +52,14 @@ pub(crate) fn all() -> Vec<Scenario> {
             ..PLAIN
         },
         Scenario {
+            name: "a worker cut off",
+            surroundings: Surroundings::Apart,
+            load: Load { jobs: 90, rate: 10, mix: Mix::Long, ..PLAIN.load },
+            faults: &[Fault::PartWorker],
+            recovery,
+            ..PLAIN
+        },
+        Scenario {
             name: "SIGTERM of workers",
             crew: Crew::Patient,
             faults: &[Fault::RollWorker],

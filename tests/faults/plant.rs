@@ -34,6 +34,8 @@ pub(crate) struct Plant {
     /// Whether a fault that can happen once has happened.
     pub(crate) is_spent: bool,
     proxy: Option<Proxy>,
+    /// Those of workers, where each has its own, in their order.
+    ways: Vec<Proxy>,
     crew: Crew,
     load: Load,
     surroundings: Surroundings,
@@ -56,9 +58,16 @@ impl Plant {
             Surroundings::Proxy | Surroundings::ProducersProxy => Some(Proxy::to(ground.holder().port()).await),
             _ => None,
         };
+        let mut ways = Vec::new();
+        if scenario.surroundings == Surroundings::Apart {
+            for _ in 0..scenario.workers {
+                ways.push(Proxy::to(ground.holder().port()).await);
+            }
+        }
         let mut plant = Self {
             ground,
             proxy,
+            ways,
             folder,
             notes,
             dice,
@@ -89,7 +98,8 @@ impl Plant {
     /// One more worker.
     pub(crate) fn hire(&mut self) -> Program {
         let goes_straight = self.surroundings == Surroundings::ProducersProxy;
-        let url = if goes_straight { self.ground.url() } else { self.url() };
+        let own_way = self.ways.get(self.hired).map(Proxy::url);
+        let url = own_way.unwrap_or_else(|| if goes_straight { self.ground.url() } else { self.url() });
         let folder = path(self.folder.path());
         let own = own_program();
         let (python, script) = (path(&support::interpreter()).to_owned(), script());
@@ -169,6 +179,17 @@ impl Plant {
         sleep(span).await;
         self.notes.note(What::Thawed, pid);
         self.workers[index].thaw();
+    }
+
+    /// Cuts a worker, by chance, off from the server for `span`.
+    pub(crate) async fn part_worker(&mut self, span: Duration) {
+        let index = self.any_worker();
+        let (pid, way) = (self.workers[index].pid(), &self.ways[index]);
+        self.notes.note(What::Parted, pid);
+        way.set(Way::Stall);
+        sleep(span).await;
+        self.notes.note(What::Rejoined, pid);
+        way.set(Way::Pass);
     }
 
     /// Replaces a worker, by chance, as a deploy does.

@@ -72,6 +72,8 @@ pub(crate) enum Surroundings {
     Proxy,
     /// The same for producers alone: what they have added is done before they are answered.
     ProducersProxy,
+    /// Each worker has a way of its own, that can be made a bad one.
+    Apart,
     /// Workers' clocks are an hour late, right, and an hour early, in turns.
     Skew,
     /// Workers have 4 GB of address space.
@@ -82,7 +84,7 @@ impl Surroundings {
     /// What stands before the command of worker number `index`.
     pub(crate) fn before(self, index: usize) -> Vec<&'static str> {
         match self {
-            Self::Plain | Self::Proxy | Self::ProducersProxy => Vec::new(),
+            Self::Plain | Self::Proxy | Self::ProducersProxy | Self::Apart => Vec::new(),
             Self::Skew => {
                 // What the package's program `faketime` does, in this very process. The timers need a clock that
                 // nobody sets; a setting that changes as time goes on is no fault that a machine's clock has.
