@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::fault::Fault;
 use crate::ground::Server;
 use crate::load::Mix;
-use crate::scenario::{Crew, Load, Scenario, Surroundings};
+use crate::scenario::{Crew, Load, Scenario, Surroundings, Victim};
 use crate::worker::LEASE;
 
 /// Beyond the end of a lease, within which a job starts again.
@@ -27,6 +27,7 @@ const PLAIN: Scenario = Scenario {
     pause: 300..900,
     recovery: None,
     drain: Duration::from_secs(40),
+    victim: None,
     without: None,
 };
 
@@ -34,6 +35,17 @@ const PLAIN: Scenario = Scenario {
 const fn outage(name: &'static str, fault: &'static [Fault]) -> Scenario {
     let surroundings = Surroundings::Proxy;
     Scenario { name, surroundings, faults: fault, pause: 500..1500, recovery: Some(RETURN), ..PLAIN }
+}
+
+/// A few jobs of each kind, and whose process does not live to see it.
+const fn crash(name: &'static str, victim: Victim) -> Scenario {
+    let surroundings = match victim {
+        Victim::Worker | Victim::StoppingWorker => Surroundings::Apart,
+        Victim::Producer => Surroundings::ProducersProxy,
+    };
+    let load = Load { producers: 1, jobs: 8, rate: 200, batch: 4, mix: Mix::Each };
+    let recovery = Some(LEASE.saturating_add(MARGIN));
+    Scenario { name, surroundings, workers: 1, victim: Some(victim), load, recovery, ..PLAIN }
 }
 
 /// All of them.
@@ -66,6 +78,9 @@ pub(crate) fn all() -> Vec<Scenario> {
             recovery: Some(MARGIN),
             ..PLAIN
         },
+        crash("death at each write", Victim::Worker),
+        crash("death at each write of a stop", Victim::StoppingWorker),
+        crash("death at each write of a producer", Victim::Producer),
         Scenario {
             name: "kill -9 of producers",
             load: Load { batch: 60, ..PLAIN.load },

@@ -65,6 +65,24 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// The two as one.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.asked += other.asked;
+        self.acknowledged += other.acknowledged;
+        self.finished += other.finished;
+        self.dead += other.dead;
+        self.lost.extend(other.lost);
+        self.twice.extend(other.twice);
+        self.again += other.again;
+        self.unprovoked.extend(other.unprovoked);
+        self.untrue.extend(other.untrue);
+        self.refused += other.refused;
+        self.skewed = self.skewed.max(other.skewed);
+        self.overlap = self.overlap.max(other.overlap);
+        self.recovery.extend(other.recovery);
+        self.recovery.sort_unstable();
+    }
+
     pub(crate) fn median(&self) -> Option<Duration> {
         self.recovery.get(self.recovery.len() / 2).copied()
     }
@@ -251,7 +269,10 @@ fn repeats(account: &mut Account, id: &str, runs: &[Run], disturbances: &Disturb
         if next.fence > before.fence + 1 && !disturbances.explain_claim(before.start, next.start) {
             account.unprovoked.push(format!("{id}: claimed in between, and not run: {before:?}, then {next:?}"));
         }
-        let given_back = before.how == Stop::Cut && disturbances.was_told(before.pid, before.stop);
+        // Who is killed meanwhile gives nothing back.
+        let given_back = before.how == Stop::Cut
+            && disturbances.was_told(before.pid, before.stop)
+            && !disturbances.killed.contains(&before.pid);
         if given_back && next.attempt > before.attempt {
             account.untrue.push(format!("{id}: attempt {} was given back, and counted", before.attempt));
         }
