@@ -53,7 +53,7 @@ pub(crate) struct Account {
     /// Of these, those that no fault had hit before.
     pub(crate) unprovoked: Vec<String>,
     /// Refused, and run all the same; ended well without a run; run before its time; an attempt counted that was only
-    /// given back.
+    /// given back, or one that had begun and was not.
     pub(crate) untrue: Vec<String>,
     pub(crate) refused: usize,
     /// Processes whose wall clock was off by more than half an hour.
@@ -275,6 +275,9 @@ fn repeats(account: &mut Account, id: &str, runs: &[Run], disturbances: &Disturb
             && !disturbances.killed.contains(&before.pid);
         if given_back && next.attempt > before.attempt {
             account.untrue.push(format!("{id}: attempt {} was given back, and counted", before.attempt));
+        }
+        if before.how == Stop::Died && next.attempt <= before.attempt {
+            account.untrue.push(format!("{id}: attempt {} died, and {} is the next", before.attempt, next.attempt));
         }
         account.overlap = account.overlap.max(disturbances.overlap(before, next));
     }
