@@ -108,6 +108,11 @@ pub(crate) fn all() -> Vec<Scenario> {
         },
         Scenario {
             server: Server::Sentinel,
+            surroundings: Surroundings::Confirmed,
+            ..outage("replica promoted, WAIT", &[Fault::Exchange])
+        },
+        Scenario {
+            server: Server::Sentinel,
             surroundings: Surroundings::Plain,
             ..outage("replica promoted, master killed", &[Fault::KillMaster])
         },

@@ -140,6 +140,9 @@ impl Plant {
             words.extend([name, number]);
         }
         words.extend(["--mix", mix.get_name()]);
+        if self.surroundings == Surroundings::Confirmed {
+            words.extend(["--replicas", "1"]);
+        }
         Producer { program: start(&words), jobs }
     }
 

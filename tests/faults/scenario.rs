@@ -88,6 +88,8 @@ pub(crate) enum Surroundings {
     ProducersProxy,
     /// Each worker has a way of its own, that can be made a bad one.
     Apart,
+    /// Producers are answered once a replica has their jobs.
+    Confirmed,
     /// Workers' clocks are an hour late, right, and an hour early, in turns.
     Skew,
     /// Workers have 4 GB of address space.
@@ -98,7 +100,7 @@ impl Surroundings {
     /// What stands before the command of worker number `index`.
     pub(crate) fn before(self, index: usize) -> Vec<&'static str> {
         match self {
-            Self::Plain | Self::Proxy | Self::ProducersProxy | Self::Apart => Vec::new(),
+            Self::Plain | Self::Proxy | Self::ProducersProxy | Self::Apart | Self::Confirmed => Vec::new(),
             Self::Skew => {
                 // What the package's program `faketime` does, in this very process. The timers need a clock that
                 // nobody sets; a setting that changes as time goes on is no fault that a machine's clock has.

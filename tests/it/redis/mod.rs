@@ -7,5 +7,6 @@ mod conformance;
 mod connections;
 mod load;
 mod outages;
+mod replicas;
 mod trouble;
 mod walkthrough;

@@ -84,7 +84,7 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
     // Not by the broker, which would note the queue. Without jobs first, which loads the script.
     let news = [&new];
     for jobs in [&news[..0], &news] {
-        brief.during(Box::pin(path::enqueue(link, &key, jobs, RequestId::unique()))).await?;
+        brief.during(Box::pin(path::enqueue(&broker.shared.producing, &key, jobs, RequestId::unique()))).await?;
     }
     link.command::<redis::Value>(redis::cmd("BLPOP").arg(bell(&key)).arg(1)).await?; // it has just been rung
     broker.wait(std::slice::from_ref(&queue), TRIAL, TRIAL).await?;

@@ -29,7 +29,7 @@ use self::ears::Ears;
 #[cfg(feature = "testing")]
 pub use self::guards::Guard;
 use self::keys::{Keys, QUEUES};
-use self::link::Link;
+use self::link::{Link, Replicas};
 use self::path::DeadLetters;
 use self::reply::Reply;
 use self::source::Source;
@@ -63,6 +63,8 @@ pub struct RedisBroker {
 
 struct Shared {
     link: Arc<Link>,
+    /// What jobs are enqueued through: the same, unless that waits for replicas.
+    producing: Arc<Link>,
     keys: Keys,
     dead_letters: DeadLetters,
     clock: Clock,
@@ -85,6 +87,7 @@ pub struct RedisBrokerBuilder {
     keys: Keys,
     dead_letters: DeadLetters,
     response_timeout: Duration,
+    replicas: Option<Replicas>,
     retries: u32,
     retry_delay: Duration,
 }
@@ -120,6 +123,18 @@ impl RedisBrokerBuilder {
         self
     }
 
+    /// Has each enqueueing answered once so many replicas have its jobs (Redis's `WAIT`), or failed as `Unavailable` when
+    /// they have not within `patience`, at most half of [`response_timeout`](Self::response_timeout). None unless set.
+    ///
+    /// A job that was answered is then on a replica that a failover may promote; the server's `min-replicas-to-write`
+    /// does more, as it keeps a master without replicas from taking any. An enqueueing that fails so has happened on the
+    /// master: the client repeats it, three times in all. It costs each call the way to the replica, and the user the
+    /// right `+wait`. Not on a cluster, whose client can't tell which node has to wait.
+    pub fn wait_for_replicas(mut self, replicas: u32, patience: Duration) -> Self {
+        self.replicas = (replicas > 0).then_some(Replicas { count: replicas, patience });
+        self
+    }
+
     /// The certificate of the authority that signs the servers' own, PEM, in place of those the system trusts.
     /// Several may follow one another. Feature `tls`; for `rediss://` and its like.
     pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
@@ -140,11 +155,23 @@ impl RedisBrokerBuilder {
     /// [`UrlError`].
     pub fn build(self) -> Result<RedisBroker, UrlError> {
         let address = Address::parse(&self.url)?;
-        let source = Source::new(&address, self.ca.as_deref(), self.response_timeout)?;
-        let link = Link::new(source, address.shown);
+        let link = || {
+            let source = Source::new(&address, self.ca.as_deref(), self.response_timeout)?;
+            Ok::<_, UrlError>(Link::new(source, address.shown.clone()))
+        };
+        let shared = Arc::new(link()?);
+        if self.replicas.is_some() && shared.is_cluster() {
+            let reason = "`wait_for_replicas` is not for clusters; set `min-replicas-to-write` on their nodes";
+            return Err(UrlError::Unusable(address.shown, reason.to_owned()));
+        }
+        let producing = match self.replicas {
+            Some(replicas) => Arc::new(link()?.confirmed_by(replicas)),
+            None => Arc::clone(&shared),
+        };
         Ok(RedisBroker {
             shared: Arc::new(Shared {
-                link: Arc::new(link),
+                link: shared,
+                producing,
                 keys: self.keys,
                 dead_letters: self.dead_letters,
                 clock: Clock::of_another(),
@@ -202,6 +229,7 @@ impl RedisBroker {
             keys: Keys::default(),
             dead_letters: DeadLetters { most: 10_000, age: Duration::from_hours(7 * 24) },
             response_timeout: Duration::from_secs(5),
+            replicas: None,
             retries: 5,
             retry_delay: Duration::from_secs(1),
         }
@@ -349,7 +377,7 @@ impl Broker for RedisBroker {
         for (queue, indices) in by_queue {
             let batch: Vec<&NewJob> = indices.iter().map(|index| &jobs[*index]).collect();
             let key = self.key_for(queue, batch.iter().map(|job| &job.id))?;
-            let added = path::enqueue(&self.shared.link, &key, &batch, request).await?;
+            let added = path::enqueue(&self.shared.producing, &key, &batch, request).await?;
             for (index, answer) in indices.into_iter().zip(added) {
                 answers[index] = answer;
             }
