@@ -162,8 +162,8 @@ impl<G: Ground> Driver<'_, G> {
         let stats = self.broker.stats(self.queue(queue)).await;
         let stats = self.answer(stats)?;
         let jobs = self.model.live.iter().filter(|job| job.queue == queue);
-        let states: Vec<JobState> = jobs.map(|job| job.state(self.model.now)).collect();
-        let count = |wanted| states.iter().filter(|state| **state == wanted).count() as u64;
+        let found_in: Vec<JobState> = jobs.map(|job| job.state(self.model.now)).collect();
+        let count = |wanted| found_in.iter().filter(|state| **state == wanted).count() as u64;
         let dead = self.model.dead.iter().filter(|letter| letter.queue == queue).count() as u64;
         let allowed = [count(JobState::Queued), count(JobState::Deferred), count(JobState::InProgress), dead];
         let found = [stats.queued, stats.deferred, stats.running, stats.dead];

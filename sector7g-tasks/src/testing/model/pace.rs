@@ -55,9 +55,9 @@ impl Pace {
 
     /// The tick of a moment; `None` when nothing can have happened then.
     pub(super) fn tick_of(&self, moment: Timestamp) -> Option<u64> {
-        let tick = TICK.as_millis() as u64;
+        let tick = u64::try_from(TICK.as_millis()).ok()?;
         let half = Duration::from_millis(tick / 2);
-        let passed = (moment + half).since(self.epoch).as_millis() as u64;
+        let passed = u64::try_from((moment + half).since(self.epoch).as_millis()).ok()?;
         (!self.is_virtual || passed % tick == tick / 2).then_some(passed / tick)
     }
 }
