@@ -6,6 +6,7 @@ mod cluster;
 mod conformance;
 mod connections;
 mod load;
+mod model;
 mod outages;
 mod replicas;
 mod trouble;

@@ -12,6 +12,10 @@ use crate::hash::Map;
 /// For how long an applied finish is known when it is reported again.
 const APPLIED_FOR: Duration = Duration::from_mins(1);
 
+/// For how long a call is known when it comes again, at least: a job whose lease has run out meanwhile is still its
+/// worker's as long as nobody else has claimed it.
+const CALL_FOR: Duration = Duration::from_mins(1);
+
 /// How many applied finishes a queue knows at most.
 const MAX_APPLIED: usize = 4_096;
 
@@ -44,7 +48,7 @@ struct Applied {
 struct Call {
     number: u64,
     slots: Vec<Slot>,
-    /// When its leases end, unless extended: then the call is forgotten.
+    /// When it is forgotten.
     until: Timestamp,
 }
 
@@ -83,14 +87,17 @@ impl Queue {
         self.applied.iter().rev().any(|applied| applied.token == token && applied.hash == hash)
     }
 
-    pub(super) fn note_call(&mut self, token: LeaseToken, slots: Vec<Slot>, until: Timestamp) {
-        self.calls.insert(token.worker, Call { number: token.call, slots, until });
+    pub(super) fn note_call(&mut self, token: LeaseToken, slots: Vec<Slot>, lease: Duration, now: Timestamp) {
+        self.calls.insert(
+            token.worker,
+            Call { number: token.call, slots, until: now + CALL_FOR.max(lease.saturating_mul(2)) },
+        );
     }
 
     /// The jobs that a call leased, if it was its worker's last one to lease any, and has come again.
-    pub(super) fn leased_by(&mut self, token: LeaseToken, until: Timestamp) -> Option<Vec<Slot>> {
+    pub(super) fn leased_by(&mut self, token: LeaseToken, lease: Duration, now: Timestamp) -> Option<Vec<Slot>> {
         let call = self.calls.get_mut(&token.worker).filter(|call| call.number == token.call)?;
-        call.until = until;
+        call.until = now + CALL_FOR.max(lease.saturating_mul(2));
         Some(call.slots.clone())
     }
 

@@ -263,7 +263,7 @@ impl State {
         let token = request.token;
         let queue = &mut self.queues[queue];
         let until = now + request.lease;
-        if let Some(slots) = queue.leased_by(token, until) {
+        if let Some(slots) = queue.leased_by(token, request.lease, now) {
             return self.lease_again(&slots, token, until);
         }
         let likely = request.max.min(queue.line.len()).min(LIKELY_BATCH);
@@ -279,7 +279,7 @@ impl State {
             claimed.push(job.claimed(token));
         }
         if !slots.is_empty() {
-            queue.note_call(token, slots, until);
+            queue.note_call(token, slots, request.lease, now);
         }
         claimed
     }
@@ -458,9 +458,10 @@ impl State {
         if self.jobs.contains(key) {
             return false;
         }
-        let Some(letter) = self.queues[queue].dead.remove(id) else { return false };
+        let Some(payload) = self.queues[queue].dead.take_payload(id) else { return false };
         self.results.remove(key);
-        self.insert(queue, key, letter.payload, (now, now), None);
+        self.holds.remove(id);
+        self.insert(queue, key, payload, (now, now), None);
         true
     }
 

@@ -6,7 +6,7 @@
 --   arq:in-progress:<id>  string  who has it: '1' is a Python worker, else a lease, see below      (arq's)
 --   arq:retry:<id>        string  attempts so far                                                  (arq's)
 --   arq:result:<id>       string  the encoded result                                               (arq's)
---   arq:s7:job:<id>       hash    f failures, a JSON object a line; x deliveries beyond the attempts;
+--   arq:s7:job:<id>       hash    f failures, a JSON object a line; x deliveries beyond the attempts, which may be fewer;
 --                                 u unknown since, ms, when n attempts were counted; c left to Python workers
 --                                 until, ms; b '1' when an abort is asked for; p progress; j digest of the job
 --                                 that all this is of
@@ -21,7 +21,7 @@
 --                                 ! -> the number below which it has settled all
 --   q:s7:call:<worker>    string  the worker's last call, MessagePack: its number, what its finishes came to, what it leased
 --   q:s7:dead             zset    id of a dead letter -> when it died, ms
---   q:s7:dead:<id>        hash    p payload, f failures, a attempts
+--   q:s7:dead:<id>        hash    p payload, f failures, a attempts; o '1' when a later job of its id has left a result
 --   q:s7:workers          zset    worker instance -> when its health entry runs out, ms
 --   q:s7:worker:<name>    string  what it last said of itself, JSON
 --   q:s7:none             -       never there: deleted in vain, see allow_when_full
@@ -158,10 +158,15 @@ local function digest(payload)
   return redis.sha1hex(payload or '')
 end
 
+-- Whether notes with this digest are of the job with this payload. When it has run out, nothing tells, and they stay.
+local function is_noted_of(known, payload)
+  return not payload or known == digest(payload)
+end
+
 local function set_meta(id, delay, ...)
-  local ours = digest(payload_of(id))
-  if hmget(meta(id), 'j')[1] ~= ours then redis.call('DEL', meta(id)) end
-  redis.call('HSET', meta(id), 'j', ours, ...)
+  local payload, known = payload_of(id), hmget(meta(id), 'j')[1]
+  if not is_noted_of(known, payload) then redis.call('DEL', meta(id)) end
+  redis.call('HSET', meta(id), 'j', payload and digest(payload) or known or digest(), ...)
   redis.call('PEXPIRE', meta(id), int(ATTEMPTS_TTL * 1000 + delay))
 end
 

@@ -11,7 +11,7 @@ local function live(id, score)
   local lease = read_lease(get('arq:in-progress:' .. id))
   score = sane(score)
   local payload, known = payload_of(id), hmget(meta(id), 'f', 'p', 'b', 'j')
-  if known[4] and known[4] ~= digest(payload) then known = { false, false, false } end
+  if known[4] and not is_noted_of(known[4], payload) then known = { false, false, false } end
   local state, due = score > now and 'deferred' or 'queued', score
   if is_held(lease, now) then state, due = 'running', lease.due or score end
   return { id, state, payload, false, int(count_of(get('arq:retry:' .. id))),
@@ -26,9 +26,9 @@ end
 local function one(id)
   local score = redis.call('ZSCORE', q, id)
   if score then return live(id, tonumber(score)) end
-  local died = redis.call('ZSCORE', dead, id)
-  if died and redis.call('EXISTS', dead .. ':' .. id) == 1 then return letter(id, tonumber(died)) end
-  local result = get('arq:result:' .. id)
+  local died, result = redis.call('ZSCORE', dead, id), get('arq:result:' .. id)
+  local is_older = result and hmget(dead .. ':' .. id, 'o')[1]
+  if died and not is_older and redis.call('EXISTS', dead .. ':' .. id) == 1 then return letter(id, tonumber(died)) end
   if result then return { id, 'complete', false, result, '0', '0', false, false, false } end
 end
 
