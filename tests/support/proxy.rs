@@ -166,10 +166,8 @@ async fn pump(
         let mode = *modes.borrow();
         let mut passed = count;
         match (mode, towards) {
-            (Way::Halt { after }, Towards::Server) => {
-                if halt.is_now() && !after {
-                    let _ = modes.wait_for(|now| *now != Way::Halted).await;
-                }
+            (Way::Halt { after }, Towards::Server) if halt.is_now() && !after => {
+                let _ = modes.wait_for(|now| *now != Way::Halted).await;
             }
             (Way::Stall | Way::Halted, _) | (Way::StallReplies, Towards::Client) => {
                 let _ = modes.wait_for(|now| *now != mode).await; // without a sender, the next read sees its end
