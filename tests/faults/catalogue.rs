@@ -50,6 +50,11 @@ const fn crash(name: &'static str, victim: Victim) -> Scenario {
 
 /// All of them.
 pub(crate) fn all() -> Vec<Scenario> {
+    [processes(), outages(), mixtures()].concat()
+}
+
+/// What befalls workers and producers.
+fn processes() -> Vec<Scenario> {
     let recovery = Some(LEASE.saturating_add(MARGIN));
     vec![
         PLAIN,
@@ -95,6 +100,12 @@ pub(crate) fn all() -> Vec<Scenario> {
             ..PLAIN
         },
         Scenario { name: "memory full", faults: &[Fault::FillMemory], ..PLAIN },
+    ]
+}
+
+/// What befalls the server, and the way to it.
+fn outages() -> Vec<Scenario> {
+    vec![
         outage("CLIENT KILL", &[Fault::KillClients]),
         outage("CLIENT PAUSE", &[Fault::PauseClients]),
         Scenario { pause: 20..60, ..outage("SCRIPT FLUSH", &[Fault::FlushScripts]) },
@@ -138,6 +149,13 @@ pub(crate) fn all() -> Vec<Scenario> {
             ..outage("replies cut, jobs replaced", &[Fault::Cut])
         },
         outage("connections refused", &[Fault::Refuse]),
+    ]
+}
+
+/// What jobs do, and all at once.
+fn mixtures() -> Vec<Scenario> {
+    let recovery = Some(LEASE.saturating_add(MARGIN));
+    vec![
         Scenario {
             name: "poison",
             surroundings: Surroundings::Narrow,

@@ -12,7 +12,7 @@ use crate::plant::Plant;
 use crate::scenario::{Outcome, Scenario, Victim};
 
 /// Deaths at once: each mostly waits for a lease to end.
-const AT_ONCE: u64 = 6;
+const AT_ONCE: u64 = 6; // an even number: each write is tried twice
 
 /// Within which what is waited for comes.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -30,7 +30,8 @@ struct Point {
 pub(crate) async fn everywhere(scenario: &Scenario, victim: Victim, dice: &Dice, keep: bool) -> Outcome {
     let began = Instant::now();
     let mut sum: Option<Outcome> = None;
-    for first in (0..).step_by(AT_ONCE as usize / 2) {
+    let mut first = 0;
+    loop {
         let mut deaths = JoinSet::new();
         for writes in first..first + AT_ONCE / 2 {
             for after in [false, true] {
@@ -49,6 +50,7 @@ pub(crate) async fn everywhere(scenario: &Scenario, victim: Victim, dice: &Dice,
         if !have_all_died {
             break;
         }
+        first += AT_ONCE / 2;
     }
     let mut sum = sum.expect("at least the first write is tried");
     if sum.strikes < 4 {
