@@ -100,6 +100,8 @@ pub struct QueueStats {
     pub dead: u64,
     /// How long the oldest due job has waited.
     pub oldest_due: Option<Duration>,
+    /// Since when it has been paused, if it is.
+    pub paused_since: Option<Timestamp>,
     /// Workers whose health entry has not run out; where there are none, a worker of Python's arq if it said so.
     pub workers: Vec<WorkerHealth>,
 }

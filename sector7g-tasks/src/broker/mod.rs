@@ -236,6 +236,35 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page, BrokerError>;
 
+    /// Makes a deferred job due now; false when no such job waits for its time.
+    ///
+    /// Whatever it waited for (its own delay, a retry's, a snooze) is over; its attempts stay counted.
+    ///
+    /// # Errors
+    /// `Unavailable`: it may be due now.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped, the job may or may not be due now.
+    ///
+    /// Promises: `conformance::{a_deferred_job_can_be_made_due, only_what_is_deferred_is_made_due}`.
+    async fn make_due(&self, queue: &QueueName, id: &JobId) -> Result<bool, BrokerError>;
+
+    /// Pauses a queue, or lets it go on; says whether that changed anything.
+    ///
+    /// While it is paused no claim leases jobs of it and no wait returns for them, whoever asks and however often
+    /// workers start anew. Jobs that run go on, and their ends are taken; jobs can be added. When it goes on, waits end
+    /// at once for what is due. Workers of other programs that share the queue (Python's arq) know nothing of it.
+    ///
+    /// # Errors
+    /// `Unavailable`: it may have been done.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped, it may or may not have been done.
+    ///
+    /// Promises: `conformance::{a_paused_queue_gives_no_jobs, what_runs_in_a_paused_queue_ends,
+    /// a_pause_holds_waits, a_queue_that_goes_on_ends_waits, a_pause_is_told}`.
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, BrokerError>;
+
     /// The sizes of a queue, and the workers whose health entry is fresh.
     ///
     /// # Errors
@@ -247,7 +276,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Promises: `conformance::stats_count_each_state`.
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BrokerError>;
 
-    /// The queues that hold jobs or dead letters, by name.
+    /// The queues that hold jobs or dead letters, are paused or have a worker whose health entry is fresh, by name.
     ///
     /// # Errors
     /// `Unavailable`.

@@ -149,7 +149,7 @@ async fn a_queue_of_two_million_costs_no_more_calls() {
         burst(hand).await;
     }
     assert_eq!(costs[0], costs[1]);
-    assert!(costs[0].1 < 400, "a check is not much by itself: {costs:?}");
+    assert!(costs[0].1 < 420, "a check is not much by itself: {costs:?}");
 }
 
 /// A worker in burst mode takes jobs off the queue, and is found alive; deferred ones keep it from its end.

@@ -96,11 +96,13 @@ pub(super) async fn stats(
     while !entries.is_over() {
         workers.extend(entries.bytes()?.and_then(|entry| serde_json::from_slice(&entry).ok()));
     }
+    let of_python = reply.lossy()?;
     if workers.is_empty() {
-        workers.extend(reply.lossy()?.map(|line| WorkerHealth::of_arq(&line, name.as_str(), now)));
+        workers.extend(of_python.map(|line| WorkerHealth::of_arq(&line, name.as_str(), now)));
     }
+    let paused_since = reply.lossy()?.map(|since| Timestamp::from_millis(since.parse().unwrap_or_default()));
     workers.sort_by(|a, b| (&a.name, &a.instance).cmp(&(&b.name, &b.instance)));
-    Ok(QueueStats { queued, deferred, running, dead, oldest_due, workers })
+    Ok(QueueStats { queued, deferred, running, dead, oldest_due, paused_since, workers })
 }
 
 /// Stores or removes a worker's entry of one queue.

@@ -63,6 +63,8 @@ pub enum Call {
     Queues,
     RetryDead,
     DiscardDead,
+    MakeDue,
+    SetPaused,
     SetHealth,
 }
 
@@ -83,6 +85,8 @@ impl fmt::Display for Call {
             Self::Queues => "queues",
             Self::RetryDead => "retry_dead",
             Self::DiscardDead => "discard_dead",
+            Self::MakeDue => "make_due",
+            Self::SetPaused => "set_paused",
             Self::SetHealth => "set_health",
         })
     }
@@ -305,6 +309,14 @@ impl Broker for ChaosBroker {
         limit: usize,
     ) -> Result<Page, BrokerError> {
         self.pass(Call::Jobs, self.inner.jobs(queue, filter, after, limit)).await
+    }
+
+    async fn make_due(&self, queue: &QueueName, id: &JobId) -> Result<bool, BrokerError> {
+        self.pass(Call::MakeDue, self.inner.make_due(queue, id)).await
+    }
+
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, BrokerError> {
+        self.pass(Call::SetPaused, self.inner.set_paused(queue, paused)).await
     }
 
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BrokerError> {

@@ -124,7 +124,7 @@ pub async fn health_runs_out(fixture: &impl Fixture) {
     assert_eq!(workers().await, [named("carl", 3)], "homer has said goodbye");
 }
 
-/// A queue is listed while it holds a job, waiting or running, or a dead letter.
+/// A queue is listed while it holds a job, waiting or running, or a dead letter, or a worker says that it serves it.
 pub async fn queues_are_listed(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "queues_are_listed").await;
     let is_listed = async || ground.broker.queues().await.expect("queues").contains(&ground.queue);
@@ -137,6 +137,12 @@ pub async fn queues_are_listed(fixture: &impl Fixture) {
     assert!(is_listed().await, "it holds a dead letter");
     ground.broker.discard_dead(&ground.queue, &[id]).await.expect("discard_dead");
     assert!(!is_listed().await, "it is empty again");
+    let health = WorkerHealth { queues: vec![ground.queue.to_string()], ..WorkerHealth::default() };
+    let worker = format!("worker-{}", ground.queue);
+    ground.broker.set_health(&worker, Some(&health), LEASE).await.expect("set_health");
+    assert!(is_listed().await, "a worker serves it");
+    ground.broker.set_health(&worker, None, LEASE).await.expect("set_health");
+    assert!(!is_listed().await, "it is empty, and nobody serves it");
     ground.add(NewJob { queue: unique("a"), ..ground.job() }).await;
     let names = ground.broker.queues().await.expect("queues");
     assert!(names.is_sorted(), "by name: {names:?}");
@@ -164,6 +170,8 @@ pub async fn unknown_names_are_no_error(fixture: &impl Fixture) {
         let page = broker.jobs(queue, filter, None, 10).await.expect("jobs");
         assert!(page.jobs.is_empty() && page.next.is_none());
     }
+    assert!(!broker.make_due(queue, &id).await.expect("make_due"));
+    assert!(!broker.set_paused(queue, false).await.expect("set_paused"));
     assert_eq!(broker.retry_dead(queue, std::slice::from_ref(&id)).await.expect("retry_dead"), [false]);
     assert_eq!(broker.discard_dead(queue, &[id]).await.expect("discard_dead"), [false]);
     assert_eq!(broker.stats(queue).await.expect("stats").live(), 0);

@@ -35,6 +35,7 @@ mod dead;
 mod enqueue;
 mod inspection;
 mod leases;
+mod manage;
 mod outcomes;
 mod results;
 mod waits;
@@ -51,6 +52,7 @@ pub use self::dead::*;
 pub use self::enqueue::*;
 pub use self::inspection::*;
 pub use self::leases::*;
+pub use self::manage::*;
 pub use self::outcomes::*;
 pub use self::results::*;
 pub use self::waits::*;
@@ -167,6 +169,14 @@ macro_rules! broker_conformance {
             a_dead_letter_can_be_retried
             a_dead_letter_stays_while_its_id_lives
             a_dead_letter_can_be_discarded
+            // operators
+            a_deferred_job_can_be_made_due
+            only_what_is_deferred_is_made_due
+            a_paused_queue_gives_no_jobs
+            what_runs_in_a_paused_queue_ends
+            a_pause_holds_waits
+            a_queue_that_goes_on_ends_waits
+            a_pause_is_told
             // inspection
             a_job_tells_its_state
             a_page_follows_its_mark
