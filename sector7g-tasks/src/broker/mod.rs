@@ -19,7 +19,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use self::inspection::{JobFilter, JobRecord, JobState, MAX_FAILURES, Page, PageMark, QueueStats, WorkerHealth};
+pub use self::inspection::{
+    JobFilter, JobRecord, JobState, KnownParameter, KnownSchedule, KnownTask, MAX_FAILURES, Page, PageMark, QueueStats,
+    ServerInfo, WorkerHealth,
+};
 pub use self::memory::{MemoryBroker, MemoryBrokerBuilder};
 pub use self::messages::{
     AbortMark, Aborts, Claim, Claimed, ClaimedJob, Enqueued, Extended, Finish, Finished, GiveBack, KeptResult, Lease,
@@ -227,7 +230,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
     ///
-    /// Promises: `conformance::{a_page_follows_its_mark, dead_letters_come_newest_first}`.
+    /// Promises: `conformance::{a_page_follows_its_mark, running_jobs_are_listed_by_themselves,
+    /// dead_letters_come_newest_first}`.
     async fn jobs(
         &self,
         queue: &QueueName,
@@ -335,6 +339,17 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Cancel safe: what it tries out goes by itself.
     async fn concerns(&self) -> Result<Vec<String>, BrokerError> {
         Ok(Vec::new())
+    }
+
+    /// What the server that keeps the jobs says of itself; `None` when there is none.
+    ///
+    /// # Errors
+    /// `Unavailable`. `Refused` when this user may not ask.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only asks.
+    async fn server(&self) -> Result<Option<ServerInfo>, BrokerError> {
+        Ok(None)
     }
 
     /// Waits until the broker answers, for as long as it is set up to try; a runner asks before it starts.

@@ -40,6 +40,11 @@ impl State {
                 let jobs = queue.line.after(after).map(|(place, slot)| (place, &self.jobs[slot]));
                 page(jobs, limit, |_, job: &Job| job.record(now))
             }
+            JobFilter::Running => {
+                let lost = Place { due: now, seq: u64::MAX };
+                let jobs = queue.line.leased_after(after.map_or(lost, |mark| mark.max(lost)));
+                page(jobs.map(|(place, slot)| (place, &self.jobs[slot])), limit, |_, job: &Job| job.record(now))
+            }
             JobFilter::Dead => {
                 let result = |id| self.results.of(name, self.key(id), now).map(|stored| stored.record.clone());
                 page(queue.dead.after(after), limit, |died, letter| letter.record(died.due, result(&letter.id)))

@@ -34,8 +34,10 @@ pub(super) async fn jobs(
         None => ("", ""),
         Some(mark) => read_mark(mark)?,
     };
+    let running_only = filter == JobFilter::Running; // a Python worker may have ended one, and left its lease
     let which = match filter {
         JobFilter::Live => "live",
+        JobFilter::Running => "running",
         JobFilter::Dead => "dead",
     };
     let mut call = JOBS.key(queue);
@@ -48,7 +50,7 @@ pub(super) async fn jobs(
     let mut records = reply.list()?;
     let mut jobs = Vec::with_capacity(records.len());
     while !records.is_over() {
-        jobs.extend(record(&mut records.list()?)?);
+        jobs.extend(record(&mut records.list()?)?.filter(|job| !running_only || job.state == JobState::InProgress));
     }
     Ok(Page { jobs, next })
 }
@@ -72,7 +74,19 @@ fn record(reply: &mut Reply) -> Result<Option<JobRecord>, BrokerError> {
     let (attempt, due_at) = (reply.count()?, reply.moment()?);
     let failures = failures(reply.bytes()?);
     let (progress, abort_requested) = (reply.bytes()?, reply.bytes()?.is_some());
-    Ok(id.map(|id| JobRecord { id, state, payload, result, attempt, due_at, failures, progress, abort_requested }))
+    let worker = reply.lossy()?;
+    Ok(id.map(|id| JobRecord {
+        id,
+        state,
+        payload,
+        result,
+        attempt,
+        due_at,
+        failures,
+        progress,
+        abort_requested,
+        worker,
+    }))
 }
 
 /// A failure a line; one that another version wrote and this one can't read is left out.

@@ -36,8 +36,8 @@ use self::source::Source;
 use super::url::{Address, redacted};
 use super::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
-    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, UrlError, WorkerHealth, check_batch,
-    check_lease,
+    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, ServerInfo, UrlError, WorkerHealth,
+    check_batch, check_lease,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::error::BoxError;
@@ -341,6 +341,10 @@ const RESULT_LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::
 impl Broker for RedisBroker {
     async fn concerns(&self) -> Result<Vec<String>, BrokerError> {
         concerns::concerns(self).await
+    }
+
+    async fn server(&self) -> Result<Option<ServerInfo>, BrokerError> {
+        concerns::server(&self.shared.link).await.map(Some)
     }
 
     async fn ready(&self) -> Result<(), BrokerError> {

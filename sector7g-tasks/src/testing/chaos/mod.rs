@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::broker::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
-    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, WorkerHealth,
+    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, ServerInfo, WorkerHealth,
 };
 use crate::clock::Clock;
 
@@ -345,6 +345,10 @@ impl Broker for ChaosBroker {
 
     async fn concerns(&self) -> Result<Vec<String>, BrokerError> {
         self.inner.concerns().await
+    }
+
+    async fn server(&self) -> Result<Option<ServerInfo>, BrokerError> {
+        self.inner.server().await
     }
 
     async fn ready(&self) -> Result<(), BrokerError> {

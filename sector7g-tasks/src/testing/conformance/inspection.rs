@@ -62,6 +62,27 @@ pub async fn a_page_follows_its_mark(fixture: &impl Fixture) {
     assert_eq!((third.into_iter().collect::<HashSet<_>>(), mark), (expected, None), "the rest, and no mark");
 }
 
+/// The running jobs are listed without the waiting ones before them, each with the worker that has it.
+pub async fn running_jobs_are_listed_by_themselves(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "running_jobs_are_listed_by_themselves").await;
+    for _ in 0..5 {
+        ground.add_one().await;
+    }
+    let token = ground.token();
+    let lost: Vec<_> = ground.claim(1, SHORT).await.into_iter().map(|job| job.lease.id).collect();
+    let runs: Vec<_> = ground.call(&[], 3, LEASE, token).await.jobs.into_iter().map(|job| job.lease.id).collect();
+    ground.pass(SHORT + MOMENT).await;
+    let first = ground.broker.jobs(&ground.queue, JobFilter::Running, None, 2).await.expect("jobs");
+    let second = ground.broker.jobs(&ground.queue, JobFilter::Running, first.next.clone(), 2).await.expect("jobs");
+    assert_eq!((first.jobs.len(), second.jobs.len(), second.next), (2, 1, None));
+    let listed: HashSet<JobId> = first.jobs.iter().chain(&second.jobs).map(|job| job.id.clone()).collect();
+    assert_eq!(listed, runs.iter().cloned().collect(), "neither those that wait nor the lost {lost:?}");
+    let worker = Some(format!("{:016x}", token.worker));
+    assert!(first.jobs.iter().all(|job| job.state == JobState::InProgress && job.worker == worker), "{first:?}");
+    assert_eq!(ground.record(&runs[0]).await.map(|job| job.worker), Some(worker));
+    assert_eq!(ground.record(&lost[0]).await.map(|job| job.worker), Some(None), "nobody has it");
+}
+
 /// A queue's sizes count each job once, by its state now, and say how long the oldest due one has waited.
 pub async fn stats_count_each_state(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "stats_count_each_state").await;
