@@ -102,16 +102,16 @@ impl Arguments {
     /// are not JSON are shown as Python shows them.
     pub(crate) fn display(&self, params: &[Param], limit: usize) -> String {
         // What no parameter is known for may be secret, too.
-        let shows = |place: Place<'_>| match place {
+        let may_show = |place: Place<'_>| match place {
             Place::Nth(nth) => params.get(nth).is_some_and(|param| !param.redact),
             Place::Named(name) => params.iter().find(|param| param.name == name).is_some_and(|param| !param.redact),
         };
-        self.display_where(&shows, limit)
+        self.display_where(&may_show, limit)
     }
 
-    /// The same, with `shows` to say which of them may be shown.
-    pub(crate) fn display_where(&self, shows: &dyn Fn(Place<'_>) -> bool, limit: usize) -> String {
-        let mut shown = Shown { clip: Clip::new(limit), shows };
+    /// The same, with `may_show` to say which of them may be shown.
+    pub(crate) fn display_where(&self, may_show: &dyn Fn(Place<'_>) -> bool, limit: usize) -> String {
+        let mut shown = Shown { clip: Clip::new(limit), may_show };
         // An error says that the text is long enough.
         let _ = match &self.0 {
             Repr::Json { payload, positional, named } => {
@@ -199,7 +199,7 @@ fn clipped(value: &Value) -> String {
 /// Arguments on their way into a text.
 struct Shown<'a> {
     clip: Clip,
-    shows: &'a dyn Fn(Place<'_>) -> bool,
+    may_show: &'a dyn Fn(Place<'_>) -> bool,
 }
 
 /// Where an argument stands.
@@ -229,7 +229,7 @@ impl Shown<'_> {
     }
 
     fn value(&mut self, place: Place<'_>, value: &dyn Display) -> fmt::Result {
-        if (self.shows)(place) { write!(self.clip, "{value}") } else { self.clip.write_str("***") }
+        if (self.may_show)(place) { write!(self.clip, "{value}") } else { self.clip.write_str("***") }
     }
 }
 

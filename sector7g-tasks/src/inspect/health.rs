@@ -225,7 +225,7 @@ fn jobs(count: u64, what: &str) -> String {
 }
 
 /// A span for people, in its two largest units: `3m 20s`.
-pub(crate) fn span(span: Duration) -> String {
+pub fn span(span: Duration) -> String {
     const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
     let ms = millis(span);
     let Some(first) = UNITS.iter().position(|(_, unit)| ms >= *unit) else { return "0s".to_owned() };

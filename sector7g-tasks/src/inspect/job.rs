@@ -152,7 +152,7 @@ impl JobView {
 
     /// What a record says.
     pub fn new(record: JobRecord, queue: &QueueName, reveal: &Reveal) -> Self {
-        let decoded = record.payload.as_ref().map(|payload| Codec::decode_job(payload));
+        let decoded = record.payload.as_ref().map(Codec::decode_job);
         let unreadable =
             decoded.as_ref().and_then(|decoded| decoded.as_ref().err()).map(|error| Chain(error).to_string());
         let job = decoded.and_then(Result::ok);

@@ -28,8 +28,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::health::span;
-pub use self::health::{Health, Reason, ReasonKind, Status, Thresholds};
+pub use self::health::{Health, Reason, ReasonKind, Status, Thresholds, span};
 pub use self::job::{JobView, Outcome, Reveal};
 use crate::broker::{Broker, BrokerError, KnownSchedule, QueueName, QueueStats, ServerInfo, WorkerHealth};
 use crate::clock::Timestamp;

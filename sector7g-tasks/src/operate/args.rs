@@ -213,7 +213,7 @@ pub(super) struct ShowArgs {
 #[derive(clap::Args)]
 pub(super) struct ChooseArgs {
     /// These
-    #[arg(value_name = "ID", value_parser = job_id, required_unless_present_any = ["all", "task", "older_than", "newer_than"])]
+    #[arg(value_name = "ID", value_parser = job_id)]
     pub(super) ids: Vec<JobId>,
     /// All
     #[arg(long, conflicts_with_all = ["ids", "task", "older_than", "newer_than"])]

@@ -39,6 +39,10 @@ struct Changed {
 }
 
 async fn change(site: &Site<'_>, args: &ChooseArgs, what: What) -> Result<(), OperateError> {
+    let ChooseArgs { ids, all, task, older_than, newer_than, .. } = args;
+    if ids.is_empty() && !all && task.is_none() && older_than.is_none() && newer_than.is_none() {
+        return Err(OperateError::NoneChosen);
+    }
     let chosen = choose(site, args).await?;
     let count: usize = chosen.iter().map(|(_, ids)| ids.len()).sum();
     if count > 1 || args.ids.is_empty() && count > 0 {

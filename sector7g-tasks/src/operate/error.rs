@@ -19,6 +19,8 @@ pub(super) enum OperateError {
     Arguments(#[from] clap::Error),
     #[error("no broker is named: give its URL with --redis, or in REDIS_URL")]
     NoUrl,
+    #[error("which dead letters? give their ids, or --all, --task NAME, --older-than SPAN, --newer-than SPAN")]
+    NoneChosen,
     #[error(transparent)]
     Url(#[from] UrlError),
     #[error(transparent)]
@@ -54,7 +56,7 @@ impl OperateError {
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Arguments(error) if error.exit_code() == 0 => 0,
-            Self::Arguments(_) | Self::NoUrl | Self::Url(_) | Self::Unasked { .. } => USAGE,
+            Self::Arguments(_) | Self::NoUrl | Self::NoneChosen | Self::Url(_) | Self::Unasked { .. } => USAGE,
             Self::Broker(BrokerError::Unavailable { .. }) => 2,
             Self::Broker(_) | Self::System(_) => 1,
             Self::UnknownQueue { .. } | Self::NotFound { .. } | Self::NotPossible(_) | Self::Declined => 3,

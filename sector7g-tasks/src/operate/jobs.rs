@@ -193,10 +193,10 @@ fn for_people(job: &JobView, now: Timestamp) -> String {
 }
 
 #[derive(Serialize)]
-struct Changed<'a> {
+struct Change<'a> {
     id: &'a str,
     queue: &'a str,
-    changed: bool,
+    done: bool,
 }
 
 async fn abort(site: &Site<'_>, id: &JobId) -> Result<(), OperateError> {
@@ -206,7 +206,7 @@ async fn abort(site: &Site<'_>, id: &JobId) -> Result<(), OperateError> {
             "job `{id}` of queue `{queue}` is {state}: only one that waits or runs can be aborted"
         )));
     }
-    site.output.tell(&Changed { id: id.as_str(), queue: queue.as_str(), changed: true }, || {
+    site.output.tell(&Change { id: id.as_str(), queue: queue.as_str(), done: true }, || {
         format!(
             "Job `{id}` of queue `{queue}` ({state}) is to be aborted: a worker records its end. A Python worker aborts only \
              with `allow_abort_jobs`; a paused queue waits with it."
@@ -222,7 +222,7 @@ async fn run_now(site: &Site<'_>, id: &JobId) -> Result<(), OperateError> {
             "job `{id}` of queue `{queue}` is {state}: only a deferred one can be made due"
         )));
     }
-    site.output.tell(&Changed { id: id.as_str(), queue: queue.as_str(), changed: true }, || {
+    site.output.tell(&Change { id: id.as_str(), queue: queue.as_str(), done: true }, || {
         format!("Job `{id}` of queue `{queue}` is due now.")
     });
     Ok(())

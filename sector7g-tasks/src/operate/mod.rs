@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::CommandFactory as _;
+use clap_complete::Shell;
 
 use self::args::{Args, Command};
 use self::error::OperateError;
@@ -48,9 +49,7 @@ async fn run(arguments: &[OsString]) -> Result<u8, OperateError> {
     let args = Args::read(arguments)?;
     let output = Output::new(args.json);
     if let Command::Completions { shell } = args.command {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Args::command(), "sector-7g", &mut script);
-        output.write(&script);
+        output.write(completions(shell).as_bytes());
         return Ok(0);
     }
     let broker = connect(&args)?;
@@ -69,6 +68,20 @@ async fn run(arguments: &[OsString]) -> Result<u8, OperateError> {
         Command::Health { .. } | Command::Completions { .. } => {} // done above
     }
     Ok(0)
+}
+
+/// The script for a shell.
+fn completions(shell: Shell) -> String {
+    let generate = |name: &str| {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Args::command(), name, &mut script);
+        String::from_utf8_lossy(&script).into_owned()
+    };
+    if shell != Shell::Bash {
+        return generate("sector-7g");
+    }
+    // In bash's script the name is part of labels, of which clap_complete 4.6 spells those with a hyphen in two ways.
+    generate("sector7g").replace(" sector7g\n", " sector-7g\n")
 }
 
 /// One try, and no long one: who looks after a fleet wants to know now.

@@ -34,7 +34,7 @@ pub(super) fn table_of(queues: &[QueueView], now: Timestamp) -> String {
 }
 
 #[derive(Serialize)]
-struct Paused<'a> {
+struct Change<'a> {
     queue: &'a str,
     paused: bool,
     /// Whether it was otherwise before.
@@ -65,7 +65,7 @@ pub(super) async fn resume(site: &Site<'_>, queue: &QueueName) -> Result<(), Ope
 async fn tell(site: &Site<'_>, queue: &QueueName, view: &QueueView, paused: bool) -> Result<(), OperateError> {
     let changed = site.broker.set_paused(queue, paused).await?;
     let python_workers = view.workers.iter().any(|worker| worker.is_python);
-    site.output.tell(&Paused { queue: queue.as_str(), paused, changed, python_workers }, || match (paused, changed) {
+    site.output.tell(&Change { queue: queue.as_str(), paused, changed, python_workers }, || match (paused, changed) {
         (true, true) => format!(
             "Queue `{queue}` is paused: its workers claim nothing more; {} running go on, {} wait. Python workers ignore \
              it{}.\nLet it go on with `sector-7g resume {queue}`.",

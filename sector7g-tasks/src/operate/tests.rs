@@ -38,3 +38,17 @@ fn a_table_has_a_line_for_each_row() {
     assert_eq!(shown.lines().count(), 4, "{shown}");
     assert!(shown.contains(r"a\nb"), "{shown}");
 }
+
+/// Each command of the documentation is one.
+#[test]
+fn what_is_documented_is_understood() {
+    let commands = include_str!("../docs/operate.md").lines().filter(|line| line.starts_with("sector-7g "));
+    let mut count = 0;
+    for line in commands {
+        let command = line.split(" #").next().unwrap_or(line).split(" |").next().unwrap_or(line);
+        let words = command.split_whitespace().map(|word| word.trim_matches('\''));
+        Args::command().try_get_matches_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        count += 1;
+    }
+    assert!(count > 15, "{count}");
+}

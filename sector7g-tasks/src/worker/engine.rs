@@ -144,6 +144,8 @@ impl Engine {
 
     /// What goes on beside the loop: the watch for aborts, the health entry and the schedules.
     fn beside(self: &Arc<Self>, stop: &Stop) -> JoinSet<()> {
+        #[cfg(feature = "cron")]
+        self.tell_first_schedules();
         let mut beside = JoinSet::new();
         let engine = Arc::clone(self);
         beside.spawn(async move { keep_going("the watch for aborts", || engine.watch_aborts()).await });
@@ -243,7 +245,7 @@ impl Engine {
     fn known_tasks(&self) -> Vec<KnownTask> {
         let serves = |def: &&&TaskDef| self.context.0.queues.iter().any(|queue| queue.as_str() == def.queue);
         let parameter = |param: &Param| KnownParameter { name: param.name.to_owned(), redact: param.redact };
-        let known = self.tasks.values().filter(|def| serves(&def)).filter(|def| !def.params.is_empty());
+        let known = self.tasks.values().filter(|def| serves(def)).filter(|def| !def.params.is_empty());
         let mut known: Vec<KnownTask> = known
             .map(|def| KnownTask { name: def.name.to_owned(), parameters: def.params.iter().map(parameter).collect() })
             .collect();

@@ -37,7 +37,6 @@ impl Engine {
         if entries.is_empty() {
             return;
         }
-        self.tell_schedules(&entries); // the first enqueueing may fail for long
         loop {
             for entry in &mut entries {
                 self.enqueue_ticks(entry).await;
@@ -48,6 +47,11 @@ impl Engine {
             let pause = next.map_or(longest, |next| (next - LEAD).since(self.clock().now()));
             sleep(pause.clamp(Duration::from_millis(1), longest)).await;
         }
+    }
+
+    /// Has the first health entry tell the schedules.
+    pub(super) fn tell_first_schedules(&self) {
+        self.tell_schedules(&self.entries());
     }
 
     fn tell_schedules(&self, entries: &[Entry]) {

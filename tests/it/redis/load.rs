@@ -108,7 +108,7 @@ async fn an_idle_worker_sends_few_commands() {
 }
 
 /// How many calls the server has answered, those of scripts counted one by one.
-pub(super) fn calls(server: &RedisServer) -> u64 {
+pub(in super::super) fn calls(server: &RedisServer) -> u64 {
     let stats = server.cli(&["INFO", "commandstats"]);
     let counts = stats.lines().filter(|line| line.starts_with("cmdstat_") && !line.starts_with("cmdstat_info"));
     let count = |line: &str| line.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok();
