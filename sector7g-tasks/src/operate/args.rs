@@ -91,6 +91,12 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ScheduleCommand,
     },
+    /// Queues, rates and jobs on the terminal, looked at anew each second; keys lead to the jobs
+    Top {
+        /// How often to look
+        #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = pause)]
+        every: Duration,
+    },
     /// Print a script with which a shell completes this command
     Completions { shell: Shell },
 }
@@ -259,6 +265,11 @@ fn mark(text: &str) -> Result<PageMark, String> {
 fn limit(text: &str) -> Result<usize, String> {
     let limit = text.parse().ok().filter(|limit| (1..=MAX_BATCH).contains(limit));
     limit.ok_or_else(|| format!("from 1 to {MAX_BATCH} are listed at a time; the rest follows with --after"))
+}
+
+fn pause(text: &str) -> Result<Duration, String> {
+    let span = span(text)?;
+    if span >= Duration::from_millis(100) { Ok(span) } else { Err("it is 100ms or longer".to_owned()) }
 }
 
 /// `90s`, `1h30m`, `7d`.

@@ -21,6 +21,8 @@ pub(super) enum OperateError {
     NoUrl,
     #[error("which dead letters? give their ids, or --all, --task NAME, --older-than SPAN, --newer-than SPAN")]
     NoneChosen,
+    #[error("`top` needs a terminal; `health status --detailed` tells the same to a file")]
+    NoTerminal,
     #[error(transparent)]
     Url(#[from] UrlError),
     #[error(transparent)]
@@ -56,7 +58,12 @@ impl OperateError {
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Arguments(error) if error.exit_code() == 0 => 0,
-            Self::Arguments(_) | Self::NoUrl | Self::NoneChosen | Self::Url(_) | Self::Unasked { .. } => USAGE,
+            Self::Arguments(_)
+            | Self::NoUrl
+            | Self::NoTerminal
+            | Self::NoneChosen
+            | Self::Url(_)
+            | Self::Unasked { .. } => USAGE,
             Self::Broker(BrokerError::Unavailable { .. }) => 2,
             Self::Broker(_) | Self::System(_) => 1,
             Self::UnknownQueue { .. } | Self::NotFound { .. } | Self::NotPossible(_) | Self::Declined => 3,

@@ -105,11 +105,11 @@ pub(super) fn table_of(jobs: &[JobView], now: Timestamp) -> String {
     table(&["queue", "id", "state", ">when", ">tries", "job", "last failure"], rows)
 }
 
-fn state(job: &JobView) -> String {
+pub(super) fn state(job: &JobView) -> String {
     if job.abort_requested { format!("{}, aborting", job.state) } else { job.state.to_string() }
 }
 
-fn call(job: &JobView) -> String {
+pub(super) fn call(job: &JobView) -> String {
     let arguments = job.arguments.as_ref().map(|arguments| format!("({arguments})")).unwrap_or_default();
     format!("{}{arguments}", job.task.as_deref().unwrap_or("<unreadable>"))
 }
@@ -149,7 +149,7 @@ pub(super) async fn show(
     Ok(())
 }
 
-fn for_people(job: &JobView, now: Timestamp) -> String {
+pub(super) fn for_people(job: &JobView, now: Timestamp) -> String {
     let at = |stamp: Option<Timestamp>| stamp.map(|stamp| moment(stamp, now));
     let tries = job.max_tries.map_or_else(|| job.attempt.to_string(), |most| format!("{} of {most}", job.attempt));
     let hidden = job.arguments.as_ref().is_some_and(|arguments| arguments.contains("***"));

@@ -13,6 +13,7 @@ mod schedules;
 mod show;
 #[cfg(test)]
 mod tests;
+mod top;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ async fn run(arguments: &[OsString]) -> Result<u8, OperateError> {
         Command::Dead { command } => dead::run(&site, command).await?,
         Command::Pause { queue, yes } => queues::pause(&site, queue, *yes).await?,
         Command::Resume { queue } => queues::resume(&site, queue).await?,
+        Command::Top { every } => top::run(&site, *every).await?,
         Command::Schedule { .. } => schedules::list(&site).await?,
         Command::Health { .. } | Command::Completions { .. } => {} // done above
     }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod looks;
+mod top;
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
