@@ -6,7 +6,7 @@ use super::Site;
 use super::args::{JobsCommand, PageArgs, ShowArgs};
 use super::error::OperateError;
 use super::show::{fields, moment, plain, relative, table};
-use crate::broker::{Broker, JobFilter, JobId, JobState, QueueName};
+use crate::broker::{Broker, BrokerError, JobFilter, JobId, JobRecord, JobState, QueueName};
 use crate::clock::Timestamp;
 use crate::inspect::{JobView, Outcome, Reveal};
 
@@ -114,18 +114,21 @@ pub(super) fn call(job: &JobView) -> String {
     format!("{}{arguments}", job.task.as_deref().unwrap_or("<unreadable>"))
 }
 
-/// The job of that id, in the queue that is named, or in the first that has it.
-async fn find(site: &Site<'_>, id: &JobId, what: &'static str) -> Result<(QueueName, JobState), OperateError> {
-    for queue in &site.queues().await? {
-        // On a cluster a queue that can't have the id refuses it.
-        if site.queue.is_none() && queue.hash_tag() != id.hash_tag() && site.broker.stats(queue).await.is_ok() {
-            if let Ok(Some(record)) = site.broker.job(queue, id).await {
-                return Ok((queue.clone(), record.state));
+/// The job of that id, in the queue that is named, or in the first where it stands as it should.
+async fn find(
+    site: &Site<'_>,
+    id: &JobId,
+    what: &'static str,
+    is_meant: impl Fn(JobState) -> bool,
+) -> Result<(QueueName, JobRecord), OperateError> {
+    for queue in site.queues().await? {
+        match site.broker.job(&queue, id).await {
+            Err(BrokerError::Refused(_)) if site.queue.is_none() => {} // on a cluster no queue has ids of another slot
+            record => {
+                if let Some(record) = record?.filter(|record| is_meant(record.state)) {
+                    return Ok((queue, record));
+                }
             }
-            continue;
-        }
-        if let Some(record) = site.broker.job(queue, id).await? {
-            return Ok((queue.clone(), record.state));
         }
     }
     let place = site.queue.map_or_else(|| "any known queue".to_owned(), |queue| format!("queue `{queue}`"));
@@ -138,13 +141,9 @@ pub(super) async fn show(
     what: &'static str,
     is_meant: impl Fn(JobState) -> bool,
 ) -> Result<(), OperateError> {
-    let (queue, _) = find(site, &args.id, what).await?;
+    let (queue, record) = find(site, &args.id, what, is_meant).await?;
     let reveal = reveal(site, &queue, args.show_args).await?;
-    let job = JobView::find(site.broker, &queue, &args.id, &reveal).await?;
-    let Some(job) = job.filter(|job| is_meant(job.state)) else {
-        return Err(OperateError::NotFound { what, id: args.id.to_string(), place: format!("queue `{queue}`") });
-    };
-    let now = site.broker.clock().now();
+    let (job, now) = (JobView::new(record, &queue, &reveal), site.broker.clock().now());
     site.output.tell(&job, || for_people(&job, now));
     Ok(())
 }
@@ -200,7 +199,7 @@ struct Change<'a> {
 }
 
 async fn abort(site: &Site<'_>, id: &JobId) -> Result<(), OperateError> {
-    let (queue, state) = find(site, id, "job").await?;
+    let (queue, JobRecord { state, .. }) = find(site, id, "job", |_| true).await?;
     if !site.broker.abort(&queue, id).await? {
         return Err(OperateError::NotPossible(format!(
             "job `{id}` of queue `{queue}` is {state}: only one that waits or runs can be aborted"
@@ -216,7 +215,7 @@ async fn abort(site: &Site<'_>, id: &JobId) -> Result<(), OperateError> {
 }
 
 async fn run_now(site: &Site<'_>, id: &JobId) -> Result<(), OperateError> {
-    let (queue, state) = find(site, id, "job").await?;
+    let (queue, JobRecord { state, .. }) = find(site, id, "job", |_| true).await?;
     if !site.broker.make_due(&queue, id).await? {
         return Err(OperateError::NotPossible(format!(
             "job `{id}` of queue `{queue}` is {state}: only a deferred one can be made due"

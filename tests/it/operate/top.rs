@@ -90,7 +90,7 @@ async fn an_outage_is_shown() {
         "import subprocess
 expect(b'lenny'); seen = b''
 subprocess.run(['redis-cli', '-p', '{}', 'SHUTDOWN', 'NOSAVE'])
-expect(b'! the broker at'); press(b'q'); end()",
+expect(b'unavailable'); press(b'q'); end()",
         server.port()
     );
     assert_eq!(play(&server, &script).out.trim(), "0 True True");
