@@ -2,7 +2,7 @@
 
 mod changes;
 mod looks;
-mod top;
+mod terminal;
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;

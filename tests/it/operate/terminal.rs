@@ -1,4 +1,4 @@
-//! `top` on a terminal, which Python's `pty` plays.
+//! What wants a terminal, on one that Python's `pty` plays: `top`, and questions.
 
 use std::process::{Command, Stdio};
 
@@ -6,7 +6,7 @@ use support::{RedisServer, interpreter};
 
 use super::{OPERATE, Said, die, operate, said};
 
-/// Runs `top` on a terminal, does what `script` says, and prints its exit code and whether the terminal is as it was.
+/// Runs the command on a terminal, does what `script` says, and prints its exit code and whether the terminal is as it was.
 const PLAY: &str = r#"
 import os, pty, select, signal, sys, termios, time, struct, fcntl
 
@@ -51,8 +51,12 @@ def end():
 "#;
 
 fn play(server: &RedisServer, script: &str) -> Said {
+    play_with(server, &["top", "--every", "100ms"], script)
+}
+
+fn play_with(server: &RedisServer, words: &[&str], script: &str) -> Said {
     let mut python = Command::new(interpreter());
-    python.args(["-c", &format!("{PLAY}\n{script}"), OPERATE, "top", "--every", "100ms", "--redis", &server.url()]);
+    python.args(["-c", &format!("{PLAY}\n{script}"), OPERATE]).args(words).args(["--redis", &server.url()]);
     python.stdin(Stdio::null()).env("TERM", "xterm-256color");
     said(python)
 }
@@ -101,4 +105,24 @@ async fn without_a_terminal_it_says_so() {
     let server = RedisServer::start();
     operate(&server, "top").expect(64, &["`top` needs a terminal"]);
     operate(&server, "top --every 1ms").expect(64, &["100ms or longer"]);
+}
+
+/// Many letters are deleted only when that is wanted; silence, and all but a yes, is a no.
+#[tokio::test]
+async fn many_letters_are_asked_for() {
+    let server = RedisServer::start();
+    die(&server, "lenny", "prods", 2).await;
+    let answer = |keys: &str| {
+        let script = format!(
+            "expect(b'2 dead letters of `lenny` (2) are to be deleted for good. Go on? [y/N]')
+press(b'{keys}'); end()"
+        );
+        let code = play_with(&server, &["dead", "discard", "--all"], &script).out;
+        let left = operate(&server, "queues --json").json()[0]["dead"].as_u64().unwrap_or(0);
+        (code.split_whitespace().next().unwrap_or_default().to_owned(), left)
+    };
+    for no in ["\\n", "n\\n", "yesterday\\n", "\\x04"] {
+        assert_eq!(answer(no), ("3".to_owned(), 2), "{no}");
+    }
+    assert_eq!(answer("y\\n"), ("0".to_owned(), 0));
 }
