@@ -12,6 +12,7 @@ pub mod codec;
 pub mod context;
 pub mod error;
 mod hash;
+pub mod inspect;
 pub mod inventory;
 pub mod job;
 pub mod middleware;
@@ -24,6 +25,8 @@ pub mod worker;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "operate")]
+pub mod operate;
 #[cfg(feature = "testing")]
 pub mod testing;
 

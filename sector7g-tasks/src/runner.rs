@@ -1,7 +1,7 @@
 //! Starts the workers of the inventory, and owns their signals.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -291,6 +291,7 @@ impl Runner {
             last_codecs,
             instance: rand::random(),
             burst: self.burst.then(|| Arc::clone(all)),
+            told_schedules: Mutex::default(),
             cut: CancellationToken::new(),
         }))
     }

@@ -14,6 +14,7 @@ mod codecs;
 mod crashes;
 mod hostile;
 mod inventory;
+mod operate;
 mod outages;
 mod plant;
 mod redis;

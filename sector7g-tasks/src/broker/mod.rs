@@ -19,7 +19,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use self::inspection::{JobFilter, JobRecord, JobState, MAX_FAILURES, Page, PageMark, QueueStats, WorkerHealth};
+pub use self::inspection::{
+    JobFilter, JobRecord, JobState, KnownParameter, KnownSchedule, KnownTask, MAX_FAILURES, Page, PageMark, QueueStats,
+    ServerInfo, WorkerHealth,
+};
 pub use self::memory::{MemoryBroker, MemoryBrokerBuilder};
 pub use self::messages::{
     AbortMark, Aborts, Claim, Claimed, ClaimedJob, Enqueued, Extended, Finish, Finished, GiveBack, KeptResult, Lease,
@@ -229,7 +232,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
     ///
-    /// Promises: `conformance::{a_page_follows_its_mark, dead_letters_come_newest_first}`.
+    /// Promises: `conformance::{a_page_follows_its_mark, running_jobs_are_listed_by_themselves,
+    /// dead_letters_come_newest_first}`.
     async fn jobs(
         &self,
         queue: &QueueName,
@@ -237,6 +241,35 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
         after: Option<PageMark>,
         limit: usize,
     ) -> Result<Page, BrokerError>;
+
+    /// Makes a deferred job due now; false when no such job waits for its time.
+    ///
+    /// Whatever it waited for (its own delay, a retry's, a snooze) is over; its attempts stay counted.
+    ///
+    /// # Errors
+    /// `Unavailable`: it may be due now.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped, the job may or may not be due now.
+    ///
+    /// Promises: `conformance::{a_deferred_job_can_be_made_due, only_what_is_deferred_is_made_due}`.
+    async fn make_due(&self, queue: &QueueName, id: &JobId) -> Result<bool, BrokerError>;
+
+    /// Pauses a queue, or lets it go on; says whether that changed anything.
+    ///
+    /// While it is paused no claim leases jobs of it and no wait returns for them, whoever asks and however often
+    /// workers start anew. Jobs that run go on, and their ends are taken; jobs can be added. When it goes on, waits end
+    /// at once for what is due. Workers of other programs that share the queue (Python's arq) know nothing of it.
+    ///
+    /// # Errors
+    /// `Unavailable`: it may have been done.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped, it may or may not have been done.
+    ///
+    /// Promises: `conformance::{a_paused_queue_gives_no_jobs, what_runs_in_a_paused_queue_ends,
+    /// a_pause_holds_waits, a_queue_that_goes_on_ends_waits, a_pause_is_told}`.
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, BrokerError>;
 
     /// The sizes of a queue, and the workers whose health entry is fresh.
     ///
@@ -249,7 +282,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Promises: `conformance::stats_count_each_state`.
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BrokerError>;
 
-    /// The queues that hold jobs or dead letters, by name.
+    /// The queues that hold jobs or dead letters, are paused or have a worker whose health entry is fresh, by name.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -310,6 +343,17 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Cancel safe: what it tries out goes by itself.
     async fn concerns(&self) -> Result<Vec<String>, BrokerError> {
         Ok(Vec::new())
+    }
+
+    /// What the server that keeps the jobs says of itself; `None` when there is none.
+    ///
+    /// # Errors
+    /// `Unavailable`. `Refused` when this user may not ask.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only asks.
+    async fn server(&self) -> Result<Option<ServerInfo>, BrokerError> {
+        Ok(None)
     }
 
     /// Waits until the broker answers, for as long as it is set up to try; a runner asks before it starts.

@@ -5,7 +5,7 @@ mod check;
 mod cluster;
 mod conformance;
 mod connections;
-mod load;
+pub(super) mod load;
 mod model;
 mod outages;
 mod replicas;

@@ -38,6 +38,7 @@ impl DeadLetter {
             failures: self.failures.clone(),
             progress: None,
             abort_requested: false,
+            worker: None,
         }
     }
 }

@@ -180,6 +180,9 @@ impl Job {
             failures,
             progress,
             abort_requested: abort.is_some(),
+            worker: (state == JobState::InProgress)
+                .then(|| self.token.map(|token| format!("{:016x}", token.worker)))
+                .flatten(),
         }
     }
 }

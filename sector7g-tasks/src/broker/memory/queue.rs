@@ -29,6 +29,8 @@ pub(super) struct Queue {
     pub(super) waiting: BTreeSet<WaitId>,
     /// The jobs of this queue that were asked to be aborted, by mark.
     pub(super) aborts: BTreeMap<u64, Slot>,
+    /// Since when it gives no jobs.
+    pub(super) paused_since: Option<Timestamp>,
     applied: VecDeque<Applied>,
     calls: Map<u64, Call>,
 }
@@ -60,6 +62,7 @@ impl Queue {
             dead: DeadLetters::default(),
             waiting: BTreeSet::new(),
             aborts: BTreeMap::new(),
+            paused_since: None,
             applied: VecDeque::new(),
             calls: Map::default(),
         }
@@ -70,9 +73,19 @@ impl Queue {
         self.is_unlisted() && self.waiting.is_empty() && self.applied.is_empty() && self.calls.is_empty()
     }
 
-    /// Whether it holds neither jobs nor dead letters.
+    /// Whether it holds neither jobs nor dead letters, and is not paused.
     pub(super) fn is_unlisted(&self) -> bool {
-        self.line.is_empty() && self.dead.is_empty()
+        self.line.is_empty() && self.dead.is_empty() && self.paused_since.is_none()
+    }
+
+    /// Whether there is something to claim.
+    pub(super) fn has_due(&self, now: Timestamp) -> bool {
+        self.paused_since.is_none() && self.line.has_due(now)
+    }
+
+    /// When there will next be something to claim that is not due yet.
+    pub(super) fn next_after(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.paused_since.is_some() { None } else { self.line.next_after(now) }
     }
 
     pub(super) fn note_applied(&mut self, token: LeaseToken, hash: u64, now: Timestamp) {

@@ -249,7 +249,7 @@ impl State {
         };
         let finished = request.finished.iter().map(|finish| self.finish(queue, finish, now, bells)).collect();
         let jobs = if request.max == 0 { Vec::new() } else { self.lease(queue, request, now) };
-        let more_due = self.queues[queue].line.has_due(now);
+        let more_due = self.queues[queue].has_due(now);
         if more_due {
             self.announce(queue, now, bells);
         } else {
@@ -265,6 +265,9 @@ impl State {
         let until = now + request.lease;
         if let Some(slots) = queue.leased_by(token, request.lease, now) {
             return self.lease_again(&slots, token, until);
+        }
+        if queue.paused_since.is_some() {
+            return Vec::new();
         }
         let likely = request.max.min(queue.line.len()).min(LIKELY_BATCH);
         let (mut claimed, mut slots) = (Vec::with_capacity(likely), Vec::with_capacity(likely));

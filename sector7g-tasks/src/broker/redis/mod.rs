@@ -36,8 +36,8 @@ use self::source::Source;
 use super::url::{Address, redacted};
 use super::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
-    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, UrlError, WorkerHealth, check_batch,
-    check_lease,
+    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, ServerInfo, UrlError, WorkerHealth,
+    check_batch, check_lease,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::error::BoxError;
@@ -343,6 +343,10 @@ impl Broker for RedisBroker {
         concerns::concerns(self).await
     }
 
+    async fn server(&self) -> Result<Option<ServerInfo>, BrokerError> {
+        concerns::server(&self.shared.link).await.map(Some)
+    }
+
     async fn ready(&self) -> Result<(), BrokerError> {
         let mut tries = 1;
         loop {
@@ -479,6 +483,19 @@ impl Broker for RedisBroker {
         inspect::jobs(&self.shared.link, &self.key(queue)?, filter, after, limit).await
     }
 
+    async fn make_due(&self, queue: &QueueName, id: &JobId) -> Result<bool, BrokerError> {
+        let mut call = script::DUE.key(self.key_for(queue, [id])?);
+        call.arg(id.as_str());
+        self.change(&call).await
+    }
+
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, BrokerError> {
+        let mut call = script::PAUSE.key(self.key(queue)?);
+        call.arg(u8::from(paused));
+        self.note(&[queue]).await?;
+        self.change(&call).await
+    }
+
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BrokerError> {
         inspect::stats(&self.shared.link, &self.key(queue)?, queue, self.shared.clock.now()).await
     }
@@ -490,7 +507,7 @@ impl Broker for RedisBroker {
         while !reply.is_over() {
             let Some(queue) = reply.lossy()?.and_then(|name| QueueName::new(name).ok()) else { continue };
             let stats = self.stats(&queue).await?;
-            if stats.live() + stats.dead > 0 {
+            if stats.live() + stats.dead > 0 || stats.paused_since.is_some() || !stats.workers.is_empty() {
                 queues.push(queue);
             }
         }
@@ -545,6 +562,12 @@ impl Broker for RedisBroker {
 }
 
 impl RedisBroker {
+    /// One change, not repeated: the second answer would deny what the first has done.
+    async fn change(&self, call: &redis::ScriptInvocation<'_>) -> Result<bool, BrokerError> {
+        let answer: i64 = self.shared.link.script_once(call).await.map_err(|(error, _)| error)?;
+        Ok(answer == 1)
+    }
+
     async fn change_dead(&self, what: &str, queue: &QueueName, ids: &[JobId]) -> Result<Vec<bool>, BrokerError> {
         check_batch("dead letters", ids.len())?;
         let mut call = script::DEAD.key(self.key_for(queue, ids)?);

@@ -35,6 +35,7 @@ mod dead;
 mod enqueue;
 mod inspection;
 mod leases;
+mod manage;
 mod outcomes;
 mod results;
 mod waits;
@@ -51,6 +52,7 @@ pub use self::dead::*;
 pub use self::enqueue::*;
 pub use self::inspection::*;
 pub use self::leases::*;
+pub use self::manage::*;
 pub use self::outcomes::*;
 pub use self::results::*;
 pub use self::waits::*;
@@ -179,9 +181,18 @@ macro_rules! broker_conformance {
             the_newer_of_two_ends_is_shown
             a_retried_dead_letter_is_not_held
             an_expired_dead_letter_is_not_retried
+            // operators
+            a_deferred_job_can_be_made_due
+            only_what_is_deferred_is_made_due
+            a_paused_queue_gives_no_jobs
+            what_runs_in_a_paused_queue_ends
+            a_pause_holds_waits
+            a_queue_that_goes_on_ends_waits
+            a_pause_is_told
             // inspection
             a_job_tells_its_state
             a_page_follows_its_mark
+            running_jobs_are_listed_by_themselves
             stats_count_each_state
             health_runs_out
             queues_are_listed

@@ -27,6 +27,7 @@ impl<G: Ground> Driver<'_, G> {
     pub(super) async fn look_at_all(&self) -> Result<(), Stop> {
         for queue in 0..QUEUES {
             self.look_at_page(queue, JobFilter::Live).await?;
+            self.look_at_page(queue, JobFilter::Running).await?;
             self.look_at_page(queue, JobFilter::Dead).await?;
             self.look_at_stats(queue).await?;
             self.look_at_aborts(queue).await?;
@@ -134,9 +135,12 @@ impl<G: Ground> Driver<'_, G> {
         let page = self.answer(page)?;
         let mut found: Vec<Shown> = page.jobs.iter().map(|record| self.shown(record)).collect();
         let mut allowed: Vec<Shown> = match filter {
-            JobFilter::Live => {
-                let jobs = self.model.live.iter().filter(|job| job.queue == queue);
-                jobs.map(|job| self.live(job)).collect()
+            JobFilter::Live | JobFilter::Running => {
+                let is_wanted = |job: &&Live| {
+                    let is_running = job.state(self.model.now) == JobState::InProgress;
+                    job.queue == queue && (is_running || filter == JobFilter::Live)
+                };
+                self.model.live.iter().filter(is_wanted).map(|job| self.live(job)).collect()
             }
             JobFilter::Dead => (0..IDS).filter_map(|id| self.dead(id, queue)).collect(),
         };
@@ -152,6 +156,12 @@ impl<G: Ground> Driver<'_, G> {
         if filter == JobFilter::Dead {
             let is_sorted = found.windows(2).all(|pair| pair[0].due >= pair[1].due);
             same("the newest letters come first", &is_sorted, &true)?;
+            // An id is one job in all queues; a letter whose id ended anew in another one may show that result.
+            for shown in found.iter_mut().chain(&mut allowed) {
+                if self.model.results.iter().any(|kept| kept.id == shown.id && kept.queue != queue) {
+                    shown.result = None;
+                }
+            }
         }
         found.sort_by_key(|shown| shown.id);
         allowed.sort_by_key(|shown| shown.id);

@@ -284,13 +284,20 @@ local function in_grace(id, lease)
   return has_grace and (lease ~= nil or redis.call('ZSCORE', q .. ':s7:leases', id) ~= false)
 end
 
+-- Asked only where there is something to claim.
+local is_off = nil
+local function paused()
+  if is_off == nil then is_off = is_paused(q) end
+  return is_off
+end
+
 -- Members of Python workers stay where they are, as their retries count from there; they are passed over.
 local function lease_due()
   local passed = 0
   while #leased < most and bytes < BATCH_BYTES and passed < LOOK_AT_MOST do
     local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', passed + #leased,
       math.min(most - #leased + (passed > 0 and 500 or 0), BATCH))
-    if #page == 0 then return end
+    if #page == 0 or paused() then return end
     local ids = {}
     for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
     local values, counts = mget('arq:in-progress:', ids), mget('arq:retry:', ids)
@@ -357,7 +364,7 @@ local function claim()
     redis.call('SET', call_key, cmsgpack.pack({ call, answers, leased }), 'PX', int(math.max(2 * span, 60000)))
   end
   local more = first_free(q, now)
-  if more then ring(q) end
+  if more and not paused() then ring(q) else more = nil end
   return { int(now), more and 1 or 0, answers, jobs }
 end
 

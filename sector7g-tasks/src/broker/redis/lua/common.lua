@@ -16,6 +16,7 @@
 --   q:s7:bell             list    at most one element: «look at the queue»
 --   q:s7:look             string  when the next waiting worker looks by itself, ms
 --   q:s7:grace            string  while no lost lease is taken over, as Redis itself had been away
+--   q:s7:paused           string  while no worker of ours may claim: since when, ms
 --   q:s7:python           string  while a Python worker has been seen at work of late
 --   q:s7:asked:<client>   zset    <number>:<an answer, 1 or 0, a job> -> number, of its enqueue calls that may come again;
 --                                 ! -> the number below which it has settled all
@@ -195,6 +196,10 @@ local function tell_due(q, score, now)
   if score <= now then return ring(q) end
   local look = tonumber(get(q .. ':s7:look'))
   if look and score < look then ring(q) end
+end
+
+local function is_paused(q)
+  return redis.call('EXISTS', q .. ':s7:paused') == 1
 end
 
 -- Most jobs have no notes, and then one command says so for all.
