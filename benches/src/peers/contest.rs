@@ -42,8 +42,8 @@ pub(super) const ALL: &[Contender] = &[
     contender(OURS, Home::Workspace, "contender", true, 60_000),
     contender("sector7g-defaults", Home::Workspace, "contender", false, 30_000),
     contender("raw", Home::Workspace, "raw", true, 100_000),
-    contender("apalis", Home::Rust, "apalis", true, 50_000),
     // Beyond 8,000 due jobs its script fails, and the worker ends.
+    Contender { most: 7_900, ..contender("apalis", Home::Rust, "apalis", true, 50_000) },
     Contender { most: 7_900, ..contender("apalis-defaults", Home::Rust, "apalis", false, 7_900) },
     contender("rusty-sidekiq", Home::Rust, "sidekiq", true, 15_000),
     contender("rusty-sidekiq-defaults", Home::Rust, "sidekiq", false, 15_000),

@@ -25,6 +25,9 @@ async fn storage(url: &str, config: Config) -> Result<RedisStorage<Args>, Cannot
 }
 
 async fn enqueue(ask: &Enqueue) -> Result<(), Cannot> {
+    if ask.how == How::Deferred {
+        return Err(Cannot("its deferred jobs are due to the second".to_owned()));
+    }
     let mut storage = storage(&ask.url, Config::default()).await?;
     let text = ask.text();
     let args = |number: u64| Args { number, text: text.clone() };
@@ -49,7 +52,7 @@ async fn enqueue(ask: &Enqueue) -> Result<(), Cannot> {
                 storage.push(args(side::now_us())).await.map_err(|error| Cannot(error.to_string()))?;
             }
         }
-        How::Deferred => return Err(Cannot("its deferred jobs are due to the second".to_owned())),
+        How::Deferred => unreachable!("declined above"),
     }
     side::say_enqueued(ask.jobs, began);
     Ok(())

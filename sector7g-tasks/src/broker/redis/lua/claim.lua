@@ -194,7 +194,7 @@ local function notes(id, payload)
 end
 
 -- Hands out a job: counts the attempt (unless it is counted already), writes the lease.
-local function hand_out(id, score, before, count, counts, known)
+local function hand_out(id, payload, score, before, count, counts, known)
   local key = 'arq:job:' .. id
   local delivery, aborting, unknown = beyond(known[1]), known[2] and 1 or 0, 0
   local due, expires = score, 0
@@ -221,7 +221,6 @@ local function hand_out(id, score, before, count, counts, known)
   raised[#raised + 1] = int(now + span)
   raised[#raised + 1] = id
   leased[#leased + 1] = id
-  local payload = payload_of(id)
   bytes = bytes + (payload and #payload or 0)
   jobs[#jobs + 1] = { id, payload, count, math.max(1, count + delivery), int(due), aborting, int(unknown) }
 end
@@ -232,7 +231,8 @@ local function lease_again(ids)
   for i = 1, #ids do
     local lease = read_lease(values[i])
     if lease and lease.token == token then
-      hand_out(ids[i], lease.due, lease, attempts(ids[i]), false, notes(ids[i], payload_of(ids[i])))
+      local payload = payload_of(ids[i])
+      hand_out(ids[i], payload, lease.due, lease, attempts(ids[i]), false, notes(ids[i], payload))
     end
   end
 end
@@ -312,14 +312,15 @@ local function lease_due()
         passed = passed + 1
         set_aside(ids[i])
       elseif not is_held(lease, now) then
-        local known = noted and notes(ids[i], payload_of(ids[i])) or {}
+        local payload = payload_of(ids[i])
+        local known = noted and notes(ids[i], payload) or {}
         if left_until(known[5], known[2], score) > now or in_grace(ids[i], lease) then
           passed = passed + 1
-        elseif is_over(ids[i]) then
+        elseif not payload and is_over(ids[i]) then
           passed = passed + 1
           drop_ended(ids[i])
         else
-          hand_out(ids[i], score, lease, count_of(counts[i]), true, known)
+          hand_out(ids[i], payload, score, lease, count_of(counts[i]), true, known)
         end
       elseif lease.foreign then
         passed = passed + 1

@@ -49,9 +49,15 @@ local function now_ms()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
--- Numbers beyond 2^31 would be written as 1.7e+12.
+-- Numbers beyond 2^31 would be written as 1.7e+12. Writing one costs a microsecond, and a batch's jobs share most.
+local written = {}
 local function int(n)
-  return string.format('%.0f', n)
+  local text = written[n]
+  if not text then
+    text = string.format('%.0f', n)
+    if n == n then written[n] = text end -- what is no number is no key either
+  end
+  return text
 end
 
 local function each_batch(list, act)
