@@ -151,6 +151,12 @@ pub fn run(options: &Options, root: &Path) -> Result<PathBuf, Broken> {
     for (contender, _) in &missing {
         eprintln!("{} is not installed and takes no part", contender.name);
     }
+    let folder = contest::target(root).join("peers");
+    fs::create_dir_all(&folder)?;
+    let file = folder.join("report.md");
+    let versions: Vec<(&str, String)> =
+        here.iter().map(|(contender, version)| (contender.name, version.clone().unwrap_or_default())).collect();
+    let missing: Vec<&str> = missing.iter().map(|(contender, _)| contender.name).collect();
     let mut table = Table::default();
     for measure in options.measures() {
         let mut row: Vec<(&Contender, Shown)> = Vec::new();
@@ -167,25 +173,17 @@ pub fn run(options: &Options, root: &Path) -> Result<PathBuf, Broken> {
             }
         }
         table.rows.push((measure, row.into_iter().map(|(contender, shown)| (contender.name, shown)).collect()));
-    }
-    let folder = contest::target(root).join("peers");
-    fs::create_dir_all(&folder)?;
-    let versions: Vec<(&str, String)> =
-        here.iter().map(|(contender, version)| (contender.name, version.clone().unwrap_or_default())).collect();
-    let missing: Vec<&str> = missing.iter().map(|(contender, _)| contender.name).collect();
-    let plots = plot::all(&table, &folder)?;
-    let text = report::text(
-        &report::Setting {
+        // After each: a run is long, and may be stopped.
+        let plots = plot::all(&table, &folder)?;
+        let setting = report::Setting {
             redis: &redis,
             versions: &versions,
             missing: &missing,
             plots: &plots,
             rounds: options.rounds,
-        },
-        &table,
-    );
-    let file = folder.join("report.md");
-    fs::write(&file, text)?;
+        };
+        fs::write(&file, report::text(&setting, &table))?;
+    }
     Ok(file)
 }
 
