@@ -55,12 +55,13 @@ impl Engine {
     }
 
     fn tell_schedules(&self, entries: &[Entry]) {
+        let now = self.clock().now(); // before the first round, ticks of the misfire window are still to be made up for
         let told = entries.iter().map(|entry| KnownSchedule {
             task: entry.task.name.to_owned(),
             queue: entry.task.queue.to_owned(),
             expression: entry.schedule.expression().to_owned(),
             timezone: entry.schedule.timezone().to_owned(),
-            next: entry.schedule.next_after(entry.until),
+            next: entry.schedule.next_after(entry.until.max(now)),
             last: entry.last,
         });
         *self.told_schedules.lock().unwrap_or_else(PoisonError::into_inner) = told.collect();
