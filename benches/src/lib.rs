@@ -6,6 +6,8 @@ mod bare;
 mod dispatch;
 mod layers;
 mod noop;
+pub mod peers;
+pub mod side;
 
 use std::any::Any;
 use std::fmt;

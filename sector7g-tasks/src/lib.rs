@@ -13,6 +13,7 @@ pub mod context;
 pub mod error;
 mod hash;
 pub mod health;
+pub mod inspect;
 pub mod inventory;
 pub mod job;
 #[cfg(feature = "metrics")]
@@ -27,6 +28,8 @@ pub mod worker;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "operate")]
+pub mod operate;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 #[cfg(feature = "http")]
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -400,6 +400,7 @@ impl Runner {
             last_codecs,
             instance: rand::random(),
             burst: self.burst.then(|| Arc::clone(all)),
+            told_schedules: Mutex::default(),
             cut: CancellationToken::new(),
         }))
     }

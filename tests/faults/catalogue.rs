@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::fault::Fault;
 use crate::ground::Server;
 use crate::load::Mix;
-use crate::scenario::{Crew, Load, Scenario, Surroundings};
+use crate::scenario::{Crew, Load, Scenario, Surroundings, Victim};
 use crate::worker::LEASE;
 
 /// Beyond the end of a lease, within which a job starts again.
@@ -27,6 +27,7 @@ const PLAIN: Scenario = Scenario {
     pause: 300..900,
     recovery: None,
     drain: Duration::from_secs(40),
+    victim: None,
     without: None,
 };
 
@@ -36,13 +37,45 @@ const fn outage(name: &'static str, fault: &'static [Fault]) -> Scenario {
     Scenario { name, surroundings, faults: fault, pause: 500..1500, recovery: Some(RETURN), ..PLAIN }
 }
 
+/// A few jobs of each kind, and whose process does not live to see it.
+const fn crash(name: &'static str, victim: Victim) -> Scenario {
+    let surroundings = match victim {
+        Victim::Worker | Victim::StoppingWorker => Surroundings::Apart,
+        Victim::Producer => Surroundings::ProducersProxy,
+    };
+    let load = Load { producers: 1, jobs: 8, rate: 200, batch: 4, mix: Mix::Each };
+    let recovery = Some(LEASE.saturating_add(MARGIN));
+    Scenario { name, surroundings, workers: 1, victim: Some(victim), load, recovery, ..PLAIN }
+}
+
 /// All of them.
 pub(crate) fn all() -> Vec<Scenario> {
+    [processes(), outages(), mixtures()].concat()
+}
+
+/// What befalls workers and producers.
+fn processes() -> Vec<Scenario> {
     let recovery = Some(LEASE.saturating_add(MARGIN));
     vec![
         PLAIN,
         Scenario { name: "kill -9 of workers", faults: &[Fault::KillWorker], recovery, ..PLAIN },
         Scenario { name: "SIGSTOP of workers", faults: &[Fault::FreezeWorker], recovery, ..PLAIN },
+        Scenario {
+            // What was frozen is still at work elsewhere when its first worker comes back and finishes it.
+            name: "SIGSTOP of workers, long jobs",
+            load: Load { jobs: 90, rate: 10, mix: Mix::Long, ..PLAIN.load },
+            faults: &[Fault::FreezeWorker],
+            recovery,
+            ..PLAIN
+        },
+        Scenario {
+            name: "a worker cut off",
+            surroundings: Surroundings::Apart,
+            load: Load { jobs: 90, rate: 10, mix: Mix::Long, ..PLAIN.load },
+            faults: &[Fault::PartWorker],
+            recovery,
+            ..PLAIN
+        },
         Scenario {
             name: "SIGTERM of workers",
             crew: Crew::Patient,
@@ -50,6 +83,9 @@ pub(crate) fn all() -> Vec<Scenario> {
             recovery: Some(MARGIN),
             ..PLAIN
         },
+        crash("death at each write", Victim::Worker),
+        crash("death at each write of a stop", Victim::StoppingWorker),
+        crash("death at each write of a producer", Victim::Producer),
         Scenario {
             name: "kill -9 of producers",
             load: Load { batch: 60, ..PLAIN.load },
@@ -64,6 +100,12 @@ pub(crate) fn all() -> Vec<Scenario> {
             ..PLAIN
         },
         Scenario { name: "memory full", faults: &[Fault::FillMemory], ..PLAIN },
+    ]
+}
+
+/// What befalls the server, and the way to it.
+fn outages() -> Vec<Scenario> {
+    vec![
         outage("CLIENT KILL", &[Fault::KillClients]),
         outage("CLIENT PAUSE", &[Fault::PauseClients]),
         Scenario { pause: 20..60, ..outage("SCRIPT FLUSH", &[Fault::FlushScripts]) },
@@ -74,6 +116,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             server: Server::Sentinel,
             surroundings: Surroundings::Plain,
             ..outage("replica promoted, planned", &[Fault::Exchange])
+        },
+        Scenario {
+            server: Server::Sentinel,
+            surroundings: Surroundings::Confirmed,
+            ..outage("replica promoted, WAIT", &[Fault::Exchange])
         },
         Scenario {
             server: Server::Sentinel,
@@ -102,6 +149,13 @@ pub(crate) fn all() -> Vec<Scenario> {
             ..outage("replies cut, jobs replaced", &[Fault::Cut])
         },
         outage("connections refused", &[Fault::Refuse]),
+    ]
+}
+
+/// What jobs do, and all at once.
+fn mixtures() -> Vec<Scenario> {
+    let recovery = Some(LEASE.saturating_add(MARGIN));
+    vec![
         Scenario {
             name: "poison",
             surroundings: Surroundings::Narrow,
@@ -130,7 +184,8 @@ pub(crate) fn all() -> Vec<Scenario> {
     ]
 }
 
-/// Scenarios that can't be passed, as a guard is missing: each shows that its guard matters, and that the rig sees it.
+/// Scenarios that can't be passed, as a guard is missing: each shows that its guard matters, and that the rig sees it,
+/// if chance doesn't spare it in all of a few tries.
 /// That of requests matters where a call's answer is lost and its jobs are over at once, which chance brings too seldom:
 /// see `it/redis/trouble.rs`.
 pub(crate) fn unguarded() -> Vec<Scenario> {
@@ -142,7 +197,7 @@ pub(crate) fn unguarded() -> Vec<Scenario> {
     };
     vec![
         without("lease", "none"),
-        without("token", "SIGSTOP of workers"),
+        without("token", "SIGSTOP of workers, long jobs"),
         without("give-back", "SIGTERM of workers"),
         without("attempts", "poison"),
         without("repeat", "replies cut"),

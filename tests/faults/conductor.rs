@@ -60,15 +60,19 @@ pub(crate) fn main(options: &Options) -> ExitCode {
 /// Prints what a round came to; whether all of it is as it should be.
 fn report(outcomes: &[Outcome], failures: &[String]) -> bool {
     println!("{}", table::of(outcomes));
-    for outcome in outcomes {
+    let (right, wrong): (Vec<_>, Vec<_>) = outcomes.iter().partition(|outcome| outcome.is_right());
+    for outcome in right.into_iter().chain(wrong.iter().copied()) {
         for broken in &outcome.broken {
             println!("{}{}: {broken}", if outcome.is_right() { "" } else { "BROKEN, " }, outcome.title());
         }
     }
+    for outcome in wrong.iter().filter(|outcome| outcome.broken.is_empty()) {
+        println!("BROKEN, {}: all gates held, though the guard was out", outcome.title());
+    }
     for failure in failures {
         println!("BROKEN: {failure}");
     }
-    failures.is_empty() && outcomes.iter().all(Outcome::is_right)
+    failures.is_empty() && wrong.is_empty()
 }
 
 /// All scenarios, a few at a time, none begun after `until`; what they came to, in their order, and those that failed.
@@ -84,7 +88,7 @@ async fn run(scenarios: Vec<Scenario>, dice: &Dice, keep: bool, until: Option<In
             && let Some(scenario) = waiting.next()
         {
             let dice = dice.apart(scenario.name);
-            running.spawn(scenario.run(dice, keep));
+            running.spawn(scenario.settle(dice, keep));
         }
         match running.join_next().await {
             None => break,

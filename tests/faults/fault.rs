@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     KillWorker,
     /// A worker is frozen (SIGSTOP) for longer than its lease, then goes on.
     FreezeWorker,
+    /// The way of one worker to the server is dead for longer than its lease; the others go on.
+    PartWorker,
     /// A producer dies of `kill -9`; another one goes on with jobs of its own.
     KillProducer,
     /// A worker is replaced, as a deploy does it: the new one starts, the old one gets SIGTERM.
@@ -62,7 +64,7 @@ impl Fault {
 
     /// Whether no producer may notice it.
     pub(crate) fn is_hidden(self) -> bool {
-        matches!(self, Self::KillWorker | Self::FreezeWorker | Self::RollWorker | Self::FlushScripts)
+        matches!(self, Self::KillWorker | Self::FreezeWorker | Self::PartWorker | Self::RollWorker | Self::FlushScripts)
     }
 
     /// Breaks it, and mends it.
@@ -74,6 +76,10 @@ impl Fault {
             Self::FreezeWorker => {
                 let span = LEASE + LEASE.mul_f64(plant.part());
                 plant.freeze_worker(span).await;
+            }
+            Self::PartWorker => {
+                let span = LEASE + LEASE.mul_f64(plant.part());
+                plant.part_worker(span).await;
             }
             Self::FlushScripts => {
                 let flush = |connection: &mut Connection| redis::cmd("SCRIPT").arg("FLUSH").query::<()>(connection);
@@ -150,6 +156,7 @@ impl Fault {
             Self::Refuse => plant.detour(Way::Refuse, span).await,
             Self::KillWorker
             | Self::FreezeWorker
+            | Self::PartWorker
             | Self::KillProducer
             | Self::RollWorker
             | Self::FlushScripts

@@ -58,6 +58,10 @@ pub(crate) enum What {
     Frozen,
     /// It lets it go on.
     Thawed,
+    /// It has cut a process off from the server.
+    Parted,
+    /// It lets it through again.
+    Rejoined,
     /// It has asked a process to stop.
     Told,
     /// A process has ended by itself, or because it was told to.
@@ -70,7 +74,7 @@ pub(crate) enum What {
     Mended,
 }
 
-const WORDS: [(What, &str); 16] = [
+const WORDS: [(What, &str); 18] = [
     (What::Asked, "asked"),
     (What::Answered, "answered"),
     (What::Refused, "refused"),
@@ -82,6 +86,8 @@ const WORDS: [(What, &str); 16] = [
     (What::Killed, "killed"),
     (What::Frozen, "frozen"),
     (What::Thawed, "thawed"),
+    (What::Parted, "parted"),
+    (What::Rejoined, "rejoined"),
     (What::Told, "told"),
     (What::Gone, "gone"),
     (What::Hitch, "hitch"),

@@ -12,6 +12,10 @@ pub(crate) enum Mix {
     Good,
     /// Good ones that replace what has finished, of which a second enqueueing makes a second run
     Replacing,
+    /// Good ones that take as long as a worker that is frozen for longer than its lease is late
+    Long,
+    /// One of each way to end: at once, after a heartbeat, delayed, failing
+    Each,
     /// Good ones, and in 150 one that kills its worker at each attempt
     Poisoned,
     /// In three good ones, two that panic, kill their worker, block its runtime for longer than a lease, eat its memory
@@ -62,8 +66,9 @@ impl Mix {
     /// The job `id` of `queue`, by chance; `index` counts them.
     pub(crate) fn ticket(self, id: &str, index: u64, queue: &str, dice: &mut Dice) -> Ticket {
         let (task, max_tries) = match self {
+            Self::Each if index % 4 == 3 => (FAILING, Some(1)),
             Self::Poisoned if index % 150 == 75 => (DEADLY[0], Some(3)),
-            Self::Good | Self::Replacing | Self::Poisoned => (GOOD, None),
+            Self::Good | Self::Replacing | Self::Long | Self::Each | Self::Poisoned => (GOOD, None),
             Self::Hostile => match dice.below(100) {
                 0..60 => (GOOD, None),
                 60..62 => (*dice.pick(&DEADLY), Some(2)),
@@ -73,11 +78,13 @@ impl Mix {
             },
         };
         let ms = match dice.below(20) {
+            _ if self == Self::Long || self == Self::Each && index % 4 == 1 => dice.within(800..1500),
             0 => dice.within(800..1500),
             1 => dice.within(100..400),
             _ => dice.within(5..40),
         };
-        let delay = if dice.below(10) == 0 { dice.within(200..1500) } else { 0 };
+        let is_delayed = if self == Self::Each { index % 4 == 2 } else { dice.below(10) == 0 };
+        let delay = if is_delayed { dice.within(200..1500) } else { 0 };
         let delay = u32::try_from(delay).expect("it is less than 1500");
         Ticket {
             id: format!("{id}-{task}"),

@@ -9,6 +9,7 @@ mod audit;
 mod catalogue;
 mod check;
 mod conductor;
+mod crash;
 mod ends;
 mod fault;
 mod ground;

@@ -33,7 +33,9 @@ pub(crate) struct Plant {
     pub(crate) audits: usize,
     /// Whether a fault that can happen once has happened.
     pub(crate) is_spent: bool,
-    proxy: Option<Proxy>,
+    pub(crate) proxy: Option<Proxy>,
+    /// Those of workers, where each has its own, in their order.
+    pub(crate) ways: Vec<Proxy>,
     crew: Crew,
     load: Load,
     surroundings: Surroundings,
@@ -42,12 +44,13 @@ pub(crate) struct Plant {
 }
 
 pub(crate) struct Producer {
-    program: Program,
+    pub(crate) program: Program,
     jobs: u64,
 }
 
 impl Plant {
-    pub(crate) async fn start(scenario: &Scenario, dice: Dice) -> Self {
+    /// Everything but workers and producers.
+    pub(crate) async fn prepare(scenario: &Scenario, dice: Dice) -> Self {
         let ground = scenario.server.start().await;
         let folder = tempfile::Builder::new().prefix("s7-faults-").tempdir().expect("the system has temporary files");
         let notes = Ledger::open(folder.path(), "conductor").expect("the folder is ours");
@@ -56,9 +59,16 @@ impl Plant {
             Surroundings::Proxy | Surroundings::ProducersProxy => Some(Proxy::to(ground.holder().port()).await),
             _ => None,
         };
-        let mut plant = Self {
+        let mut ways = Vec::new();
+        if scenario.surroundings == Surroundings::Apart {
+            for _ in 0..scenario.workers {
+                ways.push(Proxy::to(ground.holder().port()).await);
+            }
+        }
+        Self {
             ground,
             proxy,
+            ways,
             folder,
             notes,
             dice,
@@ -74,7 +84,11 @@ impl Plant {
             surroundings: scenario.surroundings,
             without: scenario.without,
             hired: 0,
-        };
+        }
+    }
+
+    pub(crate) async fn start(scenario: &Scenario, dice: Dice) -> Self {
+        let mut plant = Self::prepare(scenario, dice).await;
         plant.workers = (0..scenario.workers).map(|_| plant.hire()).collect();
         let jobs = scenario.load.jobs / scenario.load.producers;
         plant.producers = (0..scenario.load.producers).map(|_| plant.commission(jobs)).collect();
@@ -89,7 +103,8 @@ impl Plant {
     /// One more worker.
     pub(crate) fn hire(&mut self) -> Program {
         let goes_straight = self.surroundings == Surroundings::ProducersProxy;
-        let url = if goes_straight { self.ground.url() } else { self.url() };
+        let own_way = self.ways.get(self.hired).map(Proxy::url);
+        let url = own_way.unwrap_or_else(|| if goes_straight { self.ground.url() } else { self.url() });
         let folder = path(self.folder.path());
         let own = own_program();
         let (python, script) = (path(&support::interpreter()).to_owned(), script());
@@ -112,10 +127,10 @@ impl Plant {
     }
 
     /// One more producer, of `jobs` jobs.
-    fn commission(&mut self, jobs: u64) -> Producer {
+    pub(crate) fn commission(&mut self, jobs: u64) -> Producer {
         let seed = self.dice.below(1 << 32);
         let Load { producers, rate, batch, mix, .. } = self.load;
-        let queue = self.crew.names().1;
+        let queue = self.queue();
         let numbers = [seed, jobs, (rate / producers).max(1), batch].map(|number| number.to_string());
         let mix = clap::ValueEnum::to_possible_value(&mix).expect("no mix is hidden");
         let (own, url) = (own_program(), self.url());
@@ -125,6 +140,9 @@ impl Plant {
             words.extend([name, number]);
         }
         words.extend(["--mix", mix.get_name()]);
+        if self.surroundings == Surroundings::Confirmed {
+            words.extend(["--replicas", "1"]);
+        }
         Producer { program: start(&words), jobs }
     }
 
@@ -169,6 +187,17 @@ impl Plant {
         sleep(span).await;
         self.notes.note(What::Thawed, pid);
         self.workers[index].thaw();
+    }
+
+    /// Cuts a worker, by chance, off from the server for `span`.
+    pub(crate) async fn part_worker(&mut self, span: Duration) {
+        let index = self.any_worker();
+        let (pid, way) = (self.workers[index].pid(), &self.ways[index]);
+        self.notes.note(What::Parted, pid);
+        way.set(Way::Stall);
+        sleep(span).await;
+        self.notes.note(What::Rejoined, pid);
+        way.set(Way::Pass);
     }
 
     /// Replaces a worker, by chance, as a deploy does.
@@ -232,7 +261,7 @@ impl Plant {
 
     /// Looks whether every job is in one place.
     pub(crate) fn audit(&mut self) {
-        let (queue, ours_alone) = (self.crew.names().1, self.crew != Crew::Python);
+        let (queue, ours_alone) = (self.queue(), self.crew != Crew::Python);
         let found = self.tell(|connection| audit::places(connection, queue, ours_alone));
         self.misplaced.extend(found.expect("the server answers between two faults"));
         self.audits += 1;
@@ -252,8 +281,13 @@ impl Plant {
         }
     }
 
-    fn left(&self) -> RedisResult<u64> {
-        redis::cmd("ZCARD").arg(format!("arq:queue:{}", self.crew.names().1)).query(&mut self.connection()?)
+    /// The queue's name.
+    pub(crate) fn queue(&self) -> &'static str {
+        self.crew.names().1
+    }
+
+    pub(crate) fn left(&self) -> RedisResult<u64> {
+        redis::cmd("ZCARD").arg(format!("arq:queue:{}", self.queue())).query(&mut self.connection()?)
     }
 
     pub(crate) fn connection(&self) -> RedisResult<Connection> {

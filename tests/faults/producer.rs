@@ -37,6 +37,9 @@ pub(crate) struct Options {
     batch: u64,
     #[arg(long, value_enum)]
     mix: Mix,
+    /// How many replicas must have a job before it counts as answered
+    #[arg(long, default_value_t = 0)]
+    replicas: u32,
 }
 
 pub(crate) fn main(options: &Options) -> ExitCode {
@@ -54,6 +57,7 @@ async fn produce(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let ledger = Ledger::open(&options.ledger, "producer")?;
     let broker = RedisBroker::builder(&options.redis)
         .response_timeout(Duration::from_secs(2))
+        .wait_for_replicas(options.replicas, Duration::from_secs(1))
         .connect_retries(60, Duration::from_millis(250));
     let producer = Producer { client: Client::new(Arc::new(broker.connect().await?)), ledger };
     let mut dice = Dice::of(options.seed);

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::audit;
 use crate::check::{Account, account};
+use crate::crash;
 use crate::ends::{self, Ends};
 use crate::fault::Fault;
 use crate::ground::Server;
@@ -35,6 +36,8 @@ pub(crate) struct Scenario {
     pub(crate) recovery: Option<Duration>,
     /// Within which a queue is empty once producers have ended and nothing breaks any more.
     pub(crate) drain: Duration,
+    /// Whose process dies at each of its writes to the server, in place of all faults.
+    pub(crate) victim: Option<Victim>,
     /// The guard that is taken out of the workers' scripts: then some gate must break.
     pub(crate) without: Option<&'static str>,
 }
@@ -64,6 +67,17 @@ impl Crew {
     }
 }
 
+/// Who dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Victim {
+    /// A worker, from the first job on.
+    Worker,
+    /// A worker that has jobs and was told to stop.
+    StoppingWorker,
+    /// A producer.
+    Producer,
+}
+
 /// In what workers and producers run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Surroundings {
@@ -72,6 +86,10 @@ pub(crate) enum Surroundings {
     Proxy,
     /// The same for producers alone: what they have added is done before they are answered.
     ProducersProxy,
+    /// Each worker has a way of its own, that can be made a bad one.
+    Apart,
+    /// Producers are answered once a replica has their jobs.
+    Confirmed,
     /// Workers' clocks are an hour late, right, and an hour early, in turns.
     Skew,
     /// Workers have 4 GB of address space.
@@ -82,7 +100,7 @@ impl Surroundings {
     /// What stands before the command of worker number `index`.
     pub(crate) fn before(self, index: usize) -> Vec<&'static str> {
         match self {
-            Self::Plain | Self::Proxy | Self::ProducersProxy => Vec::new(),
+            Self::Plain | Self::Proxy | Self::ProducersProxy | Self::Apart | Self::Confirmed => Vec::new(),
             Self::Skew => {
                 // What the package's program `faketime` does, in this very process. The timers need a clock that
                 // nobody sets; a setting that changes as time goes on is no fault that a machine's clock has.
@@ -127,6 +145,14 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// What came of the same with other chances.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.strikes += other.strikes;
+        self.account.add(other.account);
+        self.broken.extend(other.broken);
+        self.kept = self.kept.take().or(other.kept);
+    }
+
     /// What it is called, for people.
     pub(crate) fn title(&self) -> String {
         let crew = if self.crew == Crew::Python { "arq: " } else { "" };
@@ -155,11 +181,34 @@ impl Scenario {
         Self { load: Load { jobs: self.load.jobs * 10, ..self.load }, may_crash, ..self }
     }
 
+    /// Runs it to its account; one that lacks a guard anew, with other chances, as long as none strikes where that shows.
+    pub(crate) async fn settle(self, dice: Dice, keep: bool) -> Outcome {
+        const TRIES: usize = 4;
+        if let Some(victim) = self.victim {
+            return crash::everywhere(&self, victim, &dice, keep).await;
+        }
+        let mut outcome = self.run(dice.clone(), keep).await;
+        for number in 2..=TRIES {
+            if outcome.is_right() || self.without.is_none() {
+                break;
+            }
+            outcome = self.run(dice.apart(&number.to_string()), keep).await;
+        }
+        outcome
+    }
+
     /// Runs it to its account.
-    pub(crate) async fn run(self, dice: Dice, keep: bool) -> Outcome {
+    async fn run(&self, dice: Dice, keep: bool) -> Outcome {
         let began = Instant::now();
-        let mut plant = Plant::start(&self, dice).await;
+        let mut plant = Plant::start(self, dice).await;
         let strikes = self.strike(&mut plant).await;
+        let mut outcome = self.close(plant, keep).await;
+        (outcome.strikes, outcome.took) = (strikes, began.elapsed());
+        outcome
+    }
+
+    /// Has the work come to its end, and takes account of it.
+    pub(crate) async fn close(&self, mut plant: Plant, keep: bool) -> Outcome {
         let mut broken = Vec::new();
         broken.extend(plant.drained(self.drain).await.err());
         broken.extend(plant.close().await.err());
@@ -187,11 +236,11 @@ impl Scenario {
             crew: self.crew,
             without: self.without,
             is_lossy: self.is_lossy(),
-            strikes,
+            strikes: 0,
             account,
             broken,
             kept,
-            took: began.elapsed(),
+            took: Duration::ZERO,
         }
     }
 
@@ -242,13 +291,14 @@ impl Scenario {
         if self.faults.contains(&Fault::FillMemory) && account.refused == 0 {
             broken.push("no job was refused, though the memory was full".to_owned());
         }
-        if self.faults.iter().all(|fault| fault.is_hidden()) && account.acknowledged < account.asked {
+        let may_notice = self.victim == Some(Victim::Producer) || !self.faults.iter().all(|fault| fault.is_hidden());
+        if !may_notice && account.acknowledged < account.asked {
             broken.push(format!("{} of {} jobs were acknowledged", account.acknowledged, account.asked));
         }
         if self.surroundings == Surroundings::Skew && self.crew != Crew::Python && account.skewed < 2 {
             broken.push(format!("the clocks of {} workers were off, of 2 they should be", account.skewed));
         }
-        if account.acknowledged == 0 {
+        if account.acknowledged == 0 && self.victim.is_none() {
             broken.push("no job was acknowledged: nothing was tried".to_owned());
         }
         broken

@@ -14,6 +14,8 @@ mod codecs;
 mod crashes;
 mod hostile;
 mod inventory;
+mod operate;
+mod operating;
 mod outages;
 mod plant;
 mod redis;

@@ -29,6 +29,13 @@ pub enum Way {
     Cut(usize),
     /// Connections break, and new ones are closed at once.
     Refuse,
+    /// Good up to one of the client's writes, see [`Proxy::halt`].
+    Halt {
+        /// Whether that one gets through.
+        after: bool,
+    },
+    /// As [`Way::Stall`]: that write has come.
+    Halted,
 }
 
 /// A way that all connections of a scenario take.
@@ -36,6 +43,8 @@ pub enum Way {
 pub struct Proxy {
     address: SocketAddr,
     mode: watch::Sender<Way>,
+    /// How many writes [`Way::Halt`] still lets through.
+    left: Arc<AtomicU64>,
     _connections: JoinSet<()>,
 }
 
@@ -53,8 +62,10 @@ impl Proxy {
         let address = listener.local_addr().expect("it is bound");
         let (mode, modes) = watch::channel(Way::Pass);
         let mut connections = JoinSet::new();
-        connections.spawn(listen(listener, port, modes));
-        Self { address, mode, _connections: connections }
+        let left = Arc::<AtomicU64>::default();
+        let halt = Halt { mode: mode.clone(), left: left.clone() };
+        connections.spawn(listen(listener, port, modes, halt));
+        Self { address, mode, left, _connections: connections }
     }
 
     /// `redis://127.0.0.1:PORT/0`: the way to database 0.
@@ -67,9 +78,41 @@ impl Proxy {
     pub fn set(&self, mode: Way) {
         self.mode.send_replace(mode);
     }
+
+    /// Lets `writes` of the clients' writes through, each a call or more in one piece, and their replies. With the next one
+    /// all stands still, before it gets through or after that, and no reply comes any more: [`Self::has_halted`].
+    pub fn halt(&self, writes: u64, after: bool) {
+        self.left.store(writes, Ordering::SeqCst);
+        self.set(Way::Halt { after });
+    }
+
+    /// Whether the write has come that [`Self::halt`] waits for.
+    #[must_use]
+    pub fn has_halted(&self) -> bool {
+        *self.mode.borrow() == Way::Halted
+    }
 }
 
-async fn listen(listener: TcpListener, port: u16, modes: watch::Receiver<Way>) {
+/// What ends a way by itself.
+#[derive(Clone, Debug)]
+struct Halt {
+    mode: watch::Sender<Way>,
+    left: Arc<AtomicU64>,
+}
+
+impl Halt {
+    /// Counts a write; whether it is the one.
+    fn is_now(&self) -> bool {
+        let one_less = |left: u64| left.checked_sub(1);
+        let is_it = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_err();
+        if is_it {
+            self.mode.send_replace(Way::Halted); // before the write goes on: its reply must find it so
+        }
+        is_it
+    }
+}
+
+async fn listen(listener: TcpListener, port: u16, modes: watch::Receiver<Way>, halt: Halt) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -78,7 +121,7 @@ async fn listen(listener: TcpListener, port: u16, modes: watch::Receiver<Way>) {
                 if *modes.borrow() == Way::Refuse {
                     continue;
                 }
-                connections.spawn(carry(client, port, modes.clone()));
+                connections.spawn(carry(client, port, modes.clone(), halt.clone()));
             }
             Some(_) = connections.join_next() => {} // cancel safe: takes only what it returns
         }
@@ -86,15 +129,15 @@ async fn listen(listener: TcpListener, port: u16, modes: watch::Receiver<Way>) {
 }
 
 /// One connection, until either side, or the mode, ends it.
-async fn carry(client: TcpStream, port: u16, modes: watch::Receiver<Way>) {
+async fn carry(client: TcpStream, port: u16, modes: watch::Receiver<Way>, halt: Halt) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let chances = Arc::new(AtomicU64::new(u64::from(port)));
     tokio::select! { // whichever ends first takes the other with it: dropped, a stream is closed
-        () = pump(from_client, to_server, Towards::Server, modes.clone(), &chances) => {}
-        () = pump(from_server, to_client, Towards::Client, modes, &chances) => {}
+        () = pump(from_client, to_server, Towards::Server, modes.clone(), &halt, &chances) => {}
+        () = pump(from_server, to_client, Towards::Client, modes, &halt, &chances) => {}
     }
 }
 
@@ -103,6 +146,7 @@ async fn pump(
     mut to: OwnedWriteHalf,
     towards: Towards,
     mut modes: watch::Receiver<Way>,
+    halt: &Halt,
     chances: &AtomicU64,
 ) {
     let mut buffer = vec![0; 64 * 1024];
@@ -122,7 +166,10 @@ async fn pump(
         let mode = *modes.borrow();
         let mut passed = count;
         match (mode, towards) {
-            (Way::Stall, _) | (Way::StallReplies, Towards::Client) => {
+            (Way::Halt { after }, Towards::Server) if halt.is_now() && !after => {
+                let _ = modes.wait_for(|now| *now != Way::Halted).await;
+            }
+            (Way::Stall | Way::Halted, _) | (Way::StallReplies, Towards::Client) => {
                 let _ = modes.wait_for(|now| *now != mode).await; // without a sender, the next read sees its end
             }
             (Way::Delay(least), _) => {

@@ -3,6 +3,7 @@
 mod bench;
 mod features;
 mod needs;
+mod peers;
 mod python;
 mod run;
 #[cfg(test)]
@@ -20,6 +21,8 @@ usage: cargo xtask <command>
   test   the same, then runs all tests
   faults breaks workers, servers and the way between them, and accounts for every job: `faults --help`
   bench  what dispatching a job costs beside a bare spawn, in ns and (with valgrind) in instructions
+  peers  sector7g beside other libraries on Redis, side by side, into target/peers/report.md:
+         `peers [--quick] [--rounds N] [--only NAME..] [--measure WORD..]`
   ci     what .ci/run runs: format, lints, test, documentation, each feature by itself
   help   this text
 
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         ["test"] => test(&mut runner),
         ["faults", options @ ..] => needs::install(&mut runner).and_then(|()| faults(&mut runner, options)),
         ["bench"] => bench::bench(&mut runner),
+        ["peers", options @ ..] => peers::peers(&mut runner, options),
         ["ci"] => ci(&mut runner),
         ["help" | "--help" | "-h"] => {
             eprintln!("{HELP}");

@@ -38,15 +38,22 @@ pub(crate) fn missing(runner: &Runner) -> Option<&'static Need> {
 
 /// Makes the environment, unless it is there and holds what is required.
 pub(crate) fn environment(runner: &mut Runner) -> Result<(), Failed> {
-    if is_ready(runner) {
-        return Ok(());
-    }
+    if is_ready(runner) { Ok(()) } else { make_and_fill(runner, &folder(), REQUIREMENTS) }
+}
+
+/// Makes another environment, in `folder`, that holds what `requirements` (a path from the root) lists.
+pub(crate) fn fill_from(runner: &mut Runner, folder: &Path, requirements: &str) -> Result<(), Failed> {
+    let is_there = is_current(folder, &runner.root.join(requirements));
+    if is_there { Ok(()) } else { make_and_fill(runner, folder, requirements) }
+}
+
+fn make_and_fill(runner: &mut Runner, folder: &Path, requirements: &str) -> Result<(), Failed> {
     let candidates: Vec<_> = interpreters(|program| can_make(runner, program)).collect();
-    if !candidates.iter().any(|program| runner.run(&make(program)).is_ok()) {
+    if !candidates.iter().any(|program| runner.run(&make(program, folder)).is_ok()) {
         needs::get(runner, &[&PYTHON])?;
-        runner.run(&make(DEBIAN_PYTHON))?;
+        runner.run(&make(DEBIAN_PYTHON, folder))?;
     }
-    fill(runner)
+    fill(runner, folder, requirements)
 }
 
 /// What to show of the environment.
@@ -75,19 +82,20 @@ fn can_make(runner: &Runner, program: &str) -> bool {
     runner.ask(&Step::new(program, "-c").argument(CAN_MAKE)).is_some()
 }
 
-fn make(program: &str) -> Step {
-    Step::new(program, "-m venv --clear").argument(&folder().to_string_lossy())
+fn make(program: &str, folder: &Path) -> Step {
+    Step::new(program, "-m venv --clear").argument(&folder.to_string_lossy())
 }
 
-fn fill(runner: &mut Runner) -> Result<(), Failed> {
-    let pip = Step::new(&program(), "-m pip install --disable-pip-version-check --no-input --quiet");
-    let pip = pip.argument("--requirement").argument(REQUIREMENTS);
+fn fill(runner: &mut Runner, folder: &Path, requirements: &str) -> Result<(), Failed> {
+    let python = folder.join("bin/python");
+    let pip = Step::new(&python.to_string_lossy(), "-m pip install --disable-pip-version-check --no-input --quiet");
+    let pip = pip.argument("--requirement").argument(requirements);
     if let Err(failed) = runner.run_again_on_failure(&[pip]) {
-        eprintln!("xtask: can't install what {REQUIREMENTS} lists; pip says why above");
+        eprintln!("xtask: can't install what {requirements} lists; pip says why above");
         return Err(failed);
     }
-    let stamped = fs::copy(runner.root.join(REQUIREMENTS), folder().join(STAMP));
-    stamped.map(drop).map_err(|error| refuse(&format!("xtask: can't write into {}: {error}", folder().display())))
+    let stamped = fs::copy(runner.root.join(requirements), folder.join(STAMP));
+    stamped.map(drop).map_err(|error| refuse(&format!("xtask: can't write into {}: {error}", folder.display())))
 }
 
 fn program() -> String {

@@ -59,6 +59,8 @@ pub struct JobRecord {
     pub progress: Option<Bytes>,
     /// Whether an abort was asked for.
     pub abort_requested: bool,
+    /// Of a running one: the [instance](WorkerHealth::instance) of the worker that has it, empty for a Python worker.
+    pub worker: Option<String>,
 }
 
 /// How many failures a job's history holds; older ones are dropped.
@@ -69,6 +71,9 @@ pub const MAX_FAILURES: usize = 20;
 pub enum JobFilter {
     /// Deferred, queued and running ones.
     Live,
+    /// Those whose lease has not run out, by its end, which moves as it is renewed: a later page may tell one again.
+    /// Jobs that workers of other programs run are among the live ones only.
+    Running,
     /// Dead letters.
     Dead,
 }
@@ -100,6 +105,8 @@ pub struct QueueStats {
     pub dead: u64,
     /// How long the oldest due job has waited.
     pub oldest_due: Option<Duration>,
+    /// Since when it has been paused, if it is.
+    pub paused_since: Option<Timestamp>,
     /// Workers whose health entry has not run out; where there are none, a worker of Python's arq if it said so.
     pub workers: Vec<WorkerHealth>,
 }
@@ -138,6 +145,68 @@ pub struct WorkerHealth {
     pub retried: u64,
     /// Jobs running now.
     pub running: u64,
+    /// How many it runs at most; 0 when that is not known.
+    #[serde(default)]
+    pub max_jobs: u64,
+    /// The tasks of its queues that have parameters, so that who looks at jobs knows which arguments to hide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<KnownTask>,
+    /// The schedules that it enqueues.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<KnownSchedule>,
+}
+
+/// A task, as a worker tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownTask {
+    /// Its name.
+    pub name: String,
+    /// Its parameters that travel, in their order.
+    pub parameters: Vec<KnownParameter>,
+}
+
+/// A parameter of a task, as a worker tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownParameter {
+    /// Its name.
+    pub name: String,
+    /// Whether its values are to be hidden. What does not say so is.
+    #[serde(default = "is_hidden", skip_serializing_if = "Clone::clone")]
+    pub redact: bool,
+}
+
+fn is_hidden() -> bool {
+    true
+}
+
+/// A schedule, as a worker tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownSchedule {
+    /// The task that it enqueues.
+    pub task: String,
+    /// The queue that its jobs go to.
+    pub queue: String,
+    /// When it ticks, as written: `*/5 * * * *`.
+    pub expression: String,
+    /// The time zone that it follows.
+    pub timezone: String,
+    /// Its next tick that is not enqueued yet.
+    pub next: Option<Timestamp>,
+    /// The last tick that is enqueued, by this worker or another, as far as this one knows.
+    pub last: Option<Timestamp>,
+}
+
+/// What a broker's server says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerInfo {
+    /// What it is: `redis`.
+    pub kind: String,
+    /// Its version.
+    pub version: Option<String>,
+    /// Bytes of memory in use; in a cluster, of all nodes.
+    pub memory_used: Option<u64>,
+    /// Bytes of memory that it may use; `None` when it has no bound of its own.
+    pub memory_limit: Option<u64>,
 }
 
 impl WorkerHealth {

@@ -16,7 +16,8 @@ use crate::job::{Due, Failure};
 pub struct NewJob {
     /// The queue it goes to.
     pub queue: QueueName,
-    /// Its id, taken while the job lives and, by default, while its result is kept.
+    /// Its id, taken while the job lives and, by default, while its result is kept. (That of a job which has expired, and
+    /// whose end nobody has recorded yet, for sure in its own queue only.)
     pub id: JobId,
     /// The encoded job; the broker never looks inside.
     pub payload: Bytes,
@@ -31,7 +32,7 @@ pub struct NewJob {
 /// Names one enqueue call, so that repeating it after a lost answer adds nothing a second time.
 ///
 /// A broker knows a caller and its calls for [`REQUEST_MEMORY`] after the last one, each until the caller says that it is
-/// settled, and refuses it from then on. A [`Client`] makes, repeats and settles its own; who calls a broker by hand
+/// settled, and refuses it from then on in each queue to which its caller has said so. A [`Client`] makes, repeats and settles its own; who calls a broker by hand
 /// takes [`RequestId::unique`].
 ///
 /// [`Client`]: crate::client::Client
@@ -134,7 +135,8 @@ pub struct ClaimedJob {
     pub due_at: Timestamp,
     /// Whether it was asked to be aborted while it waited.
     pub abort_requested: bool,
-    /// When a worker first gave it back as [`GiveBack::UnknownTask`], unbroken since.
+    /// When a worker first gave it back as [`GiveBack::UnknownTask`], unbroken since: a retry, giving it back for another
+    /// reason and a lost lease break it, as somebody had started it.
     pub unknown_since: Option<Timestamp>,
 }
 
@@ -183,7 +185,8 @@ pub enum GiveBack {
     Stop,
     /// The task asked for a later time.
     Snooze,
-    /// This worker does not know the task; another may.
+    /// This worker does not know the task; another may. A broker that other programs share may leave the job to them
+    /// for as long again as the delay is, a second at most, before one of ours can claim it.
     UnknownTask,
 }
 
@@ -192,7 +195,7 @@ pub enum GiveBack {
 pub struct KeptResult {
     /// The encoded result record, in the codec of its job.
     pub record: Bytes,
-    /// For how long; `None` is for ever (within the broker's bound).
+    /// For how long; `None` is for ever (within the broker's bound), zero not at all.
     pub keep: Option<Duration>,
 }
 

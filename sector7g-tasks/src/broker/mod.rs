@@ -19,7 +19,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use self::inspection::{JobFilter, JobRecord, JobState, MAX_FAILURES, Page, PageMark, QueueStats, WorkerHealth};
+pub use self::inspection::{
+    JobFilter, JobRecord, JobState, KnownParameter, KnownSchedule, KnownTask, MAX_FAILURES, Page, PageMark, QueueStats,
+    ServerInfo, WorkerHealth,
+};
 pub use self::memory::{MemoryBroker, MemoryBrokerBuilder};
 pub use self::messages::{
     AbortMark, Aborts, Claim, Claimed, ClaimedJob, Enqueued, Extended, Finish, Finished, GiveBack, KeptResult, Lease,
@@ -71,7 +74,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Promises: `conformance::{enqueue_is_kept, a_taken_id_is_no_second_job,
     /// an_id_is_one_job_in_all_queues, a_batch_keeps_its_order, a_batch_has_a_bound, a_past_moment_is_now,
     /// a_repeated_enqueue_adds_nothing, a_settled_enqueue_adds_nothing, expired_has_no_payload,
-    /// a_started_job_never_expires, an_unknown_task_is_not_a_start, unknown_names_are_no_error}`.
+    /// a_started_job_never_expires, an_unknown_task_is_not_a_start, expired_shows_no_payload, expired_keeps_its_history,
+    /// unknown_names_are_no_error}`.
     async fn enqueue(&self, jobs: &[NewJob], request: RequestId) -> Result<Vec<Enqueued>, BrokerError>;
 
     /// Reports what has ended, then leases up to `max` due jobs of one queue, earliest due first.
@@ -81,7 +85,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// due millisecond come in the order of their enqueueing when their ids are
     /// [generated](JobId::generate). A job whose lease ran out is due again. With `max` 0 this
     /// only reports. A finish with a stale token changes nothing and is answered with
-    /// [`Finished::LeaseLost`].
+    /// [`Finished::LeaseLost`]. One that comes after its lease's end counts until another claim has the job, for five
+    /// seconds at least; then a broker may have forgotten who had it, and answers the same.
     ///
     /// The very same request may be repeated because its answer was lost: it then returns the jobs
     /// that are still leased under its token, whose leases run anew and whose attempts are not
@@ -99,12 +104,12 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// claim_is_of_one_queue, claim_of_none_only_reports, claim_can_take_what_it_gives_back,
     /// deferred_is_not_claimed_early, attempt_is_counted_before_the_start, every_claim_is_a_delivery,
     /// repeated_claim_returns_the_same_jobs, repeated_claim_renews_its_leases,
-    /// repeated_finish_is_applied_once}`.
+    /// late_repeated_claim_counts_until_the_next_claim, repeated_finish_is_applied_once}`.
     /// Of leases: `conformance::{a_lease_has_a_least_length, lost_lease_is_due_again,
-    /// lost_lease_is_in_the_history, stale_finish_changes_nothing, late_finish_counts_until_the_next_claim}`.
+    /// lost_lease_is_in_the_history, a_lease_lost_long_ago_is_in_the_history, stale_finish_changes_nothing, late_finish_counts_until_the_next_claim}`.
     /// Of outcomes: `conformance::{an_ended_job_is_gone, retry_waits_for_its_delay, a_retry_can_raise_the_count,
-    /// give_back_is_not_counted,
-    /// give_back_is_due_at_once, unknown_since_is_unbroken, history_has_a_bound,
+    /// a_raised_count_is_no_delivery, give_back_is_not_counted,
+    /// give_back_is_due_at_once, unknown_since_is_unbroken, a_lost_lease_ends_unknown_since, history_has_a_bound,
     /// hold_id_keeps_the_id_taken}`.
     ///
     /// Mirrors: arq's poll, start and finish, in one round trip.
@@ -157,7 +162,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Not cancel safe: dropped, the request may or may not have been stored.
     ///
     /// Promises: `conformance::{abort_of_an_unknown_job_is_false, abort_makes_a_waiting_job_due,
-    /// abort_outlives_an_attempt}`.
+    /// abort_keeps_the_place_of_a_due_job, abort_outlives_an_attempt}`.
     async fn abort(&self, queue: &QueueName, id: &JobId) -> Result<bool, BrokerError>;
 
     /// Waits until abort requests were added after `since`, or `timeout` has passed, and returns
@@ -172,7 +177,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Cancel safe: it changes nothing.
     ///
     /// Promises: `conformance::{abort_names_a_running_job, abort_ends_its_watch, aborts_end_with_their_jobs,
-    /// aborts_are_of_the_queues_asked_for}`.
+    /// a_stale_finish_leaves_the_abort, aborts_are_of_the_queues_asked_for}`.
     async fn aborts(
         &self,
         queues: &[QueueName],
@@ -191,7 +196,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// Promises: `conformance::{a_result_is_kept_for_its_time, a_result_can_be_kept_for_ever,
     /// a_result_keeps_the_id_taken, replace_finished_frees_the_id, a_result_can_be_waited_for,
-    /// a_retry_is_no_result, no_result_is_not_found}`.
+    /// a_result_of_no_time_is_not_kept, a_retry_is_no_result, no_result_is_not_found}`.
     async fn result(&self, queue: &QueueName, id: &JobId, timeout: Duration) -> Result<ResultState, BrokerError>;
 
     /// Stores how far a running job is; false when the lease is no longer held.
@@ -205,7 +210,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Promises: `conformance::progress_needs_the_lease`.
     async fn set_progress(&self, queue: &QueueName, lease: &Lease, progress: Bytes) -> Result<bool, BrokerError>;
 
-    /// What is known of one job; `None` when nothing is.
+    /// What is known of one job; `None` when nothing is. Where an id has ended more than once, its newest end is shown.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -213,7 +218,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
     ///
-    /// Promises: `conformance::a_job_tells_its_state`.
+    /// Promises: `conformance::{a_job_tells_its_state, the_newer_of_two_ends_is_shown}`.
     async fn job(&self, queue: &QueueName, id: &JobId) -> Result<Option<JobRecord>, BrokerError>;
 
     /// A page of a queue's jobs, up to `limit` (at most [`MAX_BATCH`]), after the job `after`.
@@ -227,7 +232,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
     ///
-    /// Promises: `conformance::{a_page_follows_its_mark, dead_letters_come_newest_first}`.
+    /// Promises: `conformance::{a_page_follows_its_mark, running_jobs_are_listed_by_themselves,
+    /// dead_letters_come_newest_first}`.
     async fn jobs(
         &self,
         queue: &QueueName,
@@ -235,6 +241,35 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
         after: Option<PageMark>,
         limit: usize,
     ) -> Result<Page, BrokerError>;
+
+    /// Makes a deferred job due now; false when no such job waits for its time.
+    ///
+    /// Whatever it waited for (its own delay, a retry's, a snooze) is over; its attempts stay counted.
+    ///
+    /// # Errors
+    /// `Unavailable`: it may be due now.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped, the job may or may not be due now.
+    ///
+    /// Promises: `conformance::{a_deferred_job_can_be_made_due, only_what_is_deferred_is_made_due}`.
+    async fn make_due(&self, queue: &QueueName, id: &JobId) -> Result<bool, BrokerError>;
+
+    /// Pauses a queue, or lets it go on; says whether that changed anything.
+    ///
+    /// While it is paused no claim leases jobs of it and no wait returns for them, whoever asks and however often
+    /// workers start anew. Jobs that run go on, and their ends are taken; jobs can be added. When it goes on, waits end
+    /// at once for what is due. Workers of other programs that share the queue (Python's arq) know nothing of it.
+    ///
+    /// # Errors
+    /// `Unavailable`: it may have been done.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped, it may or may not have been done.
+    ///
+    /// Promises: `conformance::{a_paused_queue_gives_no_jobs, what_runs_in_a_paused_queue_ends,
+    /// a_pause_holds_waits, a_queue_that_goes_on_ends_waits, a_pause_is_told}`.
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, BrokerError>;
 
     /// The sizes of a queue, and the workers whose health entry is fresh.
     ///
@@ -247,7 +282,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Promises: `conformance::stats_count_each_state`.
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BrokerError>;
 
-    /// The queues that hold jobs or dead letters, by name.
+    /// The queues that hold jobs or dead letters, are paused or have a worker whose health entry is fresh, by name.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -260,7 +295,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
 
     /// Puts dead letters back as waiting jobs: same id, same payload, attempts from 1, due now.
     ///
-    /// Says of each, in order, whether it was a dead letter whose id is free; its stored result goes.
+    /// Says of each, in order, whether it was a dead letter whose id is free and whose payload is there (an expired job's
+    /// is not); its stored result goes, and a hold on its id.
     ///
     /// # Errors
     /// `Unavailable`: some may have been put back.
@@ -270,7 +306,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// Promises: `conformance::{a_dead_letter_is_kept_whole, a_dead_letter_does_not_keep_its_id,
     /// a_newer_death_replaces_the_older, a_dead_letter_can_be_retried,
-    /// a_dead_letter_stays_while_its_id_lives}`.
+    /// a_dead_letter_stays_while_its_id_lives, a_retried_dead_letter_is_not_held,
+    /// an_expired_dead_letter_is_not_retried}`.
     async fn retry_dead(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<bool>, BrokerError>;
 
     /// Deletes dead letters for good; says of each, in order, whether it was there.
@@ -306,6 +343,17 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Cancel safe: what it tries out goes by itself.
     async fn concerns(&self) -> Result<Vec<String>, BrokerError> {
         Ok(Vec::new())
+    }
+
+    /// What the server that keeps the jobs says of itself; `None` when there is none.
+    ///
+    /// # Errors
+    /// `Unavailable`. `Refused` when this user may not ask.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only asks.
+    async fn server(&self) -> Result<Option<ServerInfo>, BrokerError> {
+        Ok(None)
     }
 
     /// Waits until the broker answers, for as long as it is set up to try; a runner asks before it starts.

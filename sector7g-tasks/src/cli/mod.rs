@@ -2,7 +2,7 @@
 //!
 #![doc = include_str!("../docs/cli.md")]
 
-mod args;
+pub(crate) mod args;
 mod broker;
 mod check;
 mod error;

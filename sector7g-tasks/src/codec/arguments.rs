@@ -101,7 +101,17 @@ impl Arguments {
     /// The arguments for people: `7, depth=null`, redacted ones as `***`, at most `limit` bytes. Those that
     /// are not JSON are shown as Python shows them.
     pub(crate) fn display(&self, params: &[Param], limit: usize) -> String {
-        let mut shown = Shown { clip: Clip::new(limit), params };
+        // What no parameter is known for may be secret, too.
+        let may_show = |place: Place<'_>| match place {
+            Place::Nth(nth) => params.get(nth).is_some_and(|param| !param.redact),
+            Place::Named(name) => params.iter().find(|param| param.name == name).is_some_and(|param| !param.redact),
+        };
+        self.display_where(&may_show, limit)
+    }
+
+    /// The same, with `may_show` to say which of them may be shown.
+    pub(crate) fn display_where(&self, may_show: &dyn Fn(Place<'_>) -> bool, limit: usize) -> String {
+        let mut shown = Shown { clip: Clip::new(limit), may_show };
         // An error says that the text is long enough.
         let _ = match &self.0 {
             Repr::Json { payload, positional, named } => {
@@ -189,21 +199,28 @@ fn clipped(value: &Value) -> String {
 /// Arguments on their way into a text.
 struct Shown<'a> {
     clip: Clip,
-    params: &'a [Param],
+    may_show: &'a dyn Fn(Place<'_>) -> bool,
+}
+
+/// Where an argument stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// Among the positional ones, from 0.
+    Nth(usize),
+    Named(&'a str),
 }
 
 impl Shown<'_> {
     fn positional(&mut self, value: &dyn Display) -> fmt::Result {
-        let param = self.params.get(self.clip.count);
+        let place = Place::Nth(self.clip.count);
         self.next()?;
-        self.value(param.copied(), value)
+        self.value(place, value)
     }
 
     fn named(&mut self, name: &str, value: &dyn Display) -> fmt::Result {
-        let param = self.params.iter().find(|param| param.name == name);
         self.next()?;
         write!(self.clip, "{name}=")?;
-        self.value(param.copied(), value)
+        self.value(Place::Named(name), value)
     }
 
     fn next(&mut self) -> fmt::Result {
@@ -211,12 +228,8 @@ impl Shown<'_> {
         self.clip.write_str(if self.clip.count == 1 { "" } else { ", " })
     }
 
-    /// What no parameter is known for may be secret, too.
-    fn value(&mut self, param: Option<Param>, value: &dyn Display) -> fmt::Result {
-        match param {
-            Some(param) if !param.redact => write!(self.clip, "{value}"),
-            _ => self.clip.write_str("***"),
-        }
+    fn value(&mut self, place: Place<'_>, value: &dyn Display) -> fmt::Result {
+        if (self.may_show)(place) { write!(self.clip, "{value}") } else { self.clip.write_str("***") }
     }
 }
 

@@ -33,7 +33,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de, ser};
 
 pub use self::arguments::Arguments;
-pub(crate) use self::arguments::NamedValues;
+pub(crate) use self::arguments::{NamedValues, Place};
 pub use self::encoded::Encoded;
 use self::encoded::Form;
 use crate::args::JobArgs;
@@ -206,6 +206,17 @@ impl LastCodec {
 }
 
 impl Codec {
+    /// `json`, `msgpack` or `pickle`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            #[cfg(feature = "msgpack")]
+            Self::MsgPack => "msgpack",
+            #[cfg(feature = "pickle")]
+            Self::Pickle => "pickle",
+        }
+    }
+
     /// The codec of a payload, by its first bytes; `None` when it is in none that is known here.
     pub fn detect(payload: &[u8]) -> Option<Self> {
         match Looks::like(payload)? {

@@ -168,6 +168,11 @@ impl Schedule {
         ticks.take_while(|tick| *tick <= until).take(limit).collect()
     }
 
+    /// The rule as it was written, without its time zone.
+    pub fn expression(&self) -> &str {
+        &self.text
+    }
+
     /// The IANA name of the time zone whose wall clock the rule follows; `UTC` for `@every`.
     pub fn timezone(&self) -> &str {
         match &self.rule {

@@ -4,6 +4,8 @@ pub mod chaos;
 pub mod conformance;
 mod context;
 mod harness;
+#[cfg(feature = "proptest")]
+pub mod model;
 
 pub use self::context::TestContext;
 pub use self::harness::{Enqueued, Fleet, Harness, HarnessError, virtual_time};

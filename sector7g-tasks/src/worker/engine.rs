@@ -1,6 +1,6 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -14,7 +14,8 @@ use super::meters::Meters;
 use super::running::Running;
 use super::settings::{QueueShare, WorkerSettings};
 use super::supervise::message_of;
-use crate::broker::{AbortMark, Broker, QueueName, WorkerHealth};
+use crate::args::Param;
+use crate::broker::{AbortMark, Broker, KnownParameter, KnownSchedule, KnownTask, QueueName, WorkerHealth};
 use crate::clock::{Clock, Timestamp};
 use crate::codec::LastCodec;
 use crate::context::WorkerContext;
@@ -47,6 +48,8 @@ pub(crate) struct Engine {
     pub(crate) instance: u64,
     /// All queues of the runner, in burst mode: a job of another worker may still enqueue for this one.
     pub(crate) burst: Option<Arc<[QueueName]>>,
+    /// Its schedules, as its health entry tells them.
+    pub(crate) told_schedules: Mutex<Vec<KnownSchedule>>,
     /// Cancelled when a stop's grace is over: what is optional is left out then.
     pub(crate) cut: CancellationToken,
 }
@@ -143,6 +146,8 @@ impl Engine {
 
     /// What goes on beside the loop: the watch for aborts, the health entry and the schedules.
     fn beside(self: &Arc<Self>, stop: &Stop) -> JoinSet<()> {
+        #[cfg(feature = "cron")]
+        self.tell_first_schedules();
         let mut beside = JoinSet::new();
         let engine = Arc::clone(self);
         beside.spawn(async move { keep_going("the watch for aborts", || engine.watch_aborts()).await });
@@ -237,7 +242,22 @@ impl Engine {
             failed: count(&tally.failed),
             retried: count(&tally.retried),
             running: self.running.len() as u64,
+            max_jobs: self.settings.max_jobs as u64,
+            tasks: self.known_tasks(),
+            schedules: self.told_schedules.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
+    }
+
+    /// The tasks of this worker's queues that have parameters.
+    fn known_tasks(&self) -> Vec<KnownTask> {
+        let serves = |def: &&&TaskDef| self.context.0.queues.iter().any(|queue| queue.as_str() == def.queue);
+        let parameter = |param: &Param| KnownParameter { name: param.name.to_owned(), redact: param.redact };
+        let known = self.tasks.values().filter(|def| serves(def)).filter(|def| !def.params.is_empty());
+        let mut known: Vec<KnownTask> = known
+            .map(|def| KnownTask { name: def.name.to_owned(), parameters: def.params.iter().map(parameter).collect() })
+            .collect();
+        known.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        known
     }
 
     fn report(&self) -> WorkerReport {

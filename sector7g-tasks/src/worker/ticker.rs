@@ -1,9 +1,10 @@
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::engine::Engine;
-use crate::broker::{Due, JobId, MAX_BATCH, NewJob, QueueName};
+use crate::broker::{Due, JobId, KnownSchedule, MAX_BATCH, NewJob, QueueName};
 use crate::clock::Timestamp;
 use crate::codec::Extra;
 use crate::error::{BoxError, Chain};
@@ -21,6 +22,8 @@ struct Entry {
     task: &'static TaskDef,
     schedule: Schedule,
     until: Timestamp,
+    /// Its last tick that was enqueued.
+    last: Option<Timestamp>,
 }
 
 impl Engine {
@@ -38,11 +41,29 @@ impl Engine {
             for entry in &mut entries {
                 self.enqueue_ticks(entry).await;
             }
+            self.tell_schedules(&entries);
             let next = entries.iter().filter_map(|entry| entry.schedule.next_after(entry.until)).min();
             let longest = self.look(LOOK);
             let pause = next.map_or(longest, |next| (next - LEAD).since(self.clock().now()));
             sleep(pause.clamp(Duration::from_millis(1), longest)).await;
         }
+    }
+
+    /// Has the first health entry tell the schedules.
+    pub(super) fn tell_first_schedules(&self) {
+        self.tell_schedules(&self.entries());
+    }
+
+    fn tell_schedules(&self, entries: &[Entry]) {
+        let told = entries.iter().map(|entry| KnownSchedule {
+            task: entry.task.name.to_owned(),
+            queue: entry.task.queue.to_owned(),
+            expression: entry.schedule.expression().to_owned(),
+            timezone: entry.schedule.timezone().to_owned(),
+            next: entry.schedule.next_after(entry.until),
+            last: entry.last,
+        });
+        *self.told_schedules.lock().unwrap_or_else(PoisonError::into_inner) = told.collect();
     }
 
     /// The tasks that this worker's schedules enqueue: those of its queues, and those that its settings name.
@@ -64,7 +85,7 @@ impl Engine {
 
     fn entry(&self, task: &'static TaskDef, rule: CronRule, until: Timestamp) -> Option<Entry> {
         match Schedule::parse_with_default(rule.expression, rule.timezone, self.settings.timezone) {
-            Ok(schedule) => Some(Entry { task, schedule, until }),
+            Ok(schedule) => Some(Entry { task, schedule, until, last: None }),
             Err(error) => {
                 // The inventory's check refuses these before a worker starts.
                 tracing::error!("the schedule of task `{}` is left out: {}", task.name, Chain(&error));
@@ -82,7 +103,7 @@ impl Engine {
             return;
         };
         match self.enqueue_batch(entry.task, &ticks).await {
-            Ok(()) => entry.until = last,
+            Ok(()) => (entry.until, entry.last) = (last, Some(last)),
             Err(error) => {
                 tracing::error!(
                     "{} ticks of task `{}` were not enqueued, trying again: {}",

@@ -53,7 +53,7 @@ pub(crate) struct Account {
     /// Of these, those that no fault had hit before.
     pub(crate) unprovoked: Vec<String>,
     /// Refused, and run all the same; ended well without a run; run before its time; an attempt counted that was only
-    /// given back.
+    /// given back, or one that had begun and was not.
     pub(crate) untrue: Vec<String>,
     pub(crate) refused: usize,
     /// Processes whose wall clock was off by more than half an hour.
@@ -65,6 +65,24 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// The two as one.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.asked += other.asked;
+        self.acknowledged += other.acknowledged;
+        self.finished += other.finished;
+        self.dead += other.dead;
+        self.lost.extend(other.lost);
+        self.twice.extend(other.twice);
+        self.again += other.again;
+        self.unprovoked.extend(other.unprovoked);
+        self.untrue.extend(other.untrue);
+        self.refused += other.refused;
+        self.skewed = self.skewed.max(other.skewed);
+        self.overlap = self.overlap.max(other.overlap);
+        self.recovery.extend(other.recovery);
+        self.recovery.sort_unstable();
+    }
+
     pub(crate) fn median(&self) -> Option<Duration> {
         self.recovery.get(self.recovery.len() / 2).copied()
     }
@@ -79,6 +97,7 @@ struct Disturbances {
     killed: HashSet<i32>,
     told: HashMap<i32, Moment>,
     frozen: Vec<(i32, Moment, Moment)>,
+    parted: Vec<(i32, Moment, Moment)>,
     trouble: Vec<Trouble>,
 }
 
@@ -101,8 +120,10 @@ impl Disturbances {
                 }
                 What::Told => drop(found.told.entry(event.pid).or_insert(event.at)),
                 What::Frozen => found.frozen.push((event.pid, event.at, Moment::NEVER)),
-                What::Thawed => {
-                    if let Some(open) = found.frozen.iter_mut().rfind(|(pid, ..)| *pid == event.pid) {
+                What::Parted => found.parted.push((event.pid, event.at, Moment::NEVER)),
+                What::Thawed | What::Rejoined => {
+                    let spans = if event.what == What::Thawed { &mut found.frozen } else { &mut found.parted };
+                    if let Some(open) = spans.iter_mut().rfind(|(pid, ..)| *pid == event.pid) {
                         open.2 = event.at;
                     }
                 }
@@ -130,27 +151,32 @@ impl Disturbances {
         self.told.get(&pid).is_some_and(|told| *told <= now)
     }
 
+    /// Spans in which a process could not renew its leases, though it lived.
+    fn away(&self) -> impl Iterator<Item = &(i32, Moment, Moment)> {
+        self.frozen.iter().chain(&self.parted)
+    }
+
     /// Whether anything explains that a job which `before` had runs again at `next`.
     fn explain(&self, before: &Run, next: Moment) -> bool {
         let touches = |from: Moment, to: Moment| from <= next && before.start <= to.after(AFTERMATH);
-        let was_frozen = self.frozen.iter().any(|(pid, from, to)| *pid == before.pid && touches(*from, *to));
+        let was_away = self.away().any(|(pid, from, to)| *pid == before.pid && touches(*from, *to));
         // Before its end, or before it could report that; who is asked to stop, and does, reports it first.
         let death = self.death(before.pid);
         let is_orderly = self.was_told(before.pid, death) && !self.killed.contains(&before.pid);
         let is_stopped = death <= next && (!is_orderly || before.how == Stop::Died);
         let is_given_back = before.how == Stop::Cut && self.was_told(before.pid, before.stop);
         let troubled = self.trouble.iter().any(|trouble| trouble.costs_leases && touches(trouble.from, trouble.to));
-        was_frozen || is_stopped || is_given_back || troubled
+        was_away || is_stopped || is_given_back || troubled
     }
 
     /// Whether anything explains that somebody claimed a job between two moments, and did not run it.
     fn explain_claim(&self, from: Moment, to: Moment) -> bool {
         let during = |moment: &Moment| *moment >= from && *moment <= to;
         let anybody = self.deaths.values().chain(self.told.values()).any(during);
-        let froze = self.frozen.iter().any(|(_, began, ended)| *began <= to && *ended >= from);
+        let was_away = self.away().any(|(_, began, ended)| *began <= to && *ended >= from);
         let troubled =
             |trouble: &Trouble| trouble.costs_leases && trouble.from <= to && trouble.to.after(AFTERMATH) >= from;
-        anybody || froze || self.trouble.iter().any(troubled)
+        anybody || was_away || self.trouble.iter().any(troubled)
     }
 
     /// How long two runs went on beside each other; a frozen process runs nothing.
@@ -243,9 +269,15 @@ fn repeats(account: &mut Account, id: &str, runs: &[Run], disturbances: &Disturb
         if next.fence > before.fence + 1 && !disturbances.explain_claim(before.start, next.start) {
             account.unprovoked.push(format!("{id}: claimed in between, and not run: {before:?}, then {next:?}"));
         }
-        let given_back = before.how == Stop::Cut && disturbances.was_told(before.pid, before.stop);
+        // Who is killed meanwhile gives nothing back.
+        let given_back = before.how == Stop::Cut
+            && disturbances.was_told(before.pid, before.stop)
+            && !disturbances.killed.contains(&before.pid);
         if given_back && next.attempt > before.attempt {
             account.untrue.push(format!("{id}: attempt {} was given back, and counted", before.attempt));
+        }
+        if before.how == Stop::Died && next.attempt <= before.attempt {
+            account.untrue.push(format!("{id}: attempt {} died, and {} is the next", before.attempt, next.attempt));
         }
         account.overlap = account.overlap.max(disturbances.overlap(before, next));
     }
@@ -287,10 +319,10 @@ fn recovery(events: &[Event], runs: &BTreeMap<&str, Vec<Run>>, disturbances: &Di
     let mut spans = Vec::new();
     for pair in runs.values().flat_map(|runs| runs.windows(2)) {
         let (before, next) = (&pair[0], &pair[1]);
-        let frozen = disturbances.frozen.iter().find(|(pid, from, _)| {
+        let away = disturbances.away().find(|(pid, from, _)| {
             *pid == before.pid && *from >= before.start && *from <= before.stop && *from <= next.start
         });
-        let hit = match (before.how, frozen) {
+        let hit = match (before.how, away) {
             (_, Some((_, from, _))) => *from,
             (Stop::Died, None) if before.stop <= next.start => before.stop,
             (Stop::Cut, None) if disturbances.was_told(before.pid, before.stop) => before.stop,

@@ -1,6 +1,5 @@
 //! What operators look at, from outside of a real worker process.
 
-mod deploy;
 mod health;
 mod metrics;
 #[cfg(unix)]
@@ -138,5 +137,5 @@ async fn client(server: &RedisServer) -> Client {
 
 /// A job of the program's task `end`.
 fn end(how: &str) -> Job<Untyped> {
-    Job::untyped("observed", "end").arg(how)
+    Job::untyped("end", "observed").arg(how)
 }

@@ -108,7 +108,7 @@ async fn an_idle_worker_sends_few_commands() {
 }
 
 /// How many calls the server has answered, those of scripts counted one by one.
-pub(super) fn calls(server: &RedisServer) -> u64 {
+pub(in super::super) fn calls(server: &RedisServer) -> u64 {
     let stats = server.cli(&["INFO", "commandstats"]);
     let counts = stats.lines().filter(|line| line.starts_with("cmdstat_") && !line.starts_with("cmdstat_info"));
     let count = |line: &str| line.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok();
@@ -149,7 +149,7 @@ async fn a_queue_of_two_million_costs_no_more_calls() {
         burst(hand).await;
     }
     assert_eq!(costs[0], costs[1]);
-    assert!(costs[0].1 < 400, "a check is not much by itself: {costs:?}");
+    assert!(costs[0].1 < 420, "a check is not much by itself: {costs:?}");
 }
 
 /// A worker in burst mode takes jobs off the queue, and is found alive; deferred ones keep it from its end.

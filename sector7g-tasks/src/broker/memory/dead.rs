@@ -14,8 +14,8 @@ use crate::job::Failure;
 #[derive(Debug)]
 pub(super) struct DeadLetter {
     pub(super) id: JobId,
-    pub(super) payload: Bytes,
-    pub(super) expired: bool,
+    /// `None` when it had expired.
+    pub(super) payload: Option<Bytes>,
     pub(super) attempt: u32,
     pub(super) failures: Vec<Failure>,
 }
@@ -24,20 +24,21 @@ impl DeadLetter {
     pub(super) fn of(mut job: Job) -> Self {
         let failures = job.take_failures();
         let Job { id, payload, expired, attempt, .. } = job;
-        Self { id, payload, expired, attempt, failures }
+        Self { id, payload: (!expired).then_some(payload), attempt, failures }
     }
 
     pub(super) fn record(&self, died_at: Timestamp, result: Option<Bytes>) -> JobRecord {
         JobRecord {
             id: self.id.clone(),
             state: JobState::Dead,
-            payload: (!self.expired).then(|| self.payload.clone()),
+            payload: self.payload.clone(),
             result,
             attempt: self.attempt,
             due_at: died_at,
             failures: self.failures.clone(),
             progress: None,
             abort_requested: false,
+            worker: None,
         }
     }
 }
@@ -71,6 +72,12 @@ impl DeadLetters {
     pub(super) fn remove(&mut self, id: &JobId) -> Option<DeadLetter> {
         let died = self.by_id.remove(id)?;
         self.by_time.remove(&died)
+    }
+
+    /// Takes a letter out if its job can be run again.
+    pub(super) fn take_payload(&mut self, id: &JobId) -> Option<Bytes> {
+        self.get(id)?.1.payload.as_ref()?;
+        self.remove(id)?.payload
     }
 
     pub(super) fn get(&self, id: &JobId) -> Option<(Place, &DeadLetter)> {

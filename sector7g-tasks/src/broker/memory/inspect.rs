@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::jobs::Job;
 use super::line::Place;
 use super::results::Stored;
@@ -38,6 +40,11 @@ impl State {
                 let jobs = queue.line.after(after).map(|(place, slot)| (place, &self.jobs[slot]));
                 page(jobs, limit, |_, job: &Job| job.record(now))
             }
+            JobFilter::Running => {
+                let lost = Place { due: now, seq: u64::MAX };
+                let jobs = queue.line.leased_after(after.map_or(lost, |mark| mark.max(lost)));
+                page(jobs.map(|(place, slot)| (place, &self.jobs[slot])), limit, |_, job: &Job| job.record(now))
+            }
             JobFilter::Dead => {
                 let result = |id| self.results.of(name, self.key(id), now).map(|stored| stored.record.clone());
                 page(queue.dead.after(after), limit, |died, letter| letter.record(died.due, result(&letter.id)))
@@ -58,6 +65,7 @@ impl State {
             running: counts.running as u64,
             dead: queue.dead.len() as u64,
             oldest_due: queue.line.first().filter(|due| *due <= now).map(|due| now.since(due)),
+            paused_since: queue.paused_since,
             workers,
         }
     }
@@ -78,9 +86,10 @@ impl State {
             self.queues[slot].dead.drop_until(dead_until);
         }
         let listed = self.queues.iter().filter(|(_, queue)| !queue.is_unlisted());
-        let mut names: Vec<_> = listed.map(|(_, queue)| queue.name.clone()).collect();
-        names.sort_unstable();
-        names
+        let mut names: BTreeSet<_> = listed.map(|(_, queue)| queue.name.clone()).collect();
+        let fresh = self.health.values().filter(|entry| entry.until > now);
+        names.extend(fresh.flat_map(|entry| &entry.health.queues).filter_map(|name| QueueName::new(name).ok()));
+        names.into_iter().collect()
     }
 }
 

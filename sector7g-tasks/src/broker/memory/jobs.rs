@@ -114,6 +114,7 @@ impl Job {
         let ended_at = self.place.due;
         self.add_failure(Failure::new(FailureKind::LeaseLost, LEASE_LOST, self.attempt, ended_at));
         self.due_at = ended_at;
+        self.is_known(); // whoever lost it had started it
         self.expires_at = None;
     }
 
@@ -134,6 +135,11 @@ impl Job {
             self.is_known();
             self.expires_at = None;
         }
+    }
+
+    /// Whether it can't be started any more; one that is leased has been.
+    fn has_expired(&self, now: Timestamp) -> bool {
+        self.expired || self.token.is_none() && self.expires_at.is_some_and(|at| at <= now)
     }
 
     pub(super) fn add_failure(&mut self, failure: Failure) {
@@ -167,13 +173,16 @@ impl Job {
         JobRecord {
             id: self.id.clone(),
             state,
-            payload: (!self.expired).then(|| self.payload.clone()),
+            payload: (!self.has_expired(now)).then(|| self.payload.clone()),
             result: None,
             attempt: self.attempt,
             due_at,
             failures,
             progress,
             abort_requested: abort.is_some(),
+            worker: (state == JobState::InProgress)
+                .then(|| self.token.map(|token| format!("{:016x}", token.worker)))
+                .flatten(),
         }
     }
 }

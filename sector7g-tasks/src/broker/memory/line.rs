@@ -119,6 +119,11 @@ impl Line {
         merged(self.waiting.after(mark), self.leased.after(mark)).map(|(place, slot)| (place, *slot))
     }
 
+    /// The leased entries by their lease's end, from after `mark` on.
+    pub(super) fn leased_after(&self, mark: Place) -> impl Iterator<Item = (Place, Slot)> {
+        self.leased.after(Some(mark)).map(|(place, slot)| (place, *slot))
+    }
+
     /// The sizes now. Costs a step for each entry that became due since the last call, whatever the backlog.
     pub(super) fn counts(&mut self, now: Timestamp) -> Counts {
         if now > self.counted_to {

@@ -4,6 +4,7 @@ mod ids;
 mod inspect;
 mod jobs;
 mod line;
+mod manage;
 mod ordered;
 mod queue;
 mod requests;
@@ -296,6 +297,14 @@ impl Broker for MemoryBroker {
         check_batch("jobs on a page", limit)?;
         let after = after.as_ref().map(check_mark).transpose()?;
         Ok(self.shared.step(|state, now, _| state.page(queue, filter, after, limit, now)))
+    }
+
+    async fn make_due(&self, queue: &QueueName, id: &JobId) -> Result<bool, BrokerError> {
+        Ok(self.shared.step(|state, now, bells| state.make_due(queue, id, now, bells)))
+    }
+
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, BrokerError> {
+        Ok(self.shared.step(|state, now, bells| state.set_paused(queue, paused, now, bells)))
     }
 
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BrokerError> {

@@ -12,6 +12,10 @@ use crate::hash::Map;
 /// For how long an applied finish is known when it is reported again.
 const APPLIED_FOR: Duration = Duration::from_mins(1);
 
+/// For how long a call is known when it comes again, at least: a job whose lease has run out meanwhile is still its
+/// worker's as long as nobody else has claimed it.
+const CALL_FOR: Duration = Duration::from_mins(1);
+
 /// How many applied finishes a queue knows at most.
 const MAX_APPLIED: usize = 4_096;
 
@@ -25,6 +29,8 @@ pub(super) struct Queue {
     pub(super) waiting: BTreeSet<WaitId>,
     /// The jobs of this queue that were asked to be aborted, by mark.
     pub(super) aborts: BTreeMap<u64, Slot>,
+    /// Since when it gives no jobs.
+    pub(super) paused_since: Option<Timestamp>,
     applied: VecDeque<Applied>,
     calls: Map<u64, Call>,
 }
@@ -44,7 +50,7 @@ struct Applied {
 struct Call {
     number: u64,
     slots: Vec<Slot>,
-    /// When its leases end, unless extended: then the call is forgotten.
+    /// When it is forgotten.
     until: Timestamp,
 }
 
@@ -56,6 +62,7 @@ impl Queue {
             dead: DeadLetters::default(),
             waiting: BTreeSet::new(),
             aborts: BTreeMap::new(),
+            paused_since: None,
             applied: VecDeque::new(),
             calls: Map::default(),
         }
@@ -66,9 +73,19 @@ impl Queue {
         self.is_unlisted() && self.waiting.is_empty() && self.applied.is_empty() && self.calls.is_empty()
     }
 
-    /// Whether it holds neither jobs nor dead letters.
+    /// Whether it holds neither jobs nor dead letters, and is not paused.
     pub(super) fn is_unlisted(&self) -> bool {
-        self.line.is_empty() && self.dead.is_empty()
+        self.line.is_empty() && self.dead.is_empty() && self.paused_since.is_none()
+    }
+
+    /// Whether there is something to claim.
+    pub(super) fn has_due(&self, now: Timestamp) -> bool {
+        self.paused_since.is_none() && self.line.has_due(now)
+    }
+
+    /// When there will next be something to claim that is not due yet.
+    pub(super) fn next_after(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.paused_since.is_some() { None } else { self.line.next_after(now) }
     }
 
     pub(super) fn note_applied(&mut self, token: LeaseToken, hash: u64, now: Timestamp) {
@@ -83,14 +100,17 @@ impl Queue {
         self.applied.iter().rev().any(|applied| applied.token == token && applied.hash == hash)
     }
 
-    pub(super) fn note_call(&mut self, token: LeaseToken, slots: Vec<Slot>, until: Timestamp) {
-        self.calls.insert(token.worker, Call { number: token.call, slots, until });
+    pub(super) fn note_call(&mut self, token: LeaseToken, slots: Vec<Slot>, lease: Duration, now: Timestamp) {
+        self.calls.insert(
+            token.worker,
+            Call { number: token.call, slots, until: now + CALL_FOR.max(lease.saturating_mul(2)) },
+        );
     }
 
     /// The jobs that a call leased, if it was its worker's last one to lease any, and has come again.
-    pub(super) fn leased_by(&mut self, token: LeaseToken, until: Timestamp) -> Option<Vec<Slot>> {
+    pub(super) fn leased_by(&mut self, token: LeaseToken, lease: Duration, now: Timestamp) -> Option<Vec<Slot>> {
         let call = self.calls.get_mut(&token.worker).filter(|call| call.number == token.call)?;
-        call.until = until;
+        call.until = now + CALL_FOR.max(lease.saturating_mul(2));
         Some(call.slots.clone())
     }
 

@@ -38,6 +38,7 @@ impl Stored {
             failures: Vec::new(),
             progress: None,
             abort_requested: false,
+            worker: None,
         }
     }
 

@@ -249,7 +249,7 @@ impl State {
         };
         let finished = request.finished.iter().map(|finish| self.finish(queue, finish, now, bells)).collect();
         let jobs = if request.max == 0 { Vec::new() } else { self.lease(queue, request, now) };
-        let more_due = self.queues[queue].line.has_due(now);
+        let more_due = self.queues[queue].has_due(now);
         if more_due {
             self.announce(queue, now, bells);
         } else {
@@ -263,8 +263,11 @@ impl State {
         let token = request.token;
         let queue = &mut self.queues[queue];
         let until = now + request.lease;
-        if let Some(slots) = queue.leased_by(token, until) {
+        if let Some(slots) = queue.leased_by(token, request.lease, now) {
             return self.lease_again(&slots, token, until);
+        }
+        if queue.paused_since.is_some() {
+            return Vec::new();
         }
         let likely = request.max.min(queue.line.len()).min(LIKELY_BATCH);
         let (mut claimed, mut slots) = (Vec::with_capacity(likely), Vec::with_capacity(likely));
@@ -279,7 +282,7 @@ impl State {
             claimed.push(job.claimed(token));
         }
         if !slots.is_empty() {
-            queue.note_call(token, slots, until);
+            queue.note_call(token, slots, request.lease, now);
         }
         claimed
     }
@@ -458,9 +461,10 @@ impl State {
         if self.jobs.contains(key) {
             return false;
         }
-        let Some(letter) = self.queues[queue].dead.remove(id) else { return false };
+        let Some(payload) = self.queues[queue].dead.take_payload(id) else { return false };
         self.results.remove(key);
-        self.insert(queue, key, letter.payload, (now, now), None);
+        self.holds.remove(id);
+        self.insert(queue, key, payload, (now, now), None);
         true
     }
 

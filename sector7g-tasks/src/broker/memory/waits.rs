@@ -54,7 +54,7 @@ impl Waits {
 impl State {
     /// Begins a wait, unless a job is due already. Its bell rings when it has to look again.
     pub(super) fn begin_wait(&mut self, names: &[QueueName], now: Timestamp) -> Option<(WaitId, Arc<Notify>)> {
-        let is_due = |name| self.queue_slot(name).is_some_and(|slot| self.queues[slot].line.has_due(now));
+        let is_due = |name| self.queue_slot(name).is_some_and(|slot| self.queues[slot].has_due(now));
         if names.iter().any(is_due) {
             return None;
         }
@@ -79,7 +79,7 @@ impl State {
         }
         let names = Arc::clone(&wait.queues);
         let it_is_time = wait.look_at.is_some_and(|at| at <= now);
-        if it_is_time && self.kept_by(id, &names).any(|queue| queue.line.has_due(now)) {
+        if it_is_time && self.kept_by(id, &names).any(|queue| queue.has_due(now)) {
             self.leave(id, now, bells);
             return Next::Return;
         }
@@ -106,7 +106,7 @@ impl State {
     /// Says that a queue may have due work: one wait on it is woken.
     pub(super) fn announce(&mut self, slot: Slot, now: Timestamp, bells: &mut Bells) {
         let queue = &self.queues[slot];
-        let Some(id) = queue.waiting.first().copied().filter(|_| queue.line.has_due(now)) else { return };
+        let Some(id) = queue.waiting.first().copied().filter(|_| queue.has_due(now)) else { return };
         let Some(wait) = self.waits.by_id.get_mut(&id) else { return };
         wait.woken = true;
         bells.ring_one(&wait.bell);
@@ -118,7 +118,7 @@ impl State {
     pub(super) fn keep_time(&mut self, slot: Slot, now: Timestamp, bells: &mut Bells) {
         let queue = &self.queues[slot];
         let Some(wait) = queue.waiting.first().and_then(|id| self.waits.by_id.get_mut(id)) else { return };
-        let Some(next) = queue.line.next_after(now) else { return };
+        let Some(next) = queue.next_after(now) else { return };
         if wait.look_at.is_none_or(|at| next < at) {
             wait.look_at = Some(next);
             bells.ring_one(&wait.bell);
@@ -154,7 +154,7 @@ impl State {
     }
 
     fn next_look(&self, id: WaitId, names: &[QueueName], now: Timestamp) -> Option<Timestamp> {
-        self.kept_by(id, names).filter_map(|queue| queue.line.next_after(now)).min()
+        self.kept_by(id, names).filter_map(|queue| queue.next_after(now)).min()
     }
 }
 

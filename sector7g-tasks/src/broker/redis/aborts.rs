@@ -12,7 +12,7 @@ use super::keys::{ABORTS, job};
 use super::link::Link;
 use super::reply::Reply;
 use super::script::{ABORT, LIVE};
-use crate::broker::{AbortMark, Aborts, BrokerError, Finish, JobId, MAX_BATCH, Outcome};
+use crate::broker::{AbortMark, Aborts, BrokerError, Finish, Finished, JobId, MAX_BATCH, Outcome};
 use crate::clock::Timestamp;
 
 /// The requests that this process has seen, so that it can take them out with their jobs.
@@ -38,14 +38,15 @@ impl Seen {
         }
     }
 
-    /// Those of the jobs ended by `finished` that someone had asked to abort.
-    fn take_ended(&self, finished: &[Finish]) -> Vec<JobId> {
+    /// Those of the jobs ended by `finished` that someone had asked to abort. Who has lost a job does not end it.
+    fn take_ended(&self, finished: &[Finish], answers: &[Finished]) -> Vec<JobId> {
         let mut seen = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.is_empty() {
             return Vec::new();
         }
-        let ended = finished.iter().filter(|finish| matches!(finish.outcome, Outcome::End { .. }));
-        ended.filter_map(|finish| seen.take(&finish.lease.id)).collect()
+        let applied = finished.iter().zip(answers).filter(|(_, answer)| **answer == Finished::Applied);
+        let ended = applied.filter(|(finish, _)| matches!(finish.outcome, Outcome::End { .. }));
+        ended.filter_map(|(finish, _)| seen.take(&finish.lease.id)).collect()
     }
 
     /// Whether it is time to look through the requests again.
@@ -91,8 +92,8 @@ async fn remove(link: &Link, ids: &[JobId]) -> Result<usize, BrokerError> {
 }
 
 /// The requests that stand for jobs that this call has ended go with them.
-pub(super) async fn clean_up(link: &Link, seen: &Seen, finished: &[Finish]) {
-    let ended = seen.take_ended(finished);
+pub(super) async fn clean_up(link: &Link, seen: &Seen, finished: &[Finish], answers: &[Finished]) {
+    let ended = seen.take_ended(finished, answers);
     if !ended.is_empty()
         && let Err(error) = remove(link, &ended).await
     {

@@ -10,7 +10,7 @@ use super::link::Link;
 use super::{RedisBroker, path};
 use crate::broker::{
     Broker as _, BrokerError, Claim, Due, Finish, GiveBack, JobFilter, JobId, LeaseToken, NewJob, Outcome, QueueName,
-    RequestId,
+    RequestId, ServerInfo,
 };
 use crate::clock::Timestamp;
 use crate::job::{Failure, FailureKind};
@@ -37,6 +37,34 @@ pub(super) async fn concerns(broker: &RedisBroker) -> Result<Vec<String>, Broker
     concerns.sort_unstable();
     concerns.dedup(); // the nodes of a cluster say the same
     Ok(concerns)
+}
+
+/// What the server is, and its memory.
+pub(super) async fn server(link: &Link) -> Result<ServerInfo, BrokerError> {
+    let mut server = ServerInfo { kind: "redis".to_owned(), ..ServerInfo::default() };
+    for section in ["server", "memory"] {
+        let info = link.command::<redis::Value>(redis::cmd("INFO").arg(section)).await?;
+        for text in texts(&info) {
+            add_info(&mut server, &text);
+        }
+    }
+    Ok(server)
+}
+
+fn add_info(server: &mut ServerInfo, info: &str) {
+    let said = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+    let add = |sum: &mut Option<u64>, name: &str| {
+        let number = said(name).and_then(|number| number.parse::<u64>().ok()).filter(|number| *number > 0);
+        *sum = number.map(|number| number.saturating_add(sum.unwrap_or(0))).or(*sum);
+    };
+    if let Some(kind) = said("server_name") {
+        kind.clone_into(&mut server.kind); // Valkey says `redis_version`, too, for others' sake
+    }
+    if let Some(version) = said("valkey_version").or(said("redis_version")) {
+        server.version.get_or_insert_with(|| version.to_owned());
+    }
+    add(&mut server.memory_used, "used_memory");
+    add(&mut server.memory_limit, "maxmemory");
 }
 
 /// What the server says of itself; a cluster answers for each node.
@@ -84,7 +112,7 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
     // Not by the broker, which would note the queue. Without jobs first, which loads the script.
     let news = [&new];
     for jobs in [&news[..0], &news] {
-        brief.during(Box::pin(path::enqueue(link, &key, jobs, RequestId::unique()))).await?;
+        brief.during(Box::pin(path::enqueue(&broker.shared.producing, &key, jobs, RequestId::unique()))).await?;
     }
     link.command::<redis::Value>(redis::cmd("BLPOP").arg(bell(&key)).arg(1)).await?; // it has just been rung
     broker.wait(std::slice::from_ref(&queue), TRIAL, TRIAL).await?;
@@ -149,6 +177,18 @@ mod tests {
         for version in ["6.2.0", "7.0.15", "8.0.0", "255.255.255"] {
             assert_eq!(of_version(version), None);
         }
+    }
+
+    #[test]
+    fn what_nodes_say_is_summed_up() {
+        let mut server = ServerInfo::default();
+        add_info(&mut server, "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0\r\n");
+        add_info(&mut server, "used_memory:10\r\nused_memory_human:10B\r\nmaxmemory:0\r\n");
+        add_info(&mut server, "used_memory:5\r\nmaxmemory:100\r\n");
+        let version = Some("8.1.0".to_owned());
+        let expected =
+            ServerInfo { kind: "valkey".to_owned(), version, memory_used: Some(15), memory_limit: Some(100) };
+        assert_eq!(server, expected);
     }
 
     #[test]

@@ -34,8 +34,10 @@ pub(super) async fn jobs(
         None => ("", ""),
         Some(mark) => read_mark(mark)?,
     };
+    let running_only = filter == JobFilter::Running; // a Python worker may have ended one, and left its lease
     let which = match filter {
         JobFilter::Live => "live",
+        JobFilter::Running => "running",
         JobFilter::Dead => "dead",
     };
     let mut call = JOBS.key(queue);
@@ -48,7 +50,7 @@ pub(super) async fn jobs(
     let mut records = reply.list()?;
     let mut jobs = Vec::with_capacity(records.len());
     while !records.is_over() {
-        jobs.extend(record(&mut records.list()?)?);
+        jobs.extend(record(&mut records.list()?)?.filter(|job| !running_only || job.state == JobState::InProgress));
     }
     Ok(Page { jobs, next })
 }
@@ -72,7 +74,19 @@ fn record(reply: &mut Reply) -> Result<Option<JobRecord>, BrokerError> {
     let (attempt, due_at) = (reply.count()?, reply.moment()?);
     let failures = failures(reply.bytes()?);
     let (progress, abort_requested) = (reply.bytes()?, reply.bytes()?.is_some());
-    Ok(id.map(|id| JobRecord { id, state, payload, result, attempt, due_at, failures, progress, abort_requested }))
+    let worker = reply.lossy()?;
+    Ok(id.map(|id| JobRecord {
+        id,
+        state,
+        payload,
+        result,
+        attempt,
+        due_at,
+        failures,
+        progress,
+        abort_requested,
+        worker,
+    }))
 }
 
 /// A failure a line; one that another version wrote and this one can't read is left out.
@@ -96,11 +110,13 @@ pub(super) async fn stats(
     while !entries.is_over() {
         workers.extend(entries.bytes()?.and_then(|entry| serde_json::from_slice(&entry).ok()));
     }
+    let of_python = reply.lossy()?;
     if workers.is_empty() {
-        workers.extend(reply.lossy()?.map(|line| WorkerHealth::of_arq(&line, name.as_str(), now)));
+        workers.extend(of_python.map(|line| WorkerHealth::of_arq(&line, name.as_str(), now)));
     }
+    let paused_since = reply.lossy()?.map(|since| Timestamp::from_millis(since.parse().unwrap_or_default()));
     workers.sort_by(|a, b| (&a.name, &a.instance).cmp(&(&b.name, &b.instance)));
-    Ok(QueueStats { queued, deferred, running, dead, oldest_due, workers })
+    Ok(QueueStats { queued, deferred, running, dead, oldest_due, paused_since, workers })
 }
 
 /// Stores or removes a worker's entry of one queue.

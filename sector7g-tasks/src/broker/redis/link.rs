@@ -22,6 +22,14 @@ pub(super) struct Link {
     source: Source,
     location: String,
     lanes: Mutex<Vec<Lane>>,
+    replicas: Option<Replicas>,
+}
+
+/// Who else must have what a script wrote before its caller is answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Replicas {
+    pub(super) count: u32,
+    pub(super) patience: Duration,
 }
 
 /// The connections of one runtime.
@@ -37,7 +45,12 @@ pub(super) type Failed = (BrokerError, bool);
 
 impl Link {
     pub(super) fn new(source: Source, location: String) -> Self {
-        Self { source, location, lanes: Mutex::default() }
+        Self { source, location, lanes: Mutex::default(), replicas: None }
+    }
+
+    /// Has each script's writes confirmed. For a link of its own: what waits for replicas holds up what comes behind it.
+    pub(super) fn confirmed_by(self, replicas: Replicas) -> Self {
+        Self { replicas: Some(replicas), ..self }
     }
 
     pub(super) fn location(&self) -> &str {
@@ -109,14 +122,31 @@ impl Link {
     pub(super) async fn script_once<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, Failed> {
         let connection = self.connection().await.map_err(|error| (error, false))?;
         let mut route = connection.route.clone();
-        for _ in 1..SCRIPT_LOADS {
+        let mut loads = 1;
+        let answer = loop {
             match call.invoke_async(&mut route).await {
-                Err(error) if is_not_loaded(&error) => {}
-                answer => return self.read(answer.map_err(|error| self.failed(&connection, &error))?),
+                Err(error) if is_not_loaded(&error) && loads < SCRIPT_LOADS => loads += 1,
+                answer => break answer.map_err(|error| self.failed(&connection, &error))?,
             }
-        }
-        let answer = call.invoke_async(&mut route).await.map_err(|error| self.failed(&connection, &error))?;
+        };
+        self.confirm(&connection).await?;
         self.read(answer)
+    }
+
+    /// Waits until the replicas have what this connection has written, which the server knows of each connection.
+    async fn confirm(&self, connection: &Arc<Opened>) -> Result<(), Failed> {
+        let Some(Replicas { count, patience }) = self.replicas else { return Ok(()) };
+        let patience = patience.min(self.patience() / 2); // or no answer would come in time
+        let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX).max(1); // 0 would be for ever
+        let mut command = redis::cmd("WAIT");
+        command.arg(count).arg(millis);
+        let answer = command.query_async(&mut connection.route.clone()).await;
+        let confirmed: u32 = self.read(answer.map_err(|error| self.failed(connection, &error))?)?;
+        if confirmed < count {
+            let cause = format!("{confirmed} of {count} replicas have confirmed it within {patience:?}");
+            return Err((self.unavailable(cause), false));
+        }
+        Ok(())
     }
 
     /// Runs a command that may be repeated: once more if its connection turns out to be dead.

@@ -29,15 +29,15 @@ use self::ears::Ears;
 #[cfg(feature = "testing")]
 pub use self::guards::Guard;
 use self::keys::{Keys, QUEUES};
-use self::link::Link;
+use self::link::{Link, Replicas};
 use self::path::DeadLetters;
 use self::reply::Reply;
 use self::source::Source;
 use super::url::{Address, redacted};
 use super::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
-    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, UrlError, WorkerHealth, check_batch,
-    check_lease,
+    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, ServerInfo, UrlError, WorkerHealth,
+    check_batch, check_lease,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::error::BoxError;
@@ -63,6 +63,8 @@ pub struct RedisBroker {
 
 struct Shared {
     link: Arc<Link>,
+    /// What jobs are enqueued through: the same, unless that waits for replicas.
+    producing: Arc<Link>,
     keys: Keys,
     dead_letters: DeadLetters,
     clock: Clock,
@@ -85,6 +87,7 @@ pub struct RedisBrokerBuilder {
     keys: Keys,
     dead_letters: DeadLetters,
     response_timeout: Duration,
+    replicas: Option<Replicas>,
     retries: u32,
     retry_delay: Duration,
 }
@@ -120,6 +123,18 @@ impl RedisBrokerBuilder {
         self
     }
 
+    /// Has each enqueueing answered once so many replicas have its jobs (Redis's `WAIT`), or failed as `Unavailable` when
+    /// they have not within `patience`, at most half of [`response_timeout`](Self::response_timeout). None unless set.
+    ///
+    /// A job that was answered is then on a replica that a failover may promote; the server's `min-replicas-to-write`
+    /// does more, as it keeps a master without replicas from taking any. An enqueueing that fails so has happened on the
+    /// master: the client repeats it, three times in all. It costs each call the way to the replica, and the user the
+    /// right `+wait`. Not on a cluster, whose client can't tell which node has to wait.
+    pub fn wait_for_replicas(mut self, replicas: u32, patience: Duration) -> Self {
+        self.replicas = (replicas > 0).then_some(Replicas { count: replicas, patience });
+        self
+    }
+
     /// The certificate of the authority that signs the servers' own, PEM, in place of those the system trusts.
     /// Several may follow one another. Feature `tls`; for `rediss://` and its like.
     pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
@@ -140,11 +155,23 @@ impl RedisBrokerBuilder {
     /// [`UrlError`].
     pub fn build(self) -> Result<RedisBroker, UrlError> {
         let address = Address::parse(&self.url)?;
-        let source = Source::new(&address, self.ca.as_deref(), self.response_timeout)?;
-        let link = Link::new(source, address.shown);
+        let link = || {
+            let source = Source::new(&address, self.ca.as_deref(), self.response_timeout)?;
+            Ok::<_, UrlError>(Link::new(source, address.shown.clone()))
+        };
+        let shared = Arc::new(link()?);
+        if self.replicas.is_some() && shared.is_cluster() {
+            let reason = "`wait_for_replicas` is not for clusters; set `min-replicas-to-write` on their nodes";
+            return Err(UrlError::Unusable(address.shown, reason.to_owned()));
+        }
+        let producing = match self.replicas {
+            Some(replicas) => Arc::new(link()?.confirmed_by(replicas)),
+            None => Arc::clone(&shared),
+        };
         Ok(RedisBroker {
             shared: Arc::new(Shared {
-                link: Arc::new(link),
+                link: shared,
+                producing,
                 keys: self.keys,
                 dead_letters: self.dead_letters,
                 clock: Clock::of_another(),
@@ -202,6 +229,7 @@ impl RedisBroker {
             keys: Keys::default(),
             dead_letters: DeadLetters { most: 10_000, age: Duration::from_hours(7 * 24) },
             response_timeout: Duration::from_secs(5),
+            replicas: None,
             retries: 5,
             retry_delay: Duration::from_secs(1),
         }
@@ -315,6 +343,10 @@ impl Broker for RedisBroker {
         concerns::concerns(self).await
     }
 
+    async fn server(&self) -> Result<Option<ServerInfo>, BrokerError> {
+        concerns::server(&self.shared.link).await.map(Some)
+    }
+
     async fn ready(&self) -> Result<(), BrokerError> {
         let mut tries = 1;
         loop {
@@ -349,7 +381,7 @@ impl Broker for RedisBroker {
         for (queue, indices) in by_queue {
             let batch: Vec<&NewJob> = indices.iter().map(|index| &jobs[*index]).collect();
             let key = self.key_for(queue, batch.iter().map(|job| &job.id))?;
-            let added = path::enqueue(&self.shared.link, &key, &batch, request).await?;
+            let added = path::enqueue(&self.shared.producing, &key, &batch, request).await?;
             for (index, answer) in indices.into_iter().zip(added) {
                 answers[index] = answer;
             }
@@ -378,7 +410,7 @@ impl Broker for RedisBroker {
         };
         clock.follow(claimed.now);
         aborts.add(claimed.jobs.iter().filter(|job| job.abort_requested).map(|job| job.lease.id.clone()));
-        aborts::clean_up(link, aborts, request.finished).await;
+        aborts::clean_up(link, aborts, request.finished, &claimed.finished).await;
         claimed.jobs.shrink_to_fit();
         Ok(claimed)
     }
@@ -451,6 +483,19 @@ impl Broker for RedisBroker {
         inspect::jobs(&self.shared.link, &self.key(queue)?, filter, after, limit).await
     }
 
+    async fn make_due(&self, queue: &QueueName, id: &JobId) -> Result<bool, BrokerError> {
+        let mut call = script::DUE.key(self.key_for(queue, [id])?);
+        call.arg(id.as_str());
+        self.change(&call).await
+    }
+
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, BrokerError> {
+        let mut call = script::PAUSE.key(self.key(queue)?);
+        call.arg(u8::from(paused));
+        self.note(&[queue]).await?;
+        self.change(&call).await
+    }
+
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BrokerError> {
         inspect::stats(&self.shared.link, &self.key(queue)?, queue, self.shared.clock.now()).await
     }
@@ -462,7 +507,7 @@ impl Broker for RedisBroker {
         while !reply.is_over() {
             let Some(queue) = reply.lossy()?.and_then(|name| QueueName::new(name).ok()) else { continue };
             let stats = self.stats(&queue).await?;
-            if stats.live() + stats.dead > 0 {
+            if stats.live() + stats.dead > 0 || stats.paused_since.is_some() || !stats.workers.is_empty() {
                 queues.push(queue);
             }
         }
@@ -517,6 +562,12 @@ impl Broker for RedisBroker {
 }
 
 impl RedisBroker {
+    /// One change, not repeated: the second answer would deny what the first has done.
+    async fn change(&self, call: &redis::ScriptInvocation<'_>) -> Result<bool, BrokerError> {
+        let answer: i64 = self.shared.link.script_once(call).await.map_err(|(error, _)| error)?;
+        Ok(answer == 1)
+    }
+
     async fn change_dead(&self, what: &str, queue: &QueueName, ids: &[JobId]) -> Result<Vec<bool>, BrokerError> {
         check_batch("dead letters", ids.len())?;
         let mut call = script::DEAD.key(self.key_for(queue, ids)?);

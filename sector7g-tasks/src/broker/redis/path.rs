@@ -123,7 +123,8 @@ fn add_finish(call: &mut ScriptInvocation<'_>, finish: &Finish) -> Result<(), Br
     match &finish.outcome {
         Outcome::End { result, dead, hold_id } => {
             call.arg("e");
-            match result {
+            // Redis has no lifetime of 0.
+            match result.as_ref().filter(|result| result.keep != Some(Duration::ZERO)) {
                 Some(result) => {
                     call.arg(&*result.record);
                     match result.keep {

@@ -30,6 +30,8 @@ script!(RESULT, "lua/result.lua");
 script!(JOBS, "lua/jobs.lua");
 script!(STATS, "lua/stats.lua");
 script!(DEAD, "lua/dead.lua");
+script!(DUE, "lua/due.lua");
+script!(PAUSE, "lua/pause.lua");
 script!(HEALTH, "lua/health.lua");
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::log::{Format, LogConfig};
 use crate::inventory::Inventory;
 
 /// Where the broker is, if `--redis` does not say so.
-const REDIS_URL: &str = "REDIS_URL";
+pub(crate) const REDIS_URL: &str = "REDIS_URL";
 
 /// The flags as they were given; [`Config`] is what they mean.
 #[derive(Parser)]

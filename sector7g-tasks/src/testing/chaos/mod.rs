@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::broker::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
-    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, WorkerHealth,
+    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, ServerInfo, WorkerHealth,
 };
 use crate::clock::Clock;
 
@@ -63,6 +63,8 @@ pub enum Call {
     Queues,
     RetryDead,
     DiscardDead,
+    MakeDue,
+    SetPaused,
     SetHealth,
 }
 
@@ -83,6 +85,8 @@ impl fmt::Display for Call {
             Self::Queues => "queues",
             Self::RetryDead => "retry_dead",
             Self::DiscardDead => "discard_dead",
+            Self::MakeDue => "make_due",
+            Self::SetPaused => "set_paused",
             Self::SetHealth => "set_health",
         })
     }
@@ -307,6 +311,14 @@ impl Broker for ChaosBroker {
         self.pass(Call::Jobs, self.inner.jobs(queue, filter, after, limit)).await
     }
 
+    async fn make_due(&self, queue: &QueueName, id: &JobId) -> Result<bool, BrokerError> {
+        self.pass(Call::MakeDue, self.inner.make_due(queue, id)).await
+    }
+
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, BrokerError> {
+        self.pass(Call::SetPaused, self.inner.set_paused(queue, paused)).await
+    }
+
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BrokerError> {
         self.pass(Call::Stats, self.inner.stats(queue)).await
     }
@@ -333,6 +345,10 @@ impl Broker for ChaosBroker {
 
     async fn concerns(&self) -> Result<Vec<String>, BrokerError> {
         self.inner.concerns().await
+    }
+
+    async fn server(&self) -> Result<Option<ServerInfo>, BrokerError> {
+        self.inner.server().await
     }
 
     async fn ready(&self) -> Result<(), BrokerError> {

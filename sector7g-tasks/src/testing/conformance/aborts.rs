@@ -136,3 +136,26 @@ pub async fn aborts_are_of_the_queues_asked_for(fixture: &impl Fixture) {
     let found = ground.broker.aborts(&both, AbortMark::default(), MOMENT, LONG).await.expect("aborts");
     assert_eq!(sorted(found.ids), sorted(vec![here, there.id]));
 }
+
+/// A due job that is to be aborted keeps its place before those that became due after it.
+pub async fn abort_keeps_the_place_of_a_due_job(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "abort_keeps_the_place_of_a_due_job").await;
+    let first = ground.add_one().await;
+    ground.pass(MOMENT).await;
+    ground.add_one().await;
+    ground.pass(MOMENT).await;
+    assert!(abort(&ground, &first).await);
+    assert_eq!(super::ids(&ground.claim(1, LEASE).await), [first]);
+}
+
+/// A request stands when somebody reports the end of a job that is not his any more.
+pub async fn a_stale_finish_leaves_the_abort(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "a_stale_finish_leaves_the_abort").await;
+    let id = ground.add_one().await;
+    let stale = ground.claim_one(SHORT).await.lease;
+    ground.pass(SHORT + MOMENT).await;
+    ground.claim_one(LEASE).await;
+    assert!(abort(&ground, &id).await);
+    ground.finish(&stale, done()).await;
+    assert_eq!(aborts(&ground, AbortMark::default(), Duration::ZERO).await.ids, [id], "it runs on elsewhere");
+}

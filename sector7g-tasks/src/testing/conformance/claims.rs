@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::{Fixture, Ground, LEASE, MOMENT, SHORT, done, done_with, give_back, ids, retry, unique};
+use super::{Fixture, Ground, LATE, LEASE, MOMENT, SHORT, done, done_with, give_back, ids, retry, unique};
 use crate::broker::{
     Claim, Due, Finish, Finished, GiveBack, JobId, JobState, LeaseToken, NewJob, RequestId, ResultState,
 };
@@ -191,4 +191,16 @@ pub async fn repeated_finish_is_applied_once(fixture: &impl Fixture) {
     let answer = ground.call(&finished, 0, LEASE, token).await;
     assert_eq!(answer.finished, [Finished::Applied; 2], "also when the job runs again meanwhile");
     assert_eq!(ground.record(&job.lease.id).await.expect("it runs").state, JobState::InProgress, "which goes on");
+}
+
+/// A claim that comes again after its leases have run out renews those that nobody else has taken over.
+pub async fn late_repeated_claim_counts_until_the_next_claim(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "late_repeated_claim_counts_until_the_next_claim").await;
+    let id = ground.add_one().await;
+    let (token, lease) = (ground.token(), Duration::from_secs(2));
+    ground.call(&[], 1, lease, token).await;
+    ground.pass(LATE).await;
+    let again = ground.call(&[], 1, lease, token).await.jobs;
+    assert_eq!((ids(&again), again[0].attempt), (vec![id], 1), "counted once");
+    ground.assert_nothing_due("it is leased again").await;
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::{Fixture, Ground, LEASE, MOMENT, SHORT, dead, done, ended, failure, ids, retry};
+use super::{Fixture, Ground, LEASE, MOMENT, SHORT, dead, done, done_with, ended, failure, ids, retry};
 use crate::broker::{
     Due, Enqueued, Finished, JobFilter, JobId, JobRecord, JobState, KeptResult, NewJob, Outcome, ResultState,
 };
@@ -141,4 +141,43 @@ pub async fn a_dead_letter_can_be_discarded(fixture: &impl Fixture) {
     let claimed = ground.claim(10, LEASE).await;
     assert_eq!(ids(&claimed), [living], "living jobs are no dead letters");
     ground.finish(&claimed[0].lease, done()).await;
+}
+
+/// Of an id's dead letter and the result of a later job, the later is shown; without that result the letter.
+pub async fn the_newer_of_two_ends_is_shown(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "the_newer_of_two_ends_is_shown").await;
+    let id = ground.add_dead().await;
+    ground.add(NewJob { id: id.clone(), ..ground.job() }).await;
+    ground.finish(&ground.claim_one(LEASE).await.lease, done_with("result", Some(SHORT))).await;
+    assert_eq!(ground.record(&id).await.expect("kept").state, JobState::Complete);
+    ground.pass(SHORT + MOMENT).await;
+    assert_eq!(ground.record(&id).await.expect("kept").state, JobState::Dead);
+    ground.add(NewJob { id: id.clone(), ..ground.job() }).await;
+    let kept = Some(KeptResult { record: Bytes::from_static(b"the error"), keep: Some(LEASE) });
+    let outcome = Outcome::End { result: kept, dead: Some(failure("again").into()), hold_id: Duration::ZERO };
+    ground.finish(&ground.claim_one(LEASE).await.lease, outcome).await;
+    assert_eq!(ground.record(&id).await.expect("kept").state, JobState::Dead, "its newest end");
+}
+
+/// A dead letter's id was held for its end alone: retried, it is free as soon as the job has ended again.
+pub async fn a_retried_dead_letter_is_not_held(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "a_retried_dead_letter_is_not_held").await;
+    let id = ground.add_one().await;
+    let outcome = Outcome::End { result: None, dead: Some(failure("for good").into()), hold_id: LEASE };
+    ground.finish(&ground.claim_one(LEASE).await.lease, outcome).await;
+    assert_eq!(retry_dead(&ground, std::slice::from_ref(&id)).await, [true]);
+    ground.finish(&ground.claim_one(LEASE).await.lease, done()).await;
+    assert_eq!(ground.add(NewJob { id, ..ground.job() }).await, Enqueued::New);
+}
+
+/// A dead letter of a job that had expired has nothing to run, and stays.
+pub async fn an_expired_dead_letter_is_not_retried(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "an_expired_dead_letter_is_not_retried").await;
+    let job = NewJob { expires_in: Some(SHORT), ..ground.job() };
+    ground.add(job.clone()).await;
+    ground.pass(SHORT + MOMENT).await;
+    ground.finish(&ground.claim_one(LEASE).await.lease, dead(failure("expired"))).await;
+    assert_eq!(retry_dead(&ground, std::slice::from_ref(&job.id)).await, [false]);
+    let letters = dead_letters(&ground).await;
+    assert_eq!((letters.len(), &letters[0].payload), (1, &None));
 }

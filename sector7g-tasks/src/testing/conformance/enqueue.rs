@@ -199,3 +199,28 @@ pub async fn an_unknown_task_is_not_a_start(fixture: &impl Fixture) {
     ground.pass(SHORT + MOMENT).await;
     assert_eq!(ground.claim_one(LEASE).await.payload, None, "nobody has started it");
 }
+
+/// A job that can't be started in time any more shows no payload, also before a claim has found it so.
+pub async fn expired_shows_no_payload(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "expired_shows_no_payload").await;
+    let job = NewJob { expires_in: Some(SHORT), ..ground.job() };
+    ground.add(job.clone()).await;
+    assert_eq!(ground.record(&job.id).await.expect("it waits").payload, Some(job.payload));
+    ground.pass(SHORT + MOMENT).await;
+    assert_eq!(ground.record(&job.id).await.expect("it waits").payload, None);
+}
+
+/// What is known of a job is known of it when it has expired.
+pub async fn expired_keeps_its_history(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "expired_keeps_its_history").await;
+    ground.add(NewJob { expires_in: Some(SHORT), ..ground.job() }).await;
+    let job = ground.claim_one(LEASE).await;
+    assert!(ground.broker.set_progress(&ground.queue, &job.lease, Bytes::from_static(b"half")).await.expect("stored"));
+    ground.finish(&job.lease, give_back(GiveBack::UnknownTask)).await;
+    ground.pass(SHORT + MOMENT).await;
+    let progress = ground.record(&job.lease.id).await.expect("it waits").progress;
+    assert_eq!(progress, Some(Bytes::from_static(b"half")));
+    let again = ground.claim_one(LEASE).await;
+    assert_eq!((again.payload, again.attempt, again.delivery), (None, 1, 2));
+    assert!(again.unknown_since.is_some(), "given back as unknown");
+}

@@ -62,6 +62,27 @@ pub async fn a_page_follows_its_mark(fixture: &impl Fixture) {
     assert_eq!((third.into_iter().collect::<HashSet<_>>(), mark), (expected, None), "the rest, and no mark");
 }
 
+/// The running jobs are listed without the waiting ones before them, each with the worker that has it.
+pub async fn running_jobs_are_listed_by_themselves(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "running_jobs_are_listed_by_themselves").await;
+    for _ in 0..5 {
+        ground.add_one().await;
+    }
+    let token = ground.token();
+    let lost: Vec<_> = ground.claim(1, SHORT).await.into_iter().map(|job| job.lease.id).collect();
+    let runs: Vec<_> = ground.call(&[], 3, LEASE, token).await.jobs.into_iter().map(|job| job.lease.id).collect();
+    ground.pass(SHORT + MOMENT).await;
+    let first = ground.broker.jobs(&ground.queue, JobFilter::Running, None, 2).await.expect("jobs");
+    let second = ground.broker.jobs(&ground.queue, JobFilter::Running, first.next.clone(), 2).await.expect("jobs");
+    assert_eq!((first.jobs.len(), second.jobs.len(), second.next), (2, 1, None));
+    let listed: HashSet<JobId> = first.jobs.iter().chain(&second.jobs).map(|job| job.id.clone()).collect();
+    assert_eq!(listed, runs.iter().cloned().collect(), "neither those that wait nor the lost {lost:?}");
+    let worker = Some(format!("{:016x}", token.worker));
+    assert!(first.jobs.iter().all(|job| job.state == JobState::InProgress && job.worker == worker), "{first:?}");
+    assert_eq!(ground.record(&runs[0]).await.map(|job| job.worker), Some(worker));
+    assert_eq!(ground.record(&lost[0]).await.map(|job| job.worker), Some(None), "nobody has it");
+}
+
 /// A queue's sizes count each job once, by its state now, and say how long the oldest due one has waited.
 pub async fn stats_count_each_state(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "stats_count_each_state").await;
@@ -124,7 +145,7 @@ pub async fn health_runs_out(fixture: &impl Fixture) {
     assert_eq!(workers().await, [named("carl", 3)], "homer has said goodbye");
 }
 
-/// A queue is listed while it holds a job, waiting or running, or a dead letter.
+/// A queue is listed while it holds a job, waiting or running, or a dead letter, or a worker says that it serves it.
 pub async fn queues_are_listed(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "queues_are_listed").await;
     let is_listed = async || ground.broker.queues().await.expect("queues").contains(&ground.queue);
@@ -137,6 +158,12 @@ pub async fn queues_are_listed(fixture: &impl Fixture) {
     assert!(is_listed().await, "it holds a dead letter");
     ground.broker.discard_dead(&ground.queue, &[id]).await.expect("discard_dead");
     assert!(!is_listed().await, "it is empty again");
+    let health = WorkerHealth { queues: vec![ground.queue.to_string()], ..WorkerHealth::default() };
+    let worker = format!("worker-{}", ground.queue);
+    ground.broker.set_health(&worker, Some(&health), LEASE).await.expect("set_health");
+    assert!(is_listed().await, "a worker serves it");
+    ground.broker.set_health(&worker, None, LEASE).await.expect("set_health");
+    assert!(!is_listed().await, "it is empty, and nobody serves it");
     ground.add(NewJob { queue: unique("a"), ..ground.job() }).await;
     let names = ground.broker.queues().await.expect("queues");
     assert!(names.is_sorted(), "by name: {names:?}");
@@ -164,6 +191,8 @@ pub async fn unknown_names_are_no_error(fixture: &impl Fixture) {
         let page = broker.jobs(queue, filter, None, 10).await.expect("jobs");
         assert!(page.jobs.is_empty() && page.next.is_none());
     }
+    assert!(!broker.make_due(queue, &id).await.expect("make_due"));
+    assert!(!broker.set_paused(queue, false).await.expect("set_paused"));
     assert_eq!(broker.retry_dead(queue, std::slice::from_ref(&id)).await.expect("retry_dead"), [false]);
     assert_eq!(broker.discard_dead(queue, &[id]).await.expect("discard_dead"), [false]);
     assert_eq!(broker.stats(queue).await.expect("stats").live(), 0);

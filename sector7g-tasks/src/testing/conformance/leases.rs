@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Fixture, Ground, LEASE, MOMENT, SHORT, dead, done, done_with, failure, give_back, retry};
+use super::{Fixture, Ground, LATE, LEASE, MOMENT, SHORT, dead, done, done_with, failure, give_back, retry};
 use crate::broker::{
     BrokerError, Claim, Extended, Finished, GiveBack, JobId, JobState, Lease, LeaseToken, ResultState,
 };
@@ -145,4 +145,16 @@ pub async fn progress_needs_the_lease(fixture: &impl Fixture) {
     assert_eq!(ground.record(&id).await.expect("it runs").progress, Some(Bytes::from_static(b"most")));
     ground.finish(&newest, done()).await;
     assert!(!progress(&newest, b"late").await, "the job is gone");
+}
+
+/// The same when it ran out so long ago that nothing else tells of it any more.
+pub async fn a_lease_lost_long_ago_is_in_the_history(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "a_lease_lost_long_ago_is_in_the_history").await;
+    let id = ground.add_one().await;
+    ground.claim_one(SHORT).await;
+    ground.pass(SHORT + LATE + MOMENT).await;
+    assert_eq!(ground.claim_one(LEASE).await.attempt, 2);
+    let failures = ground.record(&id).await.expect("it runs").failures;
+    let kinds: Vec<_> = failures.iter().map(|failure| (failure.kind, failure.attempt)).collect();
+    assert_eq!(kinds, [(FailureKind::LeaseLost, 1)]);
 }

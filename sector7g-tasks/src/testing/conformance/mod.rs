@@ -35,6 +35,7 @@ mod dead;
 mod enqueue;
 mod inspection;
 mod leases;
+mod manage;
 mod outcomes;
 mod results;
 mod waits;
@@ -51,6 +52,7 @@ pub use self::dead::*;
 pub use self::enqueue::*;
 pub use self::inspection::*;
 pub use self::leases::*;
+pub use self::manage::*;
 pub use self::outcomes::*;
 pub use self::results::*;
 pub use self::waits::*;
@@ -99,6 +101,8 @@ macro_rules! broker_conformance {
             expired_has_no_payload
             a_started_job_never_expires
             an_unknown_task_is_not_a_start
+            expired_shows_no_payload
+            expired_keeps_its_history
             // claims
             claim_is_exclusive
             claim_is_earliest_first
@@ -111,11 +115,13 @@ macro_rules! broker_conformance {
             every_claim_is_a_delivery
             repeated_claim_returns_the_same_jobs
             repeated_claim_renews_its_leases
+            late_repeated_claim_counts_until_the_next_claim
             repeated_finish_is_applied_once
             // leases
             a_lease_has_a_least_length
             lost_lease_is_due_again
             lost_lease_is_in_the_history
+            a_lease_lost_long_ago_is_in_the_history
             stale_finish_changes_nothing
             late_finish_counts_until_the_next_claim
             extend_keeps_the_lease
@@ -126,9 +132,11 @@ macro_rules! broker_conformance {
             an_ended_job_is_gone
             retry_waits_for_its_delay
             a_retry_can_raise_the_count
+            a_raised_count_is_no_delivery
             give_back_is_not_counted
             give_back_is_due_at_once
             unknown_since_is_unbroken
+            a_lost_lease_ends_unknown_since
             history_has_a_bound
             hold_id_keeps_the_id_taken
             // waits
@@ -151,6 +159,8 @@ macro_rules! broker_conformance {
             abort_outlives_an_attempt
             aborts_end_with_their_jobs
             aborts_are_of_the_queues_asked_for
+            abort_keeps_the_place_of_a_due_job
+            a_stale_finish_leaves_the_abort
             // results
             a_result_is_kept_for_its_time
             a_result_can_be_kept_for_ever
@@ -159,6 +169,7 @@ macro_rules! broker_conformance {
             a_result_can_be_waited_for
             a_retry_is_no_result
             no_result_is_not_found
+            a_result_of_no_time_is_not_kept
             // dead letters
             a_dead_letter_is_kept_whole
             dead_letters_come_newest_first
@@ -167,9 +178,21 @@ macro_rules! broker_conformance {
             a_dead_letter_can_be_retried
             a_dead_letter_stays_while_its_id_lives
             a_dead_letter_can_be_discarded
+            the_newer_of_two_ends_is_shown
+            a_retried_dead_letter_is_not_held
+            an_expired_dead_letter_is_not_retried
+            // operators
+            a_deferred_job_can_be_made_due
+            only_what_is_deferred_is_made_due
+            a_paused_queue_gives_no_jobs
+            what_runs_in_a_paused_queue_ends
+            a_pause_holds_waits
+            a_queue_that_goes_on_ends_waits
+            a_pause_is_told
             // inspection
             a_job_tells_its_state
             a_page_follows_its_mark
+            running_jobs_are_listed_by_themselves
             stats_count_each_state
             health_runs_out
             queues_are_listed
@@ -195,6 +218,9 @@ const LEASE: Duration = Duration::from_secs(30);
 
 /// A lease that is to run out.
 const SHORT: Duration = Duration::from_millis(300);
+
+/// Longer than a broker remembers for sure who had a lease that ran out.
+const LATE: Duration = Duration::from_secs(6);
 
 /// Enough for what happens at once to have happened.
 const MOMENT: Duration = Duration::from_millis(100);

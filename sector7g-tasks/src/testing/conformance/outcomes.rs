@@ -127,3 +127,24 @@ pub async fn hold_id_keeps_the_id_taken(fixture: &impl Fixture) {
     ground.pass(SHORT + MOMENT).await;
     assert_eq!(ground.add(job).await, Enqueued::New, "it is held no longer");
 }
+
+/// Whoever lost a job's lease had started it: from then on its task is known.
+pub async fn a_lost_lease_ends_unknown_since(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "a_lost_lease_ends_unknown_since").await;
+    ground.add_one().await;
+    ground.finish(&ground.claim_one(LEASE).await.lease, give_back(GiveBack::UnknownTask)).await;
+    assert!(ground.claim_one(SHORT).await.unknown_since.is_some(), "given back as unknown");
+    ground.pass(SHORT + MOMENT).await;
+    assert_eq!(ground.claim_one(LEASE).await.unknown_since, None, "a worker died running it");
+}
+
+/// A retry that raises the count of attempts leaves that of deliveries as it is.
+pub async fn a_raised_count_is_no_delivery(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "a_raised_count_is_no_delivery").await;
+    ground.add_one().await;
+    let failure = Failure { attempt: 5, ..failure("not this time") };
+    let outcome = Outcome::Retry { delay: Duration::ZERO, failure: failure.into() };
+    ground.finish(&ground.claim_one(LEASE).await.lease, outcome).await;
+    let job = ground.claim_one(LEASE).await;
+    assert_eq!((job.attempt, job.delivery), (6, 2));
+}

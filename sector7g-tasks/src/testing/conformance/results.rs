@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{ENDLESS, Fixture, Ground, LEASE, LONG, MOMENT, SHORT, done, done_with, retry, unique};
-use crate::broker::{Enqueued, NewJob, ResultState};
+use crate::broker::{ClaimedJob, Enqueued, Finish, NewJob, RequestId, ResultState};
 
 fn ready(record: &'static str) -> ResultState {
     ResultState::Ready(Bytes::from_static(record.as_bytes()))
@@ -117,4 +117,16 @@ pub async fn no_result_is_not_found(fixture: &impl Fixture) {
     assert_eq!(result, ResultState::NotFound, "it has ended and left nothing");
     let elsewhere = ground.broker.result(&unique("elsewhere"), &id, Duration::ZERO).await.expect("result");
     assert_eq!(elsewhere, ResultState::NotFound);
+}
+
+/// A result that is to be kept for no time is not kept.
+pub async fn a_result_of_no_time_is_not_kept(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "a_result_of_no_time_is_not_kept").await;
+    let jobs = [(); 20].map(|()| ground.job());
+    ground.broker.enqueue(&jobs, RequestId::unique()).await.expect("enqueue");
+    let finish = |job: ClaimedJob| Finish { lease: job.lease, outcome: done_with("result", Some(Duration::ZERO)) };
+    let finished: Vec<Finish> = ground.claim(20, LEASE).await.into_iter().map(finish).collect();
+    ground.call(&finished, 0, LEASE, ground.token()).await;
+    let again = ground.broker.enqueue(&jobs, RequestId::unique()).await.expect("enqueue");
+    assert_eq!(again, [Enqueued::New; 20], "no id is taken");
 }

@@ -1,5 +1,6 @@
 mod audit;
 mod bounds;
+#[cfg(feature = "proptest")]
 mod model;
 mod ordered;
 mod waits;

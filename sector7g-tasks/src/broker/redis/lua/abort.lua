@@ -4,10 +4,12 @@
 -- Keeps true: a running job keeps its lease.
 
 local q, id, now = KEYS[1], ARGV[1], now_ms()
-if not redis.call('ZSCORE', q, id) then return 0 end
+local score = tonumber(redis.call('ZSCORE', q, id) or nil)
+if not score then return 0 end
 set_meta(id, 0, 'b', '1')
 if not is_held(read_lease(get('arq:in-progress:' .. id)), now) then
-  redis.call('ZADD', q, int(now), id)
+  -- One that is due already keeps its place; arq: a score of 0 is no membership.
+  if score > now or score == 0 then redis.call('ZADD', q, int(now), id) end
   ring(q)
 end
 return 1

@@ -40,6 +40,12 @@ local function set_attempts(id, count, delay)
   redis.call('SET', 'arq:retry:' .. id, int(count), 'PX', int(ATTEMPTS_TTL * 1000 + delay))
 end
 
+-- Deliveries beyond the attempts, or fewer.
+local function beyond(text)
+  local sign = string.sub(text or '', 1, 1) == '-' and -1 or 1
+  return sign * count_of(string.gsub(text or '', '^-', ''))
+end
+
 -- A moment in the past, as a note can say it.
 local function since_of(text)
   local since = tonumber(text)
@@ -74,7 +80,7 @@ local function trim_dead()
   end
 end
 
-local function finish_end(id, result, keep, failure, hold)
+local function finish_end(id, died, result, keep, failure, hold)
   if result ~= '' then
     if keep == '' then
       redis.call('SET', 'arq:result:' .. id, result)
@@ -82,7 +88,11 @@ local function finish_end(id, result, keep, failure, hold)
       redis.call('SET', 'arq:result:' .. id, result, 'PX', keep)
     end
   end
-  if failure ~= '' then bury(id, failure, id) end
+  if failure ~= '' then
+    bury(id, failure, id)
+  elseif died and result ~= '' then
+    redis.call('HSET', q .. ':s7:dead:' .. id, 'o', '1')
+  end
   if hold ~= '0' then
     redis.call('SET', 'arq:s7:hold:' .. id, '1', 'PX', hold)
     -- As arq leaves it after a schedule's job: no Python worker starts the same tick again meanwhile.
@@ -104,8 +114,14 @@ local function put_back(id, delay)
 end
 
 local function finish_retry(id, delay, failure, attempt)
-  set_attempts(id, math.max(attempts(id), tonumber(attempt)), delay)
+  local before = attempts(id)
+  local count = math.max(before, tonumber(attempt))
+  set_attempts(id, count, delay)
   set_meta(id, delay, 'f', add_failure(hmget(meta(id), 'f')[1], failure))
+  -- A count that is raised is not another delivery.
+  if count > before then
+    redis.call('HSET', meta(id), 'x', int(beyond(hmget(meta(id), 'x')[1]) + before - count))
+  end
   redis.call('HDEL', meta(id), 'u', 'c', 'n')
   put_back(id, delay)
 end
@@ -113,7 +129,7 @@ end
 local function finish_give_back(id, delay, why, lease)
   set_attempts(id, attempts(id) - 1, delay)
   set_meta(id, delay)
-  redis.call('HSET', meta(id), 'x', int(count_of(hmget(meta(id), 'x')[1]) + 1))
+  redis.call('HSET', meta(id), 'x', int(beyond(hmget(meta(id), 'x')[1]) + 1))
   if why == 'u' then
     -- A Python worker polls, we wake on the dot: without a while of its own it would never get the job.
     if not since_of(hmget(meta(id), 'u')[1]) then redis.call('HSET', meta(id), 'u', int(now)) end
@@ -130,6 +146,7 @@ local function finish_all()
   local answers, ids = {}, {}
   for i = 1, finishes do ids[i] = ARGV[10 + (i - 1) * 7] end
   local values, scores, over = mget('arq:in-progress:', ids), scores_of(q, ids), {}
+  local died = scores_of(q .. ':s7:dead', ids)
   for i = 1, finishes do
     local at = 10 + (i - 1) * 7
     local id, lease, kind = ids[i], read_lease(values[i]), ARGV[at + 2]
@@ -138,7 +155,7 @@ local function finish_all()
       over[id] = true
       unleased[#unleased + 1] = id
       if kind == 'e' then
-        finish_end(id, ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
+        finish_end(id, died[i], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
       elseif kind == 'r' then
         finish_retry(id, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
       else
@@ -171,18 +188,19 @@ end
 -- What is noted of a job; what was of an earlier one of its id goes.
 local function notes(id, payload)
   local known = hmget(meta(id), 'x', 'b', 'u', 'f', 'c', 'n', 'j')
-  if not known[7] or known[7] == digest(payload) then return known end
+  if not known[7] or is_noted_of(known[7], payload) then return known end
   redis.call('DEL', meta(id))
   return {}
 end
 
 -- Hands out a job: counts the attempt (unless it is counted already), writes the lease.
-local function hand_out(id, score, before, count, counts, known)
+local function hand_out(id, payload, score, before, count, counts, known)
   local key = 'arq:job:' .. id
-  local delivery, aborting, unknown = count_of(known[1]), known[2] and 1 or 0, 0
+  local delivery, aborting, unknown = beyond(known[1]), known[2] and 1 or 0, 0
   local due, expires = score, 0
   if counts then
-    if before then -- its lease ran out: that attempt is over
+    -- Its lease ran out: that attempt is over. Who comes late finds the key of the lease gone, but not its end.
+    if before or count > 0 and redis.call('ZSCORE', q .. ':s7:leases', id) then
       local failure = string.gsub(string.gsub(lost_failure, '@attempt', int(count)), '@at', int(now))
       set_meta(id, 0, 'f', add_failure(known[4], failure))
     end
@@ -203,9 +221,8 @@ local function hand_out(id, score, before, count, counts, known)
   raised[#raised + 1] = int(now + span)
   raised[#raised + 1] = id
   leased[#leased + 1] = id
-  local payload = payload_of(id)
   bytes = bytes + (payload and #payload or 0)
-  jobs[#jobs + 1] = { id, payload, count, count + delivery, int(due), aborting, int(unknown) }
+  jobs[#jobs + 1] = { id, payload, count, math.max(1, count + delivery), int(due), aborting, int(unknown) }
 end
 
 -- The same call again: what is still leased under its token, with the lease anew.
@@ -214,7 +231,8 @@ local function lease_again(ids)
   for i = 1, #ids do
     local lease = read_lease(values[i])
     if lease and lease.token == token then
-      hand_out(ids[i], lease.due, lease, attempts(ids[i]), false, notes(ids[i], payload_of(ids[i])))
+      local payload = payload_of(ids[i])
+      hand_out(ids[i], payload, lease.due, lease, attempts(ids[i]), false, notes(ids[i], payload))
     end
   end
 end
@@ -266,13 +284,20 @@ local function in_grace(id, lease)
   return has_grace and (lease ~= nil or redis.call('ZSCORE', q .. ':s7:leases', id) ~= false)
 end
 
+-- Asked only where there is something to claim.
+local is_off = nil
+local function paused()
+  if is_off == nil then is_off = is_paused(q) end
+  return is_off
+end
+
 -- Members of Python workers stay where they are, as their retries count from there; they are passed over.
 local function lease_due()
   local passed = 0
   while #leased < most and bytes < BATCH_BYTES and passed < LOOK_AT_MOST do
     local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', passed + #leased,
       math.min(most - #leased + (passed > 0 and 500 or 0), BATCH))
-    if #page == 0 then return end
+    if #page == 0 or paused() then return end
     local ids = {}
     for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
     local values, counts = mget('arq:in-progress:', ids), mget('arq:retry:', ids)
@@ -287,14 +312,15 @@ local function lease_due()
         passed = passed + 1
         set_aside(ids[i])
       elseif not is_held(lease, now) then
-        local known = noted and notes(ids[i], payload_of(ids[i])) or {}
+        local payload = payload_of(ids[i])
+        local known = noted and notes(ids[i], payload) or {}
         if left_until(known[5], known[2], score) > now or in_grace(ids[i], lease) then
           passed = passed + 1
-        elseif is_over(ids[i]) then
+        elseif not payload and is_over(ids[i]) then
           passed = passed + 1
           drop_ended(ids[i])
         else
-          hand_out(ids[i], score, lease, count_of(counts[i]), true, known)
+          hand_out(ids[i], payload, score, lease, count_of(counts[i]), true, known)
         end
       elseif lease.foreign then
         passed = passed + 1
@@ -339,7 +365,7 @@ local function claim()
     redis.call('SET', call_key, cmsgpack.pack({ call, answers, leased }), 'PX', int(math.max(2 * span, 60000)))
   end
   local more = first_free(q, now)
-  if more then ring(q) end
+  if more and not paused() then ring(q) else more = nil end
   return { int(now), more and 1 or 0, answers, jobs }
 end
 

@@ -6,7 +6,7 @@
 --   arq:in-progress:<id>  string  who has it: '1' is a Python worker, else a lease, see below      (arq's)
 --   arq:retry:<id>        string  attempts so far                                                  (arq's)
 --   arq:result:<id>       string  the encoded result                                               (arq's)
---   arq:s7:job:<id>       hash    f failures, a JSON object a line; x deliveries beyond the attempts;
+--   arq:s7:job:<id>       hash    f failures, a JSON object a line; x deliveries beyond the attempts, which may be fewer;
 --                                 u unknown since, ms, when n attempts were counted; c left to Python workers
 --                                 until, ms; b '1' when an abort is asked for; p progress; j digest of the job
 --                                 that all this is of
@@ -16,12 +16,13 @@
 --   q:s7:bell             list    at most one element: «look at the queue»
 --   q:s7:look             string  when the next waiting worker looks by itself, ms
 --   q:s7:grace            string  while no lost lease is taken over, as Redis itself had been away
+--   q:s7:paused           string  while no worker of ours may claim: since when, ms
 --   q:s7:python           string  while a Python worker has been seen at work of late
 --   q:s7:asked:<client>   zset    <number>:<an answer, 1 or 0, a job> -> number, of its enqueue calls that may come again;
 --                                 ! -> the number below which it has settled all
 --   q:s7:call:<worker>    string  the worker's last call, MessagePack: its number, what its finishes came to, what it leased
 --   q:s7:dead             zset    id of a dead letter -> when it died, ms
---   q:s7:dead:<id>        hash    p payload, f failures, a attempts
+--   q:s7:dead:<id>        hash    p payload, f failures, a attempts; o '1' when a later job of its id has left a result
 --   q:s7:workers          zset    worker instance -> when its health entry runs out, ms
 --   q:s7:worker:<name>    string  what it last said of itself, JSON
 --   q:s7:none             -       never there: deleted in vain, see allow_when_full
@@ -48,9 +49,15 @@ local function now_ms()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
--- Numbers beyond 2^31 would be written as 1.7e+12.
+-- Numbers beyond 2^31 would be written as 1.7e+12. Writing one costs a microsecond, and a batch's jobs share most.
+local written = {}
 local function int(n)
-  return string.format('%.0f', n)
+  local text = written[n]
+  if not text then
+    text = string.format('%.0f', n)
+    if n == n then written[n] = text end -- what is no number is no key either
+  end
+  return text
 end
 
 local function each_batch(list, act)
@@ -158,10 +165,15 @@ local function digest(payload)
   return redis.sha1hex(payload or '')
 end
 
+-- Whether notes with this digest are of the job with this payload. When it has run out, nothing tells, and they stay.
+local function is_noted_of(known, payload)
+  return not payload or known == digest(payload)
+end
+
 local function set_meta(id, delay, ...)
-  local ours = digest(payload_of(id))
-  if hmget(meta(id), 'j')[1] ~= ours then redis.call('DEL', meta(id)) end
-  redis.call('HSET', meta(id), 'j', ours, ...)
+  local payload, known = payload_of(id), hmget(meta(id), 'j')[1]
+  if not is_noted_of(known, payload) then redis.call('DEL', meta(id)) end
+  redis.call('HSET', meta(id), 'j', payload and digest(payload) or known or digest(), ...)
   redis.call('PEXPIRE', meta(id), int(ATTEMPTS_TTL * 1000 + delay))
 end
 
@@ -190,6 +202,10 @@ local function tell_due(q, score, now)
   if score <= now then return ring(q) end
   local look = tonumber(get(q .. ':s7:look'))
   if look and score < look then ring(q) end
+end
+
+local function is_paused(q)
+  return redis.call('EXISTS', q .. ':s7:paused') == 1
 end
 
 -- Most jobs have no notes, and then one command says so for all.

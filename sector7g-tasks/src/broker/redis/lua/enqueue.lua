@@ -16,6 +16,8 @@ local answers, earliest = {}, nil
 local last = redis.call('ZRANGE', asked, number, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1)[1]
 local known, flags = string.match(last or '', '^(%d+):(%d*)$')
 if known == number then
+  -- A write, for who waits until replicas have those of this connection: the first one may have come on another.
+  redis.call('PEXPIRE', asked, ARGV[4])
   for flag in string.gmatch(flags, '%d') do answers[#answers + 1] = tonumber(flag) end
   return answers
 elseif not last and redis.call('EXISTS', asked) == 1 then

@@ -1,7 +1,7 @@
 -- jobs.lua: what is known of jobs: of one, or of a page of a queue's.
--- KEYS[1] queue   ARGV[1] 'one' id | 'live' limit mark-score mark-id | 'dead' limit mark-score mark-id (mark '' for the first page)
+-- KEYS[1] queue   ARGV[1] 'one' id | 'live' limit mark-score mark-id | 'running' or 'dead', the same (mark '' for the first page)
 -- Returns { mark of the last (score, id) or nil, { of each: id, state, payload, result, attempt, due at, failures,
---   progress, abort asked } }, absent values as false.   O(limit log N).
+--   progress, abort asked, worker that has it ('': Python's) } }, absent values as false.   O(limit log N).
 -- Keeps true: it changes nothing.
 
 local q, now = KEYS[1], now_ms()
@@ -11,25 +11,27 @@ local function live(id, score)
   local lease = read_lease(get('arq:in-progress:' .. id))
   score = sane(score)
   local payload, known = payload_of(id), hmget(meta(id), 'f', 'p', 'b', 'j')
-  if known[4] and known[4] ~= digest(payload) then known = { false, false, false } end
+  if known[4] and not is_noted_of(known[4], payload) then known = { false, false, false } end
   local state, due = score > now and 'deferred' or 'queued', score
   if is_held(lease, now) then state, due = 'running', lease.due or score end
   return { id, state, payload, false, int(count_of(get('arq:retry:' .. id))),
-    int(due), known[1] or false, known[2] or false, known[3] or false }
+    int(due), known[1] or false, known[2] or false, known[3] or false,
+    state == 'running' and string.match(lease.token or '', '^(%x*)') }
 end
 
 local function letter(id, died)
   local kept = hmget(dead .. ':' .. id, 'p', 'f', 'a')
-  return { id, 'dead', kept[1] or false, get('arq:result:' .. id), int(count_of(kept[3])), int(sane(died)), kept[2] or false, false, false }
+  return { id, 'dead', kept[1] or false, get('arq:result:' .. id), int(count_of(kept[3])), int(sane(died)),
+    kept[2] or false, false, false, false }
 end
 
 local function one(id)
   local score = redis.call('ZSCORE', q, id)
   if score then return live(id, tonumber(score)) end
-  local died = redis.call('ZSCORE', dead, id)
-  if died and redis.call('EXISTS', dead .. ':' .. id) == 1 then return letter(id, tonumber(died)) end
-  local result = get('arq:result:' .. id)
-  if result then return { id, 'complete', false, result, '0', '0', false, false, false } end
+  local died, result = redis.call('ZSCORE', dead, id), get('arq:result:' .. id)
+  local is_older = result and hmget(dead .. ':' .. id, 'o')[1]
+  if died and not is_older and redis.call('EXISTS', dead .. ':' .. id) == 1 then return letter(id, tonumber(died)) end
+  if result then return { id, 'complete', false, result, '0', '0', false, false, false, false } end
 end
 
 -- By rank, so that a page costs the same however many jobs share a moment.
@@ -41,8 +43,8 @@ local function start_after(key, score, id, newest_first)
   return redis.call('ZCOUNT', key, '-inf', score)
 end
 
-local function page(key, newest_first, read)
-  local limit, from = tonumber(ARGV[2]), start_after(key, ARGV[3], ARGV[4], newest_first)
+local function page(key, newest_first, read, least)
+  local limit, from = tonumber(ARGV[2]), math.max(least or 0, start_after(key, ARGV[3], ARGV[4], newest_first))
   local found = redis.call(newest_first and 'ZREVRANGE' or 'ZRANGE', key, from, from + limit - 1, 'WITHSCORES')
   local records = {}
   for i = 1, #found, 2 do records[#records + 1] = read(found[i], tonumber(found[i + 1])) end
@@ -55,5 +57,8 @@ if ARGV[1] == 'one' then
   return { false, record and { record } or {} }
 elseif ARGV[1] == 'live' then
   return page(q, false, live)
+elseif ARGV[1] == 'running' then
+  local leases = q .. ':s7:leases'
+  return page(leases, false, live, redis.call('ZCOUNT', leases, '-inf', int(now)))
 end
 return page(dead, true, letter)

@@ -1,7 +1,7 @@
 -- stats.lua: the sizes of a queue, and its workers.
 -- KEYS[1] queue
 -- Returns { queued, deferred, running, dead, ms that the oldest due job has waited or -1, { health entries, JSON },
---   arq's health line or nil }.
+--   arq's health line or nil, since when it is paused, ms, or nil }.
 -- O(log N + workers); of jobs that Python workers hold, the first LOOK_AT_MOST at the head are counted as running.
 -- Keeps true: it changes nothing.
 
@@ -28,4 +28,4 @@ if #names > 0 then
 end
 return { due - foreign - ours, total - due - (leases - ours), leases + foreign,
   redis.call('ZCARD', q .. ':s7:dead'), oldest and int(now - oldest) or '-1', health,
-  get(q .. ':health-check') }
+  get(q .. ':health-check'), get(q .. ':s7:paused') }

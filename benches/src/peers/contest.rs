@@ -1,0 +1,95 @@
+//! Who is compared: sector7g, the raw ceiling, and the peers that are installed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What a contender needs beside cargo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    /// Our workspace's own binaries.
+    Workspace,
+    /// `peers/rust`, built into `target/peers/rust`.
+    Rust,
+    /// `peers/python`, with the environment in `target/peers/python`.
+    Python,
+    /// `peers/node`, copied to `target/peers/node` and installed there.
+    Node,
+}
+
+/// Somebody who takes part.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Contender {
+    /// What it is called.
+    pub(super) name: &'static str,
+    /// Where its program is.
+    pub(super) home: Home,
+    /// The program, or what the home's one script is told to be.
+    pub(super) program: &'static str,
+    /// Or as the library comes.
+    pub(super) is_tuned: bool,
+    /// How many jobs it runs in a second, about, with 100 slots: it sets how long runs are, and nothing else.
+    pub(super) load: usize,
+    /// The longest backlog that it is given.
+    pub(super) most: usize,
+}
+
+const fn contender(name: &'static str, home: Home, program: &'static str, is_tuned: bool, load: usize) -> Contender {
+    Contender { name, home, program, is_tuned, load, most: usize::MAX }
+}
+
+/// All of them.
+pub(super) const ALL: &[Contender] = &[
+    contender(OURS, Home::Workspace, "contender", true, 60_000),
+    contender("sector7g-defaults", Home::Workspace, "contender", false, 30_000),
+    contender("raw", Home::Workspace, "raw", true, 100_000),
+    // Beyond 8,000 due jobs its script fails, and the worker ends.
+    Contender { most: 7_900, ..contender("apalis", Home::Rust, "apalis", true, 50_000) },
+    Contender { most: 7_900, ..contender("apalis-defaults", Home::Rust, "apalis", false, 7_900) },
+    contender("rusty-sidekiq", Home::Rust, "sidekiq", true, 15_000),
+    contender("rusty-sidekiq-defaults", Home::Rust, "sidekiq", false, 15_000),
+    contender("bullmq-rust", Home::Rust, "bullmq", true, 20_000),
+    contender("bullmq", Home::Node, "bullmq", true, 20_000),
+    contender("bullmq-defaults", Home::Node, "bullmq", false, 6_000),
+    contender("arq", Home::Python, "arq", true, 3_000),
+    contender("arq-defaults", Home::Python, "arq", false, 400),
+    contender("saq", Home::Python, "saq", true, 2_500),
+];
+
+/// The name that the others are compared with.
+pub(super) const OURS: &str = "sector7g";
+
+impl Contender {
+    /// Its command, to which the rest of the command line is added.
+    #[must_use]
+    pub(super) fn command(&self, root: &Path) -> Command {
+        let target = target(root);
+        match self.home {
+            Home::Workspace => Command::new(target.join("release").join(self.program)),
+            Home::Rust => Command::new(target.join("peers/rust/release").join(self.program)),
+            Home::Python => {
+                let mut command = Command::new(target.join("peers/python/bin/python"));
+                command.arg(root.join("peers/python/contender.py")).arg(self.program);
+                command
+            }
+            Home::Node => {
+                let mut command = Command::new("node");
+                command.arg(target.join("peers/node/contender.mjs"));
+                command
+            }
+        }
+    }
+
+    /// What it says it is; `None` when it is not installed.
+    #[must_use]
+    pub(super) fn version(&self, root: &Path) -> Option<String> {
+        let output = self.command(root).arg("version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        (output.status.success() && !said.is_empty()).then_some(said)
+    }
+}
+
+/// Where cargo builds.
+#[must_use]
+pub(super) fn target(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
+}

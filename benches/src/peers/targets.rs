@@ -1,0 +1,175 @@
+//! What sector7g is to reach beside the others, and whether it does.
+
+use super::Table;
+use super::contest::OURS;
+use super::figures::{LEAST_RUNS, Metric, ratio};
+use super::measure::{DRAIN, Drain, Measure};
+
+/// Where a figure stands.
+#[derive(Clone, Copy, Debug)]
+struct Spot {
+    measure: Measure,
+    name: &'static str,
+    metric: Metric,
+}
+
+/// One thing to reach: a figure of ours, divided by another of the same run, or by itself.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    what: &'static str,
+    ours: Spot,
+    beside: Option<Spot>,
+    /// At least for rates, at most for all else.
+    bound: f64,
+}
+
+/// What came of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) what: &'static str,
+    pub(super) wanted: String,
+    pub(super) seen: String,
+    /// `None` when it was not measured, or not often enough.
+    pub(super) is_reached: Option<bool>,
+}
+
+const fn spot(measure: Measure, name: &'static str, metric: Metric) -> Spot {
+    Spot { measure, name, metric }
+}
+
+const fn drained(name: &'static str) -> Spot {
+    spot(Measure::Drain(DRAIN), name, Metric::Ran)
+}
+
+const fn beside(what: &'static str, ours: Spot, theirs: Spot, bound: f64) -> Target {
+    Target { what, ours, beside: Some(theirs), bound }
+}
+
+const KEPT: Measure = Measure::Drain(Drain { keeps: true, ..DRAIN });
+const TEN: Measure = Measure::Drain(Drain { slots: 10, ..DRAIN });
+const TWO: Measure = Measure::Drain(Drain { processes: 2, ..DRAIN });
+
+const fn backlog(jobs: usize) -> Measure {
+    Measure::Drain(Drain { backlog: Some(jobs), ..DRAIN })
+}
+
+const TARGETS: &[Target] = &[
+    beside("drain, 100 slots, beside BullMQ on Node, tuned", drained(OURS), drained("bullmq"), 3.5),
+    beside("drain, 100 slots, beside BullMQ in Rust", drained(OURS), drained("bullmq-rust"), 3.0),
+    beside("drain, 100 slots, beside apalis, tuned", drained(OURS), drained("apalis"), 1.2),
+    beside("drain, 100 slots, beside arq, tuned", drained(OURS), drained("arq"), 25.0),
+    beside("drain, 100 slots, beside arq as it comes", drained(OURS), drained("arq-defaults"), 400.0),
+    beside("drain, 100 slots, beside the raw ceiling in batches of 100", drained(OURS), drained("raw"), 2.0 / 3.0),
+    beside("the same with our results kept", spot(KEPT, OURS, Metric::Ran), drained("raw"), 0.5),
+    beside(
+        "drain, 10 slots, beside the raw ceiling in batches of 10",
+        spot(TEN, OURS, Metric::Ran),
+        spot(TEN, "raw", Metric::Ran),
+        0.5,
+    ),
+    beside(
+        "bulk enqueue, beside the raw ceiling",
+        spot(Measure::Drain(DRAIN), OURS, Metric::Added),
+        spot(Measure::Drain(DRAIN), "raw", Metric::Added),
+        0.7,
+    ),
+    beside(
+        "idle latency, p50, beside rusty-sidekiq",
+        spot(Measure::Idle, OURS, Metric::P50),
+        spot(Measure::Idle, "rusty-sidekiq-defaults", Metric::P50),
+        1.0,
+    ),
+    beside(
+        "idle latency, p99, beside rusty-sidekiq",
+        spot(Measure::Idle, OURS, Metric::P99),
+        spot(Measure::Idle, "rusty-sidekiq-defaults", Metric::P99),
+        1.0,
+    ),
+    beside(
+        "producer and worker together, beside apalis",
+        spot(Measure::Both, OURS, Metric::Ran),
+        spot(Measure::Both, "apalis", Metric::Ran),
+        1.2,
+    ),
+    beside(
+        "producer and worker together, beside BullMQ on Node",
+        spot(Measure::Both, OURS, Metric::Ran),
+        spot(Measure::Both, "bullmq", Metric::Ran),
+        3.5,
+    ),
+    Target {
+        what: "deferred jobs' lateness, p99, ms",
+        ours: spot(Measure::Deferred, OURS, Metric::P99),
+        beside: None,
+        bound: 5.0,
+    },
+    beside(
+        "drain at a backlog of 1,000,000, beside one of 10,000",
+        spot(backlog(1_000_000), OURS, Metric::Ran),
+        spot(backlog(10_000), OURS, Metric::Ran),
+        0.85,
+    ),
+    beside("drain by two processes, beside one", spot(TWO, OURS, Metric::Ran), drained(OURS), 1.0),
+    beside(
+        "Redis memory of a queued job, beside arq",
+        spot(Measure::Drain(DRAIN), OURS, Metric::Memory),
+        spot(Measure::Drain(DRAIN), "arq", Metric::Memory),
+        1.0,
+    ),
+];
+
+/// What the figures say of each target, in order.
+pub(super) fn verdicts(table: &Table) -> Vec<Verdict> {
+    TARGETS.iter().map(|target| verdict(target, table)).collect()
+}
+
+fn verdict(target: &Target, table: &Table) -> Verdict {
+    let Target { what, ours, beside, bound } = *target;
+    let is_least = ours.metric.is_rate();
+    let unit = if beside.is_some() { "x" } else { "" };
+    let wanted = format!("{} {bound:.2}{unit}", if is_least { "at least" } else { "at most" });
+    let samples = |spot: Spot| table.samples(spot.measure, spot.name, spot.metric);
+    let few =
+        |what: &str| Verdict { what: target.what, wanted: wanted.clone(), seen: what.to_owned(), is_reached: None };
+    let Some(our) = samples(ours) else { return few("not measured") };
+    let (value, seen) = match beside {
+        Some(spot) => {
+            let Some(their) = samples(spot) else { return few("the other was not measured") };
+            let Some(ratio) = ratio(our, their) else { return few("too few runs for a ratio") };
+            (ratio.of_medians, ratio.to_string())
+        }
+        None if our.0.len() < LEAST_RUNS => return few("too few runs"),
+        None => match our.median() {
+            Some(median) => (median, our.show(ours.metric)),
+            None => return few("not measured"),
+        },
+    };
+    let is_reached = if is_least { value >= bound } else { value <= bound };
+    Verdict { what, wanted, seen, is_reached: Some(is_reached) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::figures::Samples;
+    use super::super::{Shown, Table};
+    use super::*;
+
+    fn table(ours: &[f64], arq: &[f64]) -> Table {
+        let shown =
+            |values: &[f64]| Shown { samples: [(Metric::Ran, Samples(values.to_vec()))].into(), notes: Vec::new() };
+        Table { rows: vec![(Measure::Drain(DRAIN), vec![(OURS, shown(ours)), ("arq", shown(arq))])] }
+    }
+
+    fn of_arq(table: &Table) -> Verdict {
+        verdicts(table).into_iter().find(|verdict| verdict.what.ends_with("arq, tuned")).expect("a target")
+    }
+
+    #[test]
+    fn a_target_is_reached_missed_or_not_measured() {
+        let reached = of_arq(&table(&[50.0, 60.0, 70.0], &[2.0, 2.0, 2.0]));
+        assert_eq!((reached.is_reached, &*reached.seen), (Some(true), "30.00 (25.00–35.00)"));
+        assert_eq!(of_arq(&table(&[40.0, 48.0, 70.0], &[2.0, 2.0, 2.0])).is_reached, Some(false));
+        assert_eq!(of_arq(&table(&[50.0], &[2.0])).is_reached, None);
+        assert_eq!(of_arq(&Table::default()).seen, "not measured");
+    }
+}

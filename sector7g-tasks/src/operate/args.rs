@@ -1,0 +1,283 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::error::OperateError;
+use crate::broker::{JobId, MAX_BATCH, PageMark, QueueName};
+use crate::cli::args::REDIS_URL;
+use crate::inspect::Thresholds;
+
+const CODES: &str = "\
+Exit codes: 0 done, or healthy
+            1 degraded, or the broker refused
+            2 the broker can't be reached
+            3 no such queue or job, or it is not in a state for that; nothing was changed
+            64 a mistake in usage";
+
+/// What was asked for.
+#[derive(Parser)]
+#[command(
+    name = "sector-7g",
+    version,
+    about = "Looks after queues, jobs and workers; runs no tasks itself",
+    after_help = CODES,
+    subcommand_required = true,
+    arg_required_else_help = false
+)]
+pub(super) struct Args {
+    // Not by clap's own `env`, which shows the value, and so a password, in its help.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help = "The broker: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// [env: REDIS_URL]"
+    )]
+    pub(super) redis: Option<String>,
+
+    /// Only this queue
+    #[arg(long, short, global = true, value_name = "QUEUE", value_parser = queue)]
+    pub(super) queue: Option<QueueName>,
+
+    /// What stands before a queue's name in Redis, as the workers have it
+    #[arg(long, global = true, value_name = "TEXT", default_value = "arq:queue:")]
+    pub(super) queue_prefix: String,
+
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// How the fleet fares
+    Health {
+        #[command(subcommand)]
+        command: HealthCommand,
+    },
+    /// The queues and their sizes
+    Queues,
+    /// Jobs that wait, run or have ended
+    Jobs {
+        #[command(subcommand)]
+        command: JobsCommand,
+    },
+    /// Dead letters: jobs that failed for good
+    Dead {
+        #[command(subcommand)]
+        command: DeadCommand,
+    },
+    /// Have no worker claim from a queue until it is resumed (Python workers ignore it)
+    Pause {
+        #[arg(value_parser = queue)]
+        queue: QueueName,
+        /// Also a queue of which nothing is known yet
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Let a paused queue go on
+    Resume {
+        #[arg(value_parser = queue)]
+        queue: QueueName,
+    },
+    /// Recurring tasks
+    Schedule {
+        #[command(subcommand)]
+        command: ScheduleCommand,
+    },
+    /// Queues, rates and jobs on the terminal, looked at anew each second; keys lead to the jobs
+    Top {
+        /// How often to look
+        #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = pause)]
+        every: Duration,
+    },
+    /// Print a script with which a shell completes this command
+    Completions { shell: Shell },
+}
+
+#[derive(Subcommand)]
+pub(super) enum HealthCommand {
+    /// Tell by words and exit code (0 healthy, 1 degraded, 2 down) how the fleet fares
+    Status(Box<StatusArgs>),
+}
+
+#[derive(clap::Args)]
+pub(super) struct StatusArgs {
+    /// Also the workers, what runs, and whether the broker's set-up is sound
+    #[arg(long)]
+    pub(super) detailed: bool,
+    /// The most jobs of a queue that may wait and run
+    #[arg(long, value_name = "N", default_value_t = Thresholds::default().max_depth)]
+    max_depth: u64,
+    /// The longest that a due job may have waited
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = span)]
+    max_age: Duration,
+    /// The most dead letters that a queue may have
+    #[arg(long, value_name = "N", default_value_t = Thresholds::default().max_dead)]
+    max_dead: u64,
+    /// The least number of workers of each queue
+    #[arg(long, value_name = "N", default_value_t = Thresholds::default().min_workers)]
+    min_workers: usize,
+    /// The longest that a worker with room may not have asked for work
+    #[arg(long, value_name = "SPAN", default_value = "1m", value_parser = span)]
+    max_silence: Duration,
+    /// The most of the server's memory limit that may be in use, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = Thresholds::default().max_memory)]
+    max_memory: u64,
+    /// A paused queue is well
+    #[arg(long)]
+    allow_paused: bool,
+}
+
+impl StatusArgs {
+    pub(super) fn thresholds(&self) -> Thresholds {
+        Thresholds {
+            max_depth: self.max_depth,
+            max_age: self.max_age,
+            max_dead: self.max_dead,
+            min_workers: self.min_workers,
+            max_silence: self.max_silence,
+            max_memory: self.max_memory,
+            allow_paused: self.allow_paused,
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub(super) enum JobsCommand {
+    /// List jobs that wait and run, earliest due first
+    List {
+        /// Only those that run
+        #[arg(long)]
+        running: bool,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// All that is known of a job
+    Show(ShowArgs),
+    /// Ask that a job be aborted, waiting or running
+    Abort {
+        #[arg(value_name = "ID", value_parser = job_id)]
+        id: JobId,
+    },
+    /// Make a deferred job due now
+    RunNow {
+        #[arg(value_name = "ID", value_parser = job_id)]
+        id: JobId,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum DeadCommand {
+    /// List dead letters, newest first
+    List {
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// All that is known of a dead letter
+    Show(ShowArgs),
+    /// Put dead letters back into their queue: same id, attempts from 1, due now
+    Retry(ChooseArgs),
+    /// Delete dead letters for good
+    Discard(ChooseArgs),
+}
+
+#[derive(Subcommand)]
+pub(super) enum ScheduleCommand {
+    /// List the schedules of the workers that run now
+    List,
+}
+
+#[derive(clap::Args)]
+pub(super) struct PageArgs {
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = limit)]
+    pub(super) limit: usize,
+    /// Go on after this mark, which the page before told
+    #[arg(long, value_name = "MARK", requires = "queue", value_parser = mark)]
+    pub(super) after: Option<PageMark>,
+    /// Show the arguments of tasks that no living worker knows, too
+    #[arg(long)]
+    pub(super) show_args: bool,
+}
+
+#[derive(clap::Args)]
+pub(super) struct ShowArgs {
+    #[arg(value_name = "ID", value_parser = job_id)]
+    pub(super) id: JobId,
+    /// Show the arguments of a task that no living worker knows, too
+    #[arg(long)]
+    pub(super) show_args: bool,
+}
+
+#[derive(clap::Args)]
+pub(super) struct ChooseArgs {
+    /// These
+    #[arg(value_name = "ID", value_parser = job_id)]
+    pub(super) ids: Vec<JobId>,
+    /// All
+    #[arg(long, conflicts_with_all = ["ids", "task", "older_than", "newer_than"])]
+    pub(super) all: bool,
+    /// Those of this task
+    #[arg(long, value_name = "NAME", conflicts_with = "ids")]
+    pub(super) task: Option<String>,
+    /// Those that died longer ago
+    #[arg(long, value_name = "SPAN", value_parser = span, conflicts_with = "ids")]
+    pub(super) older_than: Option<Duration>,
+    /// Those that died within this span
+    #[arg(long, value_name = "SPAN", value_parser = span, conflicts_with = "ids")]
+    pub(super) newer_than: Option<Duration>,
+    /// Don't ask
+    #[arg(long, short)]
+    pub(super) yes: bool,
+}
+
+impl Args {
+    /// Reads the program's name and arguments, and the broker's address from the environment.
+    pub(super) fn read(arguments: &[OsString]) -> Result<Self, OperateError> {
+        let matches = Self::command().try_get_matches_from(arguments)?;
+        let mut args = Self::from_arg_matches(&matches)?;
+        let set = || std::env::var(REDIS_URL).ok().filter(|value| !value.trim().is_empty());
+        args.redis = args.redis.or_else(set);
+        Ok(args)
+    }
+}
+
+fn queue(name: &str) -> Result<QueueName, String> {
+    QueueName::new(name).map_err(|error| error.to_string())
+}
+
+fn job_id(id: &str) -> Result<JobId, String> {
+    JobId::new(id).map_err(|error| error.to_string())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "clap's parsers may fail")]
+fn mark(text: &str) -> Result<PageMark, String> {
+    Ok(PageMark(text.to_owned()))
+}
+
+fn limit(text: &str) -> Result<usize, String> {
+    let limit = text.parse().ok().filter(|limit| (1..=MAX_BATCH).contains(limit));
+    limit.ok_or_else(|| format!("from 1 to {MAX_BATCH} are listed at a time; the rest follows with --after"))
+}
+
+fn pause(text: &str) -> Result<Duration, String> {
+    let span = span(text)?;
+    if span >= Duration::from_millis(100) { Ok(span) } else { Err("it is 100ms or longer".to_owned()) }
+}
+
+/// `90s`, `1h30m`, `7d`.
+fn span(text: &str) -> Result<Duration, String> {
+    let read = || {
+        let span: jiff::Span = text.parse().ok()?;
+        let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
+        Duration::try_from(span).ok()
+    };
+    read().ok_or_else(|| "a span is written as `90s`, `5m`, `1h30m` or `7d`".to_owned())
+}

@@ -1,0 +1,171 @@
+//! `dead`.
+
+use std::io::IsTerminal as _;
+
+use serde::Serialize;
+
+use super::Site;
+use super::args::{ChooseArgs, DeadCommand};
+use super::error::OperateError;
+use super::{ask, jobs};
+use crate::broker::{Broker, JobFilter, JobId, JobState, MAX_BATCH, QueueName};
+use crate::clock::Timestamp;
+use crate::inspect::{JobView, Reveal};
+
+/// How many letters are read at a time: they come with their payloads.
+const PAGE: usize = 200;
+
+pub(super) async fn run(site: &Site<'_>, command: &DeadCommand) -> Result<(), OperateError> {
+    match command {
+        DeadCommand::List { page } => jobs::list(site, JobFilter::Dead, page, "dead letters").await,
+        DeadCommand::Show(args) => jobs::show(site, args, "dead letter", |state| state == JobState::Dead).await,
+        DeadCommand::Retry(args) => change(site, args, What::Retry).await,
+        DeadCommand::Discard(args) => change(site, args, What::Discard).await,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Retry,
+    Discard,
+}
+
+#[derive(Serialize)]
+struct Changed {
+    /// How many were put back or deleted.
+    changed: usize,
+    /// The ids of those that were not: gone meanwhile, or a live job has the id.
+    left: Vec<String>,
+}
+
+async fn change(site: &Site<'_>, args: &ChooseArgs, what: What) -> Result<(), OperateError> {
+    let ChooseArgs { ids, all, task, older_than, newer_than, .. } = args;
+    if ids.is_empty() && !all && task.is_none() && older_than.is_none() && newer_than.is_none() {
+        return Err(OperateError::NoneChosen);
+    }
+    let chosen = choose(site, args).await?;
+    let count: usize = chosen.iter().map(|(_, ids)| ids.len()).sum();
+    if count > 1 || args.ids.is_empty() && count > 0 {
+        ask::sure(&question(what, count, &chosen), args.yes)?;
+    }
+    let mut done = Changed { changed: 0, left: Vec::new() };
+    for (queue, ids) in &chosen {
+        for batch in ids.chunks(MAX_BATCH) {
+            let answers = match what {
+                What::Retry => site.broker.retry_dead(queue, batch).await?,
+                What::Discard => site.broker.discard_dead(queue, batch).await?,
+            };
+            for (id, changed) in batch.iter().zip(answers) {
+                done.changed += usize::from(changed);
+                done.left.extend((!changed).then(|| id.as_str().to_owned()));
+            }
+            progress(done.changed + done.left.len(), count);
+        }
+    }
+    site.output.tell(&done, || {
+        let verb = if what == What::Retry { "put back" } else { "deleted" };
+        let left = match &*done.left {
+            [] => String::new(),
+            left => format!(
+                "; {} were not: gone meanwhile, or a live job has the id ({})",
+                left.len(),
+                left.iter().take(10).map(|id| id.escape_debug().to_string()).collect::<Vec<_>>().join(", ")
+            ),
+        };
+        format!("{} {verb}{left}.", letters(done.changed))
+    });
+    if done.left.is_empty() || done.changed > 0 {
+        return Ok(());
+    }
+    Err(OperateError::NotPossible("nothing was changed".to_owned()))
+}
+
+fn letters(count: usize) -> String {
+    if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
+}
+
+fn question(what: What, count: usize, chosen: &[(QueueName, Vec<JobId>)]) -> String {
+    let of: Vec<String> = chosen.iter().map(|(queue, ids)| format!("`{queue}` ({})", ids.len())).collect();
+    let verb = if what == What::Retry { "put back" } else { "deleted for good" };
+    let be = if count == 1 { "is" } else { "are" };
+    format!("{} of {} {be} to be {verb}", letters(count), of.join(", "))
+}
+
+/// Says how far it is, where somebody watches and it is long.
+fn progress(done: usize, count: usize) {
+    use std::io::Write as _;
+    if count > MAX_BATCH && std::io::stderr().is_terminal() {
+        let _ = write!(anstream::stderr(), "\r{done} of {count}{}", if done == count { "\n" } else { "" });
+    }
+}
+
+/// The letters that are meant. All are read before any is touched: one that dies again must not be met twice.
+async fn choose(site: &Site<'_>, args: &ChooseArgs) -> Result<Vec<(QueueName, Vec<JobId>)>, OperateError> {
+    let queues = site.queues().await?;
+    if args.ids.is_empty() {
+        let now = site.broker.clock().now();
+        let mut chosen = Vec::new();
+        for queue in queues {
+            let ids = matching(site, &queue, args, now).await?;
+            if !ids.is_empty() {
+                chosen.push((queue, ids));
+            }
+        }
+        return Ok(chosen);
+    }
+    let mut chosen: Vec<(QueueName, Vec<JobId>)> = queues.into_iter().map(|queue| (queue, Vec::new())).collect();
+    for id in &args.ids {
+        let mut is_found = false;
+        for (queue, ids) in &mut chosen {
+            let is_here = is_dead(site, queue, id).await?;
+            if is_here && !ids.contains(id) {
+                ids.push(id.clone());
+            }
+            is_found |= is_here;
+        }
+        if !is_found {
+            let place = site.queue.map_or_else(|| "any known queue".to_owned(), |queue| format!("queue `{queue}`"));
+            return Err(OperateError::NotFound { what: "dead letter", id: id.to_string(), place });
+        }
+    }
+    chosen.retain(|(_, ids)| !ids.is_empty());
+    Ok(chosen)
+}
+
+async fn is_dead(site: &Site<'_>, queue: &QueueName, id: &JobId) -> Result<bool, OperateError> {
+    match site.broker.job(queue, id).await {
+        // On a cluster a queue can't have ids of another slot.
+        Err(crate::broker::BrokerError::Refused(_)) if site.queue.is_none() => Ok(false),
+        record => Ok(record?.is_some_and(|record| record.state == JobState::Dead)),
+    }
+}
+
+async fn matching(
+    site: &Site<'_>,
+    queue: &QueueName,
+    args: &ChooseArgs,
+    now: Timestamp,
+) -> Result<Vec<JobId>, OperateError> {
+    let reveal = Reveal::default();
+    let (mut ids, mut after) = (Vec::new(), None);
+    loop {
+        let page = site.broker.jobs(queue, JobFilter::Dead, after, PAGE).await?;
+        for record in page.jobs {
+            let (id, died) = (record.id.clone(), record.due_at);
+            let age = now.since(died);
+            let is_of_age =
+                args.older_than.is_none_or(|least| age >= least) && args.newer_than.is_none_or(|most| age <= most);
+            let is_of_task = || match &args.task {
+                None => true,
+                Some(task) => JobView::new(record, queue, &reveal).task.as_deref() == Some(task),
+            };
+            if is_of_age && is_of_task() {
+                ids.push(id);
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(ids);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! How things are printed: tables for people, JSON for programs, and nothing that moves a terminal's cursor.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Row, Table, TableStyle};
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::inspect;
+
+/// Where a command's answer goes.
+pub(super) struct Output {
+    pub(super) json: bool,
+}
+
+impl Output {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Writes to standard output. Who closed the pipe has seen enough.
+    #[expect(clippy::unused_self, reason = "there is one way out")]
+    pub(super) fn write(&self, bytes: &[u8]) {
+        let mut out = anstream::stdout().lock();
+        let _ = out.write_all(bytes).and_then(|()| out.flush());
+    }
+
+    /// One line of JSON, or what `people` makes of it.
+    pub(super) fn tell<T: Serialize + ?Sized>(&self, value: &T, people: impl FnOnce() -> String) {
+        let mut text = if self.json {
+            serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+        } else {
+            people()
+        };
+        text.push('\n');
+        self.write(text.as_bytes());
+    }
+}
+
+/// A table, its columns cut to the terminal's width where there is one. A name that begins with `>` is of numbers.
+pub(super) fn table(columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(width) = std::env::var("COLUMNS").ok().and_then(|width| width.parse().ok()).filter(|width| *width > 0) {
+        table.set_width(width);
+    }
+    table.set_header(columns.iter().map(|name| name.trim_start_matches('>')));
+    for cells in rows {
+        let mut row = Row::from(cells.iter().map(|cell| plain(cell)).collect::<Vec<_>>());
+        row.max_height(1);
+        table.add_row(row);
+    }
+    for (column, name) in table.column_iter_mut().zip(columns) {
+        if name.starts_with('>') {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
+}
+
+/// Names and values below one another, for one thing.
+pub(super) fn fields(entries: &[(&str, Option<String>)]) -> String {
+    let width = entries.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (name, value) in entries {
+        if let Some(value) = value {
+            let _ = writeln!(text, "{name:width$}  {}", plain(value));
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// A text that others have chosen, with all that could move the cursor, hide or turn other text spelled out.
+pub(super) fn plain(text: &str) -> String {
+    if text.chars().all(|c| !is_odd(c)) {
+        return text.to_owned();
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            c if is_odd(c) => {
+                let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Control characters, and those that have no width or turn the direction of writing.
+fn is_odd(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// `3m 20s`, or `-`.
+pub(super) fn span(ms: Option<u64>) -> String {
+    ms.map_or_else(|| "-".to_owned(), |ms| inspect::span(Duration::from_millis(ms)))
+}
+
+/// `3m 20s ago`, `in 5s`, or `-`.
+pub(super) fn relative(moment: Option<Timestamp>, now: Timestamp) -> String {
+    match moment {
+        None => "-".to_owned(),
+        Some(moment) if moment > now => format!("in {}", inspect::span(moment.since(now))),
+        Some(moment) => format!("{} ago", inspect::span(now.since(moment))),
+    }
+}
+
+/// A moment, and how far it is away.
+pub(super) fn moment(moment: Timestamp, now: Timestamp) -> String {
+    format!("{moment} ({})", relative(Some(moment), now))
+}

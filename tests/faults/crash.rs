@@ -1,0 +1,141 @@
+//! Deaths at every point that anybody else can tell from another: what a process does shows in nothing but what it
+//! writes to the server, so it is killed before each of its writes gets there, and after that before the reply.
+
+use std::time::Duration;
+
+use support::Dice;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::ledger::What;
+use crate::plant::Plant;
+use crate::scenario::{Outcome, Scenario, Victim};
+
+/// Deaths at once: each mostly waits for a lease to end.
+const AT_ONCE: u64 = 6; // an even number: each write is tried twice
+
+/// Within which what is waited for comes.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Where one dies.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    /// How many writes get through before.
+    writes: u64,
+    /// Whether the one that it dies of gets through, too.
+    after: bool,
+}
+
+/// From the first write to the one that never comes, as all is done before; the sum of it.
+pub(crate) async fn everywhere(scenario: &Scenario, victim: Victim, dice: &Dice, keep: bool) -> Outcome {
+    let began = Instant::now();
+    let mut sum: Option<Outcome> = None;
+    let mut first = 0;
+    loop {
+        let mut deaths = JoinSet::new();
+        for writes in first..first + AT_ONCE / 2 {
+            for after in [false, true] {
+                let (scenario, dice) = (scenario.clone(), dice.apart(&format!("{writes} {after}")));
+                deaths.spawn(async move { death(&scenario, victim, Point { writes, after }, dice, keep).await });
+            }
+        }
+        let outcomes = deaths.join_all().await;
+        let have_all_died = outcomes.iter().all(|outcome| outcome.strikes > 0);
+        for outcome in outcomes {
+            match &mut sum {
+                None => sum = Some(outcome),
+                Some(sum) => sum.add(outcome),
+            }
+        }
+        if !have_all_died {
+            break;
+        }
+        first += AT_ONCE / 2;
+    }
+    let mut sum = sum.expect("at least the first write is tried");
+    if sum.strikes < 4 {
+        sum.broken.push(format!("it died at {} points: there are more", sum.strikes));
+    }
+    sum.took = began.elapsed();
+    sum
+}
+
+/// One of them. There is another worker after it; another producer would have other jobs.
+async fn death(scenario: &Scenario, victim: Victim, point: Point, dice: Dice, keep: bool) -> Outcome {
+    let mut plant = Plant::prepare(scenario, dice).await;
+    let worker = plant.hire();
+    plant.workers.push(worker);
+    until("the worker is there", || is_up(&plant)).await;
+    if victim == Victim::Worker {
+        plant.ways[0].halt(point.writes, point.after);
+    }
+    if victim == Victim::Producer {
+        let way = plant.proxy.as_ref().expect("producers have one");
+        way.halt(point.writes, point.after);
+    }
+    let producer = plant.commission(scenario.load.jobs);
+    plant.producers.push(producer);
+    let has_died = match victim {
+        Victim::Worker => dies_at_work(&mut plant).await,
+        Victim::StoppingWorker => dies_stopping(&mut plant, point).await,
+        Victim::Producer => dies_producing(&mut plant).await,
+    };
+    // One that hears no signals yet would die of being told to stop.
+    until("the last worker hears signals", || plant.workers[0].said().contains("broker: ")).await;
+    let mut outcome = scenario.close(plant, keep).await;
+    outcome.strikes = usize::from(has_died);
+    for broken in &mut outcome.broken {
+        *broken = format!("{point:?}: {broken}");
+    }
+    outcome
+}
+
+async fn dies_at_work(plant: &mut Plant) -> bool {
+    let is_over = |plant: &mut Plant| plant.ways[0].has_halted() || plant.has_produced() && plant.left() == Ok(0);
+    until("the worker has died, or all is done", || is_over(plant)).await;
+    let has_died = plant.ways[0].has_halted();
+    if has_died {
+        plant.kill_worker();
+    }
+    until("all is asked for", || plant.has_produced()).await;
+    has_died
+}
+
+async fn dies_stopping(plant: &mut Plant, point: Point) -> bool {
+    until("all is asked for", || plant.has_produced()).await;
+    plant.ways[0].halt(point.writes, point.after);
+    plant.notes.note(What::Told, plant.workers[0].pid());
+    plant.workers[0].ask_to_stop();
+    until("the worker has died, or stopped", || plant.ways[0].has_halted() || plant.workers[0].exit_code().is_some())
+        .await;
+    if plant.workers[0].exit_code().is_none() {
+        plant.kill_worker();
+        return true;
+    }
+    plant.notes.note(What::Gone, plant.workers[0].pid());
+    plant.workers[0] = plant.hire();
+    false
+}
+
+async fn dies_producing(plant: &mut Plant) -> bool {
+    let has_halted = |plant: &Plant| plant.proxy.as_ref().is_some_and(support::Proxy::has_halted);
+    until("the producer has died, or ended", || has_halted(plant) || plant.has_produced()).await;
+    if let Some(mut producer) = plant.producers.pop() {
+        producer.program.kill9();
+        return true;
+    }
+    false
+}
+
+fn is_up(plant: &Plant) -> bool {
+    let key = format!("arq:queue:{}:health-check", plant.queue());
+    plant.tell(|connection| redis::cmd("EXISTS").arg(key).query::<bool>(connection)).unwrap_or_default()
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(Instant::now() < end, "not within {LIMIT:?}: {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}

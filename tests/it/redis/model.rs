@@ -1,0 +1,102 @@
+//! The model check on Redis, in real time: many runs at once on one server, each in queues of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, TestRunner};
+use sector7g_tasks::broker::{Broker, RedisBroker};
+use sector7g_tasks::testing::conformance::Fixture;
+use sector7g_tasks::testing::model::{Ground, Step, Stop, run, steps};
+use support::RedisServer;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// How many runs there are, unless `PROPTEST_CASES` says that it should be more.
+const RUNS: u32 = 128;
+
+/// More would find the server busy too often, and tell nothing.
+const AT_ONCE: usize = 32;
+
+/// Within which a busy machine gets more runs, as many of its calls come too late to tell anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a failure is made smaller.
+const SHRINK: Duration = Duration::from_secs(40);
+
+#[derive(Clone)]
+struct OnRedis(RedisBroker);
+
+impl Fixture for OnRedis {
+    async fn broker(&self) -> Arc<dyn Broker> {
+        Arc::new(self.0.clone())
+    }
+
+    async fn pass(&self, span: Duration) {
+        tokio::time::sleep(span).await;
+    }
+}
+
+impl Ground for OnRedis {
+    const VIRTUAL: bool = false;
+}
+
+type Steps = Box<dyn ValueTree<Value = Vec<Step>>>;
+
+/// What became of all runs.
+#[derive(Debug, Default)]
+struct Tally {
+    whole: u32,
+    steps: usize,
+    too_slow: u32,
+}
+
+#[tokio::test]
+async fn redis_does_as_the_model() {
+    let server = RedisServer::start();
+    let ground = OnRedis(RedisBroker::connect(server.unix_url()).await.expect("the server answers"));
+    let config = Config::default();
+    let all = RUNS * config.cases.div_ceil(256);
+    let mut runner = TestRunner::new(config);
+    let (mut trees, mut runs) = (Vec::<Steps>::new(), JoinSet::new());
+    let (mut tally, until) = (Tally::default(), Instant::now() + PATIENCE);
+    loop {
+        let is_wanting = tally.whole < all / 4 && Instant::now() < until;
+        while runs.len() < AT_ONCE && (trees.len() < all as usize || is_wanting) {
+            let tree = steps().new_tree(&mut runner).expect("steps reject nothing");
+            let (index, steps, ground) = (trees.len(), tree.current(), ground.clone());
+            trees.push(Box::new(tree));
+            runs.spawn(async move { (index, steps.len(), run(&ground, &steps).await) });
+        }
+        let Some(ended) = runs.join_next().await else { break };
+        let (index, steps, outcome) = ended.expect("no panic");
+        match outcome {
+            Ok(()) => (tally.whole, tally.steps) = (tally.whole + 1, tally.steps + steps),
+            Err(Stop::TooSlow) => tally.too_slow += 1,
+            Err(Stop::Differs(what)) => {
+                runs.shutdown().await;
+                let (steps, what) = smallest(&ground, &mut trees[index], what).await;
+                let steps: Vec<_> = steps.iter().map(|step| format!("{step:?}")).collect();
+                panic!("{what}\nafter these steps:\n{}", steps.join("\n"));
+            }
+        }
+    }
+    eprintln!("{tally:?}");
+    assert!(tally.whole > 0, "some runs must tell something: {tally:?}");
+}
+
+/// The fewest steps that still fail, as far as there is time to find them, and how.
+async fn smallest(ground: &OnRedis, tree: &mut Steps, mut what: String) -> (Vec<Step>, String) {
+    let (until, mut steps) = (Instant::now() + SHRINK, tree.current());
+    let mut may_go_on = tree.simplify();
+    while may_go_on && Instant::now() < until {
+        may_go_on = match run(ground, &tree.current()).await {
+            Err(Stop::Differs(smaller)) => {
+                (steps, what) = (tree.current(), smaller);
+                tree.simplify()
+            }
+            _ => tree.complicate(),
+        };
+    }
+    (steps, what)
+}

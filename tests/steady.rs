@@ -1,0 +1,111 @@
+//! What a worker keeps of jobs that are over: nothing. A binary of its own, whose allocator counts.
+//!
+//! `SECTOR7G_STEADY_JOBS=1000000 cargo test --release --test steady -- --nocapture` is the long form.
+
+#![allow(clippy::print_stdout, reason = "the long form's figures")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use peak_alloc::PeakAlloc;
+use sector7g_tasks::broker::{Broker, MemoryBroker, RedisBroker};
+use sector7g_tasks::inventory::Inventory;
+use sector7g_tasks::prelude::*;
+use support::RedisServer;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+/// Jobs in the short form.
+const JOBS: u64 = 40_000;
+
+/// Jobs in one call; they are over before the next.
+const BATCH: u64 = 500;
+
+/// Looks at the heap, after the first quarter: by then all that is made once has been made.
+const LOOKS: u64 = 8;
+
+/// By how much the heap may grow from the first look to the last: not a byte for three jobs of the short form. Tables
+/// that shrink late and the sharing of work among threads move it by some tens of KiB.
+const GROWTH: usize = 96 * 1024;
+
+/// The ends of jobs.
+type Ends = Arc<AtomicU64>;
+
+#[task(queue = "steady", keep_result = 0, dead_letter = false, max_tries = 2, backoff = "fixed(0s)")]
+async fn some_fail(ctx: &Context, State(ends): State<Ends>, number: u64, _text: String) -> Result<u64, String> {
+    ctx.progress(&number).await.map_err(|error| error.to_string())?;
+    let is_last = !number.is_multiple_of(10) || ctx.attempt() == ctx.max_tries();
+    if is_last {
+        ends.fetch_add(1, Ordering::Relaxed);
+    }
+    match number % 10 {
+        0 => Err(format!("number {number} fails each time")),
+        1 => panic!("number {number} panics"),
+        _ => Ok(number),
+    }
+}
+
+#[derive(Worker)]
+#[worker(queue = "steady", max_jobs = 50)]
+struct Steady;
+
+fn jobs() -> u64 {
+    std::env::var("SECTOR7G_STEADY_JOBS").ok().map_or(JOBS, |jobs| jobs.parse().expect("a number of jobs"))
+}
+
+/// Of this process, in bytes.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<usize>().ok());
+    kib.unwrap_or_default() * 1024
+}
+
+/// Has a worker run all the jobs; what the heap held at each look.
+async fn work(broker: Arc<dyn Broker>) -> Vec<usize> {
+    let (ends, stop) = (Ends::default(), CancellationToken::new());
+    let inventory = Inventory::empty().task::<some_fail>().worker::<Steady>();
+    let runner = Runner::new().broker(broker).inventory(inventory).state(ends.clone()).handle_signals(false);
+    let client = runner.client();
+    let mut worker = JoinSet::new();
+    worker.spawn(runner.stop_on(stop.clone()).run());
+    let (mut held, all) = (Vec::new(), jobs());
+    let mut enqueued = 0;
+    while enqueued < all {
+        let batch = (enqueued..enqueued + BATCH).map(|number| some_fail::job(number, format!("box {number}")));
+        client.enqueue_all(batch).await.expect("enqueued");
+        enqueued += BATCH;
+        // Ended, and reported: nothing is left of it in the queue.
+        while client.stats("steady").await.expect("it answers").live() > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let part = all / LOOKS;
+        if enqueued % part < BATCH && enqueued >= all / 4 {
+            let (heap, resident) = (HEAP.current_usage(), resident());
+            println!("{enqueued:>9} jobs: {:>6} KiB on the heap, {:>6} KiB resident", heap / 1024, resident / 1024);
+            held.push(heap);
+        }
+    }
+    stop.cancel();
+    let report = worker.join_next().await.expect("it was spawned").expect("it ends").expect("it ran");
+    assert!(report.done() + report.failed() >= all, "{report:?}");
+    assert!(ends.load(Ordering::Relaxed) >= all, "all came to their end");
+    held
+}
+
+fn is_flat(broker: &str, held: &[usize]) {
+    let (first, last) = (held[0], held[held.len() - 1]);
+    assert!(last <= first + GROWTH, "{broker}: from {first} to {last} bytes: {held:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_keeps_nothing_of_jobs_that_are_over() {
+    std::panic::set_hook(Box::new(|_| {})); // a tenth of them panic, as they should
+    is_flat("memory", &work(Arc::new(MemoryBroker::new())).await);
+    let server = RedisServer::start();
+    is_flat("redis", &work(Arc::new(RedisBroker::connect(server.url()).await.expect("it is there"))).await);
+}
