@@ -12,9 +12,12 @@ pub mod codec;
 pub mod context;
 pub mod error;
 mod hash;
+pub mod health;
 pub mod inspect;
 pub mod inventory;
 pub mod job;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod middleware;
 pub mod retry;
 pub mod runner;

@@ -1,6 +1,8 @@
 //! Starts the workers of the inventory, and owns their signals.
 
 use std::fmt;
+#[cfg(feature = "http")]
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::task::JoinSet;
@@ -12,10 +14,13 @@ use crate::codec::{Codec, LastCodec};
 use crate::context::{States, WorkerContext, WorkerShared};
 use crate::error::{BoxError, Chain, TaskError};
 use crate::hash::Map;
+#[cfg(any(feature = "http", all(unix, feature = "systemd")))]
+use crate::health::{Attendant, Duties};
+use crate::health::{Health, HealthLimits};
 use crate::inventory::{Inventory, InventoryError, PlannedWorker};
 use crate::middleware::Middleware;
 use crate::task::TaskDef;
-use crate::worker::{Engine, Pulse, Running, Stop, WorkerError, WorkerReport};
+use crate::worker::{Engine, Meters, Pulse, Running, Stop, WorkerError, WorkerReport};
 
 /// Runs workers: all of the inventory, or the named ones.
 ///
@@ -49,6 +54,11 @@ pub struct Runner {
     burst: bool,
     signals: bool,
     pub(crate) stop: CancellationToken,
+    health: Health,
+    #[cfg(feature = "http")]
+    listen: Option<SocketAddr>,
+    #[cfg(all(unix, feature = "systemd"))]
+    notify: bool,
 }
 
 /// Why a runner did not start, or ended early.
@@ -77,6 +87,16 @@ pub enum RunnerError {
     /// The broker does not answer.
     #[error("the workers can't start")]
     Broker(#[source] BrokerError),
+    /// The address to listen on can't be had.
+    #[cfg(feature = "http")]
+    #[error("can't listen on {address}; choose another address, or port 0 for any that is free")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        cause: std::io::Error,
+    },
     /// The system refused a thread or a signal handler, or a worker ended abnormally.
     #[error("the workers can't run")]
     System(#[source] BoxError),
@@ -119,6 +139,11 @@ impl Runner {
             burst: false,
             signals: true,
             stop: CancellationToken::new(),
+            health: Health::new(),
+            #[cfg(feature = "http")]
+            listen: None,
+            #[cfg(all(unix, feature = "systemd"))]
+            notify: false,
         }
     }
 
@@ -184,6 +209,35 @@ impl Runner {
         self
     }
 
+    /// When it counts as unwell, for [`health`](Self::health) and whoever asks that.
+    pub fn health_limits(self, limits: HealthLimits) -> Self {
+        self.health.set_limits(limits);
+        self
+    }
+
+    /// Tells how the run is, before it, during it and after it.
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// Serves `/live` and `/ready` on `address` for as long as it runs (port 0: any; the log says which), and with the feature
+    /// `prometheus` `/metrics`, too, unless the program has another recorder of metrics. See [`health`](crate::health).
+    #[cfg(feature = "http")]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        #[cfg(feature = "prometheus")]
+        let _ = crate::metrics::Prometheus::install(); // now, to count what is enqueued before the run; `run` says what it says
+        self.listen = Some(address);
+        self
+    }
+
+    /// Whether to tell systemd when the workers are ready, when they stop, and that they live (default: no; programs with
+    /// the command line: yes). It has no effect where systemd does not ask for it. See [`health`](crate::health).
+    #[cfg(all(unix, feature = "systemd"))]
+    pub fn notify_systemd(mut self, notify: bool) -> Self {
+        self.notify = notify;
+        self
+    }
+
     /// A client of the same broker.
     pub fn client(&self) -> Client {
         Client::new(Arc::clone(&self.broker)).codec(self.codec)
@@ -233,6 +287,53 @@ impl Runner {
     /// their leases have run out. Cancel the token given to [`stop_on`](Self::stop_on) instead.
     pub async fn run(self) -> Result<RunReport, RunnerError> {
         self.check()?;
+        let health = self.health.clone();
+        #[cfg(any(feature = "http", all(unix, feature = "systemd")))]
+        let attendant = self.attendant()?;
+        let report = self.run_workers().await;
+        health.ended();
+        #[cfg(any(feature = "http", all(unix, feature = "systemd")))]
+        if let Some(attendant) = attendant {
+            attendant.end().await;
+        }
+        report
+    }
+
+    /// Who tells the world outside how the run is, if anybody is to be told.
+    #[cfg(any(feature = "http", all(unix, feature = "systemd")))]
+    fn attendant(&self) -> Result<Option<Attendant>, RunnerError> {
+        let mut duties = Duties::default();
+        let mut has_any = false;
+        #[cfg(feature = "http")]
+        if let Some(address) = self.listen {
+            let refused = |cause| RunnerError::Listen { address, cause };
+            let listener = std::net::TcpListener::bind(address).map_err(refused)?;
+            let address = listener.local_addr().map_err(refused)?;
+            duties.listener = Some(listener);
+            has_any = true;
+            #[cfg(feature = "prometheus")]
+            match crate::metrics::Prometheus::install() {
+                Ok(prometheus) => {
+                    duties.router = prometheus.router();
+                    tracing::info!("listening: http://{address}/metrics, /live and /ready");
+                }
+                Err(error) => tracing::warn!("listening: http://{address}/live and /ready, no /metrics: {error}"),
+            }
+            #[cfg(not(feature = "prometheus"))]
+            tracing::info!("listening: http://{address}/live and /ready");
+        }
+        #[cfg(all(unix, feature = "systemd"))]
+        {
+            duties.notify = self.notify;
+            has_any |= self.notify;
+        }
+        if !has_any {
+            return Ok(None);
+        }
+        Attendant::start(self.health.clone(), duties).map(Some).map_err(RunnerError::System)
+    }
+
+    async fn run_workers(self) -> Result<RunReport, RunnerError> {
         let stop = Stop { graceful: self.stop.child_token(), ..Stop::default() };
         let engines = self.engines(self.plan()?)?;
         let mut signals = JoinSet::new();
@@ -243,6 +344,12 @@ impl Runner {
         match stop.graceful.run_until_cancelled(self.broker.ready()).await {
             Some(ready) => ready.map_err(RunnerError::Broker)?,
             None => return Ok(RunReport::default()), // told to stop before it began
+        }
+        self.health.began(&engines, &stop.graceful);
+        let mut beat = JoinSet::new();
+        if !self.broker.clock().is_virtual() {
+            let health = self.health.clone();
+            beat.spawn(async move { health.beat().await });
         }
         self.announce(&engines);
         self.voice_concerns().await;
@@ -278,6 +385,7 @@ impl Runner {
             stopping: CancellationToken::new(),
             max_result_size: worker.settings.max_result_size,
         };
+        let meters = Meters::new(&shared.name, &shared.queues, tasks);
         let last_codecs = shared.queues.iter().map(|_| LastCodec::default()).collect();
         Ok(Arc::new(Engine {
             settings: worker.settings,
@@ -288,6 +396,7 @@ impl Runner {
             context: WorkerContext(Arc::new(shared)),
             layers: self.layers.clone().into(),
             running: Running::default(),
+            meters,
             last_codecs,
             instance: rand::random(),
             burst: self.burst.then(|| Arc::clone(all)),

@@ -15,6 +15,7 @@ mod crashes;
 mod hostile;
 mod inventory;
 mod operate;
+mod operating;
 mod outages;
 mod plant;
 mod redis;

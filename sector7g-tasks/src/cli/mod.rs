@@ -162,6 +162,13 @@ impl Cli {
         let broker = broker::broker_for(config.redis.as_deref())?;
         log::start(&config.log);
         let runner = Runner::new().broker(broker).only(&config.workers);
+        #[cfg(all(unix, feature = "systemd"))]
+        let runner = runner.notify_systemd(true);
+        #[cfg(feature = "http")]
+        let runner = match config.listen {
+            Some(address) if matches!(config.mode, Mode::Work { .. }) => runner.listen(address),
+            _ => runner,
+        };
         let runner = self.changes.into_iter().fold(runner, |runner, change| change(runner));
         match &config.mode {
             Mode::Version => Ok(()),

@@ -3,6 +3,7 @@
 mod handle;
 mod requests;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,7 +151,7 @@ impl Client {
     /// Not cancel safe: dropped, the job may or may not have been added.
     pub async fn enqueue<K: JobKind>(&self, job: Job<K>) -> Result<JobHandle<K>, EnqueueError> {
         let new = self.encode(&job)?;
-        match self.add(std::slice::from_ref(&new)).await {
+        match self.add(std::slice::from_ref(&new), std::iter::once(&*job.task)).await {
             Ok(enqueued) => Ok(self.handle_of(new, enqueued.first().copied())),
             Err(cause) => Err(EnqueueError::Broker { ids: vec![new.id], confirmed: 0, cause }),
         }
@@ -171,10 +172,13 @@ impl Client {
         &self,
         jobs: impl IntoIterator<Item = Job<K>>,
     ) -> Result<Vec<JobHandle<K>>, EnqueueError> {
-        let new: Vec<NewJob> = jobs.into_iter().map(|job| self.encode(&job)).collect::<Result<_, _>>()?;
+        let encode = |job: Job<K>| self.encode(&job).map(|new| (new, job.task));
+        let (new, tasks): (Vec<NewJob>, Vec<Cow<'static, str>>) =
+            jobs.into_iter().map(encode).collect::<Result<_, _>>()?;
         let mut enqueued = Vec::with_capacity(new.len());
         for batch in batches(&new, |job| job.payload.len()) {
-            match self.add(batch).await {
+            let tasks = tasks[enqueued.len()..].iter().map(|task| &**task);
+            match self.add(batch, tasks).await {
                 Ok(answers) => enqueued.extend(answers),
                 Err(cause) => {
                     let ids = new.iter().map(|job| job.id.clone()).collect();
@@ -186,8 +190,21 @@ impl Client {
         Ok(new.into_iter().map(|job| self.handle_of(job, enqueued.next())).collect())
     }
 
-    /// One call to the broker, repeated while its answers are lost.
-    pub(crate) async fn add(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, BrokerError> {
+    /// One call to the broker, repeated while its answers are lost. `tasks` names those of `jobs`, in order.
+    pub(crate) async fn add<'a>(
+        &self,
+        jobs: &'a [NewJob],
+        tasks: impl Iterator<Item = &'a str> + Send,
+    ) -> Result<Vec<Enqueued>, BrokerError> {
+        let answers = self.add_again(jobs).await?;
+        #[cfg(feature = "metrics")]
+        crate::metrics::count(jobs.iter().zip(tasks), &answers);
+        #[cfg(not(feature = "metrics"))]
+        drop(tasks);
+        Ok(answers)
+    }
+
+    async fn add_again(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, BrokerError> {
         let (request, mut id) = self.requests.begin();
         let mut failures = 0;
         loop {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::execute::guard_hook;
 use super::fetch::{Fetch, RECONNECT, WAIT};
+use super::meters::Meters;
 use super::running::Running;
 use super::settings::{QueueShare, WorkerSettings};
 use super::supervise::message_of;
@@ -40,6 +41,7 @@ pub(crate) struct Engine {
     pub(crate) context: WorkerContext,
     pub(crate) layers: Arc<[Arc<dyn Middleware>]>,
     pub(crate) running: Running,
+    pub(crate) meters: Meters,
     /// One for each queue of the context.
     pub(crate) last_codecs: Box<[LastCodec]>,
     /// Random for each start: two workers of one name are two.
@@ -151,6 +153,11 @@ impl Engine {
         beside.spawn(async move { keep_going("the watch for aborts", || engine.watch_aborts()).await });
         let engine = Arc::clone(self);
         beside.spawn(async move { keep_going("the health entry", || engine.tell_health()).await });
+        #[cfg(feature = "metrics")]
+        {
+            let engine = Arc::clone(self);
+            beside.spawn(async move { keep_going("the gauges", || engine.tell_gauges()).await });
+        }
         let (engine, stop) = (Arc::clone(self), stop.graceful.clone());
         beside.spawn(async move {
             let schedules = keep_going("the schedules", || engine.schedules());

@@ -127,8 +127,10 @@ impl Taken {
         let ClaimedJob { lease, attempt, .. } = &self.held.job;
         let problem = format!("panicked outside of its run: {}", message_of(panic));
         tracing::error!("job {} failed, {problem}", lease.id);
-        let dead = Some(Failure::new(FailureKind::Panic, problem, *attempt, self.engine.clock().now()).into());
-        Outcome::End { result: None, dead, hold_id: Duration::ZERO }
+        let failure = Failure::new(FailureKind::Panic, problem, *attempt, self.engine.clock().now());
+        let end = JobEnd::new(JobEndKind::Failed, Some(failure.clone()), Duration::ZERO);
+        self.engine.meters.ended(self.held.queue, self.held.control.task.get().copied(), &end);
+        Outcome::End { result: None, dead: Some(failure.into()), hold_id: Duration::ZERO }
     }
 }
 
@@ -216,6 +218,8 @@ impl Engine {
         let began = Instant::now();
         let started = (began, self.clock().at(began));
         log::start(&ctx.0, started.1);
+        let held = &ctx.0.held;
+        self.meters.started(held.queue, ctx.0.def, || started.1.since(held.job.due_at));
         let (ended, hook) = {
             let mut ending = self.supervise(ctx, task, began).await;
             if ctx.0.held.control.is_on_pool() {
@@ -274,6 +278,7 @@ impl Engine {
         let chance = if matches!(ending, Ending::Returned(Err(_))) { rand::random() } else { 0.0 };
         let Some((kind, failure)) = Self::rules(run).decide(ending, now, chance) else {
             self.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
+            self.meters.lost(run.held.queue, run.def, run_time);
             tracing::warn!(
                 "⊘ {}:{} lost its lease and was cancelled; another worker may have it",
                 run.held.id(),
@@ -284,6 +289,7 @@ impl Engine {
         let end = JobEnd::new(kind, failure, run_time);
         log::end(run.held.id(), run.def.name, &end);
         self.tally(kind);
+        self.meters.ended(run.held.queue, Some(run.def), &end);
         Some(end)
     }
 
@@ -380,15 +386,19 @@ impl Engine {
                     "job {id}: task `{}` is not known here; left for other workers, looked at again in {delay:?}",
                     log::Shown(&task)
                 );
-                self.tally(JobEndKind::GivenBack(delay));
+                let kind = JobEndKind::GivenBack(delay);
+                self.tally(kind);
+                self.meters.ended(taken.held.queue, None, &JobEnd::new(kind, None, Duration::ZERO));
                 return Outcome::GiveBack { delay, why: GiveBack::UnknownTask };
             }
             NotRun::Failed(failure, seen) => (failure, seen),
         };
         let kind = if failure.kind == FailureKind::Aborted { JobEndKind::Aborted } else { JobEndKind::Failed };
         let task = seen.as_ref().map_or("<unknown>", |seen| &*seen.task);
-        log::end(id, task, &JobEnd::new(kind, Some(failure.clone()), Duration::ZERO));
+        let end = JobEnd::new(kind, Some(failure.clone()), Duration::ZERO);
+        log::end(id, task, &end);
         self.tally(kind);
+        self.meters.ended(taken.held.queue, seen.as_ref().and_then(|seen| seen.def), &end);
         let record = ResultRecord {
             job: seen.as_ref().map(|seen| JobRef {
                 task: &seen.task,

@@ -5,7 +5,10 @@ mod crew;
 mod engine;
 mod execute;
 mod fetch;
+#[cfg(feature = "metrics")]
+mod gauges;
 mod log;
+mod meters;
 mod outcome;
 mod pulse;
 mod running;
@@ -22,6 +25,7 @@ pub use self::settings::{
 };
 
 pub(crate) use self::engine::{Engine, Stop, WorkerError};
+pub(crate) use self::meters::Meters;
 pub(crate) use self::pulse::Pulse;
 pub(crate) use self::running::{Held, Running};
 pub(crate) use self::supervise::run_blocking;

@@ -102,7 +102,9 @@ async fn heartbeat(engine: &Engine) {
 
 async fn renew_all(engine: &Engine, index: usize, queue: &QueueName) -> Result<(), BoxError> {
     for leases in engine.running.leases(index).chunks(MAX_BATCH) {
-        renew(engine, queue, leases).await?;
+        let renewed = renew(engine, queue, leases).await;
+        engine.meters.heartbeat(index, renewed.is_ok());
+        renewed?;
     }
     Ok(())
 }

@@ -119,7 +119,7 @@ impl Engine {
 
     async fn enqueue_batch(&self, task: &'static TaskDef, ticks: &[Timestamp]) -> Result<(), BoxError> {
         let jobs: Vec<NewJob> = ticks.iter().map(|tick| self.tick_job(task, *tick)).collect::<Result<_, _>>()?;
-        self.context.0.client.add(&jobs).await?;
+        self.context.0.client.add(&jobs, std::iter::repeat(task.name)).await?;
         Ok(())
     }
 

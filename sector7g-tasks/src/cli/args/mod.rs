@@ -45,6 +45,11 @@ struct Args {
     )]
     redis: Option<String>,
 
+    /// Serve /live and /ready (and /metrics, where the program has them) on this address, or on this port of 127.0.0.1
+    #[cfg(feature = "http")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    listen: Option<std::net::SocketAddr>,
+
     /// How log lines look
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Pretty)]
     log_format: Format,
@@ -72,6 +77,8 @@ pub(super) struct Config {
     pub(super) burst: Option<bool>,
     /// With its password: not to be shown.
     pub(super) redis: Option<String>,
+    #[cfg(feature = "http")]
+    pub(super) listen: Option<std::net::SocketAddr>,
     pub(super) log: LogConfig,
     /// The arguments of a worker that `--watch` starts: these, without what is its parent's alone.
     pub(super) passed_on: Vec<OsString>,
@@ -102,6 +109,8 @@ impl Config {
         Ok(Self {
             burst: (args.burst || args.no_burst).then_some(args.burst),
             redis: args.redis.or_else(|| set(REDIS_URL)),
+            #[cfg(feature = "http")]
+            listen: args.listen,
             log: LogConfig::new(args.log_format, args.verbose, set("RUST_LOG").as_deref())?,
             passed_on: without_watch(arguments.get(1..).unwrap_or_default()),
             workers: args.workers,
@@ -128,6 +137,15 @@ fn after_help() -> String {
     match Inventory::linked().worker_names() {
         none if none.is_empty() => codes.to_owned(),
         names => format!("Workers: {}\n\n{codes}", names.join(", ")),
+    }
+}
+
+/// An address and a port, or a port of the loopback address.
+#[cfg(feature = "http")]
+fn address(text: &str) -> Result<std::net::SocketAddr, String> {
+    match text.parse::<u16>() {
+        Ok(port) => Ok((std::net::Ipv4Addr::LOCALHOST, port).into()),
+        Err(_) => text.parse().map_err(|_| "say a port, `9465`, or an address and a port, `0.0.0.0:9465`".to_owned()),
     }
 }
 

@@ -64,6 +64,22 @@ fn mistakes_in_usage() {
     check(&["--check", "--watch", "src"], "--check");
     check(&["--log-format", "xml"], "xml");
     check(&["--redis"], "--redis");
+    #[cfg(feature = "http")]
+    for address in ["nowhere", "9465x", "70000", "127.0.0.1", "localhost:9465"] {
+        check(&["--listen", address], "say a port, `9465`, or an address and a port, `0.0.0.0:9465`");
+    }
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_port_alone_is_one_of_this_machine() {
+    let check = |text: &str, expected: &str| {
+        assert_eq!(config(&["--listen", text]).listen.map(|address| address.to_string()).as_deref(), Some(expected));
+    };
+    check("9465", "127.0.0.1:9465");
+    check("0.0.0.0:0", "0.0.0.0:0");
+    check("[::1]:80", "[::1]:80");
+    assert_eq!(config(&[]).listen, None);
 }
 
 #[test]

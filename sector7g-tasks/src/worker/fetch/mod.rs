@@ -251,6 +251,7 @@ impl Fetch {
         match engine.broker.claim(&request).await {
             Ok(mut claimed) => {
                 engine.running.tally.mark_alive(claimed.now);
+                engine.meters.claim(queue, Some(claimed.jobs.len()));
                 self.unreported[queue].lost = None;
                 self.reported(queue, this.batch, &claimed.finished);
                 if asked.elapsed() > engine.settings.lease / 2 {
@@ -259,10 +260,12 @@ impl Fetch {
                 Ok(claimed)
             }
             Err(error) if error.is_transient() => {
+                engine.meters.claim(queue, None);
                 self.unreported[queue].lost = Some(this);
                 Err(error)
             }
             Err(error) => {
+                engine.meters.claim(queue, None);
                 self.unreported[queue].lost = None;
                 self.refused(queue, this.batch, &error);
                 Err(error)
@@ -308,6 +311,7 @@ impl Fetch {
         for ((finish, (_, after)), answer) in finishes.iter().zip(&mut *ends).zip(answers) {
             if *answer == Finished::LeaseLost {
                 self.engine.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
+                self.engine.meters.lease_lost(queue);
                 tracing::warn!(
                     "the outcome of job {} came too late and was not stored: its lease was lost",
                     finish.lease.id
@@ -431,6 +435,7 @@ impl Outage {
     fn over(&mut self, engine: &Engine) {
         if self.failures > 0 {
             tracing::info!(worker = engine.name(), "the broker answers again, after {} tries", self.failures);
+            engine.meters.reconnected();
             self.failures = 0;
         }
     }

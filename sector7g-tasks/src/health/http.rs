@@ -1,0 +1,129 @@
+//! `/live` and `/ready`, and the small listener that serves them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Health, Unwell};
+
+/// Connections at once; others wait until one ends.
+const CONNECTIONS: usize = 64;
+
+/// How long a connection may live without a byte from the other side.
+const IDLE: Duration = Duration::from_mins(1);
+
+/// How long an answer that is under way may take once the workers have ended.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+impl Health {
+    /// A router with `GET /live` and `GET /ready`: 200 and `ok`, or 503 and why. It has no login.
+    pub fn router(&self) -> Router {
+        let (live, ready) = (self.clone(), self.clone());
+        Router::new()
+            .route("/live", get(move || async move { answer(live.live()) }))
+            .route("/ready", get(move || async move { answer(ready.ready()) }))
+    }
+}
+
+fn answer(health: Result<(), Unwell>) -> impl IntoResponse {
+    match health {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(unwell) => (StatusCode::SERVICE_UNAVAILABLE, format!("{unwell}\n")),
+    }
+}
+
+pub(super) async fn serve(listener: Bounded, router: Router, stop: CancellationToken) {
+    let ended = stop.clone().cancelled_owned();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(ended).into_future();
+    let late = async {
+        stop.cancelled().await;
+        sleep(LAST_ANSWERS).await;
+    };
+    tokio::select! {
+        _ = serving => {} // cancel safe: nobody is left to answer
+        () = late => {} // cancel safe: only waits
+    }
+}
+
+/// A listener with a bound on connections.
+pub(super) struct Bounded {
+    listener: TcpListener,
+    slots: Arc<Semaphore>,
+}
+
+impl Bounded {
+    pub(super) fn new(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener: TcpListener::from_std(listener)?, slots: Arc::new(Semaphore::new(CONNECTIONS)) })
+    }
+}
+
+impl axum::serve::Listener for Bounded {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        loop {
+            let slot = timeout(IDLE, Arc::clone(&self.slots).acquire_owned()).await;
+            let Ok(Ok(slot)) = slot else { continue };
+            match self.listener.accept().await {
+                Ok((stream, address)) => {
+                    let idle = Box::pin(sleep(IDLE));
+                    return (Connection { stream, idle, _slot: slot }, address);
+                }
+                // Of one connection, or for want of descriptors, which others may give back.
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that ends when the other side has been silent for too long.
+pub(super) struct Connection {
+    stream: TcpStream,
+    idle: Pin<Box<Sleep>>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            Poll::Ready(read) => {
+                self.idle.as_mut().reset(Instant::now() + IDLE);
+                Poll::Ready(read)
+            }
+            Poll::Pending => self.idle.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,73 @@
+//! What `/metrics` says after jobs have ended in all ways, and that its table is true.
+
+use std::collections::BTreeMap;
+
+use sector7g_tasks::prelude::*;
+use support::RedisServer;
+
+use super::{Observed, client, end};
+
+const TABLE: &str = include_str!("../../../sector7g-tasks/src/docs/metrics.md");
+
+/// Name and kind of each metric in the documentation.
+fn documented() -> BTreeMap<String, String> {
+    let rows = TABLE.lines().filter(|line| line.starts_with("| `sector7g_"));
+    let cell = |row: &str, index: usize| row.split('|').nth(index).unwrap_or_default().trim().replace('`', "");
+    rows.map(|row| (cell(row, 1), cell(row, 2))).collect()
+}
+
+#[tokio::test]
+async fn each_end_counts_and_the_table_is_true() {
+    let server = RedisServer::start();
+    let observed = Observed::start(&server, &[]).await;
+    let client = client(&server).await;
+    for how in ["works", "works", "fails once", "fails", "panics"] {
+        client.enqueue(end(how)).await.unwrap();
+    }
+    client.enqueue(end("snoozes").id("snoozed")).await.unwrap();
+    let hanging = client.enqueue(end("hangs")).await.unwrap();
+    client.enqueue(Job::untyped("of_others", "observed")).await.unwrap();
+    client.enqueue(Job::untyped("block", "observed").arg(0).arg(1)).await.unwrap();
+    let finished = |outcome: &str| {
+        format!("sector7g_jobs_finished_total{{outcome=\"{outcome}\",queue=\"observed\",task=\"end\"}}")
+    };
+    observed.expect_value("sector7g_jobs_started_total{queue=\"observed\",task=\"end\"}", 10.0).await;
+    assert!(hanging.abort().await.unwrap(), "it runs");
+    observed.expect_value(&finished("aborted"), 1.0).await;
+    // Two that work, one at its second attempt, one after its snooze.
+    observed.expect_value(&finished("done"), 4.0).await;
+    observed.expect_value(&finished("retried"), 3.0).await;
+    observed.expect_value(&finished("failed"), 2.0).await;
+    observed.expect_value(&finished("given_back"), 1.0).await;
+    observed.expect_value("sector7g_jobs_enqueued_total{queue=\"observed\",task=\"block\"}", 1.0).await;
+    observed.expect_value("sector7g_queue_dead_jobs{queue=\"observed\"}", 2.0).await;
+    observed.expect_value("sector7g_queue_workers{queue=\"observed\"}", 1.0).await;
+    let scrape = observed.scrape().await;
+    let at_least_one = "sector7g_jobs_finished_total{outcome=\"given_back\",queue=\"observed\",task=\"_unknown\"}";
+    assert!(scrape.values[at_least_one] >= 1.0, "{:#?}", scrape.values);
+    assert!(!scrape.values.keys().any(|series| series.contains("of_others")), "others' names make no series");
+    assert!(scrape.values["sector7g_jobs_started_total{queue=\"observed\",task=\"rest\"}"].abs() < 0.5, "there as 0");
+    let errors =
+        |kind: &str| format!("sector7g_job_errors_total{{error_type=\"{kind}\",queue=\"observed\",task=\"end\"}}");
+    observed.expect_value(&errors("error"), 3.0).await;
+    observed.expect_value(&errors("panic"), 2.0).await;
+    let ours = scrape.metrics.iter().filter(|(name, _)| name.starts_with("sector7g_"));
+    let exported: BTreeMap<String, String> = ours.map(|(name, (kind, _))| (name.clone(), kind.clone())).collect();
+    assert_eq!(exported, documented());
+    assert!(scrape.metrics.values().all(|(_, help)| !help.is_empty()), "each says what it is: {:#?}", scrape.metrics);
+}
+
+/// While the broker is away, the gauges of its queues are no numbers, and its worker says so.
+#[tokio::test]
+async fn a_broker_that_is_away_shows() {
+    let mut server = RedisServer::builder().append_only().start();
+    let observed = Observed::start(&server, &[]).await;
+    observed.expect_value("sector7g_broker_up{worker=\"observed\"}", 1.0).await;
+    server.kill9();
+    observed.expect_value("sector7g_broker_up{worker=\"observed\"}", 0.0).await;
+    let scrape = observed.scrape().await;
+    assert!(scrape.values["sector7g_queue_depth_jobs{queue=\"observed\"}"].is_nan(), "{:#?}", scrape.values);
+    server.restart();
+    observed.expect_value("sector7g_broker_up{worker=\"observed\"}", 1.0).await;
+    observed.expect_value("sector7g_queue_depth_jobs{queue=\"observed\"}", 0.0).await;
+}
