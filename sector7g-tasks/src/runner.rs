@@ -324,8 +324,8 @@ impl Runner {
         }
         #[cfg(all(unix, feature = "systemd"))]
         {
-            duties.notify = self.notify;
-            has_any |= self.notify;
+            duties.notify = self.notify && std::env::var_os("NOTIFY_SOCKET").is_some(); // systemd asks by it
+            has_any |= duties.notify;
         }
         if !has_any {
             return Ok(None);

@@ -194,6 +194,7 @@ impl Engine {
             match answer {
                 Ok(aborts) => {
                     failures = 0;
+                    self.running.tally.mark_alive(self.clock().now()); // one whose slots are full claims nothing
                     let is_sure = self.running.abort(aborts.ids, asked_at);
                     mark = if is_sure { aborts.mark } else { AbortMark::default() };
                 }
