@@ -28,8 +28,8 @@ const BATCH: u64 = 500;
 /// Looks at the heap, after the first quarter: by then all that is made once has been made.
 const LOOKS: u64 = 8;
 
-/// By how much the heap may grow from the first look to the last: not a byte for three jobs of the short form. Tables
-/// that shrink late and the sharing of work among threads move it by some tens of KiB.
+/// By how much the heap may grow from the first look to the last: some three bytes a job in the short form, less than a
+/// word. Tables that shrink late and the sharing of work among threads move it by some tens of KiB.
 const GROWTH: usize = 96 * 1024;
 
 /// The ends of jobs.

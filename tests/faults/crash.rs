@@ -96,6 +96,7 @@ async fn dies_at_work(plant: &mut Plant) -> bool {
     let has_died = plant.ways[0].has_halted();
     if has_died {
         plant.kill_worker();
+        plant.audit(); // of what it left, before the next one is up
     }
     until("all is asked for", || plant.has_produced()).await;
     has_died
@@ -108,9 +109,14 @@ async fn dies_stopping(plant: &mut Plant, point: Point) -> bool {
     plant.workers[0].ask_to_stop();
     until("the worker has died, or stopped", || plant.ways[0].has_halted() || plant.workers[0].exit_code().is_some())
         .await;
-    if plant.workers[0].exit_code().is_none() {
+    let code = plant.workers[0].exit_code();
+    if code.is_none() {
         plant.kill_worker();
+        plant.audit();
         return true;
+    }
+    if code != Some(0) {
+        plant.crashes.push(format!("told to stop, a worker ended with {code:?}: {}", plant.workers[0].said()));
     }
     plant.notes.note(What::Gone, plant.workers[0].pid());
     plant.workers[0] = plant.hire();

@@ -203,6 +203,9 @@ impl Scenario {
         let mut plant = Plant::start(self, dice).await;
         let strikes = self.strike(&mut plant).await;
         let mut outcome = self.close(plant, keep).await;
+        if strikes == 0 && !self.faults.is_empty() {
+            outcome.broken.push("no fault struck: nothing was tried".to_owned());
+        }
         (outcome.strikes, outcome.took) = (strikes, began.elapsed());
         outcome
     }
