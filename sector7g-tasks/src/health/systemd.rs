@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::time::sleep;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Health, Unwell};
@@ -11,57 +12,72 @@ use super::{Health, Unwell};
 /// How often the runner is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// How long a message may take to be sent before others are left out: the socket holds a few that systemd has not read.
+const SEND: Duration = Duration::from_millis(500);
+
 /// Says once that the workers are ready, once that they stop, and pings the watchdog as long as the runner is live.
 pub(super) async fn notify(health: Health, ended: CancellationToken) {
     // Twice in the time that systemd waits is its own advice; a third time is for a ping that comes late.
     let every = sd_notify::watchdog_enabled().map(|limit| limit / 3);
     let look = every.map_or(LOOK, |every| every.min(LOOK)).max(Duration::from_millis(1));
-    let (mut is_told, mut since_ping) = (Told::default(), Duration::MAX);
-    while !ended.is_cancelled() && !is_told.stopping {
+    let (mut voice, mut since_ping) = (Voice::default(), Duration::MAX);
+    let (mut is_ready, mut is_stopping) = (false, false);
+    while !ended.is_cancelled() {
         match health.ready() {
-            Ok(()) if !is_told.ready => {
-                tell(&[NotifyState::Ready, NotifyState::Status("all workers are ready")]);
-                is_told.ready = true;
+            Ok(()) if !is_ready => {
+                is_ready = voice.tell([NotifyState::Ready, NotifyState::Status("all workers are ready")]).await;
             }
-            Err(Unwell::Stopping | Unwell::Stopped) => is_told.stopping = tell_stopping(),
+            Err(Unwell::Stopping | Unwell::Stopped) if !is_stopping => is_stopping = voice.tell(STOPPING).await,
             _ => {}
         }
-        ping(&health, every, &mut since_ping);
-        rest(look, &ended, &mut since_ping).await;
+        // Also while it stops, which can take its time.
+        if every.is_some_and(|every| since_ping >= every)
+            && health.live().is_ok()
+            && voice.tell([NotifyState::Watchdog]).await
+        {
+            since_ping = Duration::ZERO;
+        }
+        let _ = ended.run_until_cancelled(sleep(look)).await;
+        since_ping = since_ping.saturating_add(look);
     }
-    if !is_told.stopping {
-        tell_stopping();
+    if !is_stopping {
+        voice.tell(STOPPING).await;
     }
-    while !ended.is_cancelled() {
-        ping(&health, every, &mut since_ping); // a stop can take its time, too
-        rest(look, &ended, &mut since_ping).await;
-    }
+    voice.is_free().await;
 }
 
+const STOPPING: [NotifyState<'static>; 2] =
+    [NotifyState::Stopping, NotifyState::Status("running jobs come to their end")];
+
+/// Sends one message at a time, each from a thread of the blocking pool: sending waits while the socket is full, and a
+/// service manager that reads nothing must not keep a worker from its end, nor others from asking how it is.
 #[derive(Default)]
-struct Told {
-    ready: bool,
-    stopping: bool,
+struct Voice {
+    sending: Option<JoinHandle<()>>,
 }
 
-fn tell_stopping() -> bool {
-    tell(&[NotifyState::Stopping, NotifyState::Status("running jobs come to their end")]);
-    true
-}
+impl Voice {
+    /// False, and nothing is sent, when the message before is still on its way.
+    async fn tell<const N: usize>(&mut self, states: [NotifyState<'static>; N]) -> bool {
+        let is_free = self.is_free().await;
+        if is_free {
+            self.sending = Some(tokio::task::spawn_blocking(move || send(&states)));
+        }
+        is_free
+    }
 
-fn ping(health: &Health, every: Option<Duration>, since_ping: &mut Duration) {
-    if every.is_some_and(|every| *since_ping >= every) && health.live().is_ok() {
-        tell(&[NotifyState::Watchdog]);
-        *since_ping = Duration::ZERO;
+    /// Waits for the last message, for a while.
+    async fn is_free(&mut self) -> bool {
+        let Some(sending) = &mut self.sending else { return true };
+        let is_sent = timeout(SEND, sending).await.is_ok();
+        if is_sent {
+            self.sending = None;
+        }
+        is_sent
     }
 }
 
-async fn rest(look: Duration, ended: &CancellationToken, since_ping: &mut Duration) {
-    let _ = ended.run_until_cancelled(sleep(look)).await;
-    *since_ping = since_ping.saturating_add(look);
-}
-
-fn tell(states: &[NotifyState<'_>]) {
+fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!("systemd can't be told that {states:?}: {error}");
     }

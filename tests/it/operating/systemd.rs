@@ -7,7 +7,7 @@ use sector7g_tasks::prelude::*;
 use support::RedisServer;
 use tokio::time::Instant;
 
-use super::{Observed, SOON, client};
+use super::{Observed, SOON, client, end};
 
 struct Systemd {
     socket: UnixDatagram,
@@ -32,6 +32,13 @@ impl Systemd {
         let mut buffer = [0; 4096];
         let length = self.socket.recv(&mut buffer).ok()?;
         Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
+
+    /// Leaves no room for a further message.
+    fn fill_up(&self) {
+        let other = UnixDatagram::unbound().unwrap();
+        other.set_nonblocking(true).unwrap();
+        while other.send_to(b"FILLER=1", self.folder.path().join("notify")).is_ok() {}
     }
 
     async fn expect(&self, words: &str) {
@@ -72,4 +79,32 @@ async fn the_watchdog_is_not_told_that_a_blocked_worker_lives() {
     }
     assert!(looks > 0, "it was blocked for long enough to be looked at");
     systemd.expect("WATCHDOG=1").await;
+}
+
+/// The socket holds ten messages or so; who reads none of them holds nobody up.
+#[tokio::test]
+async fn a_service_manager_that_reads_nothing_keeps_no_worker_from_its_end() {
+    let (server, systemd) = (RedisServer::start(), Systemd::new());
+    let mut observed = Observed::start(&server, &systemd.environment(&["WATCHDOG_USEC=30000"])).await;
+    observed.expect("/ready", 200, "ok").await;
+    systemd.fill_up();
+    tokio::time::sleep(Duration::from_millis(200)).await; // a dozen pings, were there room for them
+    assert_eq!(observed.get("/live").await.0, 200, "it goes on answering");
+    assert_eq!(observed.program.terminate().await, 0);
+    assert!(systemd.heard().is_some(), "there was something to read");
+}
+
+/// A worker that has jobs to end says that it lives until they have ended.
+#[tokio::test]
+async fn the_pings_go_on_while_it_stops() {
+    let (server, systemd) = (RedisServer::start(), Systemd::new());
+    let mut observed = Observed::start(&server, &systemd.environment(&["WATCHDOG_USEC=600000"])).await;
+    systemd.expect("READY=1").await;
+    client(&server).await.enqueue(end("hangs")).await.unwrap();
+    observed.expect_value("sector7g_jobs_started_total{queue=\"observed\",task=\"end\"}", 1.0).await;
+    observed.program.ask_to_stop();
+    systemd.expect("STOPPING=1").await;
+    systemd.expect("WATCHDOG=1").await;
+    systemd.expect("WATCHDOG=1").await;
+    assert_eq!(observed.program.end().await, 0);
 }
