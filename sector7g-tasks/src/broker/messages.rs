@@ -25,7 +25,7 @@ pub struct NewJob {
     pub due: Due,
     /// From the enqueueing on: not started by then, it ends as expired. `None`: it waits for ever.
     pub expires_in: Option<Duration>,
-    /// Whether a stored result of the same id is dropped instead of keeping the id taken.
+    /// Whether a stored result of the same id, and a hold on it, are dropped instead of keeping the id taken.
     pub replace_finished: bool,
 }
 

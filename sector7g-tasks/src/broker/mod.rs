@@ -110,7 +110,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Of outcomes: `conformance::{an_ended_job_is_gone, retry_waits_for_its_delay, a_retry_can_raise_the_count,
     /// a_raised_count_is_no_delivery, give_back_is_not_counted,
     /// give_back_is_due_at_once, unknown_since_is_unbroken, a_lost_lease_ends_unknown_since, history_has_a_bound,
-    /// hold_id_keeps_the_id_taken}`.
+    /// hold_id_keeps_the_id_taken, a_replaced_job_holds_no_more}`.
     ///
     /// Mirrors: arq's poll, start and finish, in one round trip.
     async fn claim(&self, request: &Claim<'_>) -> Result<Claimed, BrokerError>;

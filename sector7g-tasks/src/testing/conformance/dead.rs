@@ -111,9 +111,11 @@ pub async fn a_dead_letter_can_be_retried(fixture: &impl Fixture) {
     assert_eq!(ground.result(&job.id).await, ResultState::Pending, "its stored result is gone");
     assert_eq!(dead_letters(&ground).await.len(), 0);
     let claimed = ground.claim_one(LEASE).await;
-    assert_eq!((claimed.lease.id, claimed.payload), (job.id.clone(), Some(job.payload)), "it does not expire any more");
+    assert_eq!((&claimed.lease.id, claimed.payload), (&job.id, Some(job.payload)), "it does not expire any more");
     assert_eq!(claimed.attempt, 1, "attempts are counted anew");
     assert_eq!(ground.record(&job.id).await.expect("it runs").failures, [], "with a new history");
+    ground.finish(&claimed.lease, done()).await;
+    assert_eq!(ground.result(&job.id).await, ResultState::NotFound, "the earlier one's does not come back");
 }
 
 /// A dead letter whose id lives again is not retried, and stays.

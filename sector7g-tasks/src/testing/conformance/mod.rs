@@ -139,6 +139,7 @@ macro_rules! broker_conformance {
             a_lost_lease_ends_unknown_since
             history_has_a_bound
             hold_id_keeps_the_id_taken
+            a_replaced_job_holds_no_more
             // waits
             wait_returns_for_what_is_due
             wait_ends_at_its_timeout

@@ -87,9 +87,12 @@ pub async fn unknown_since_is_unbroken(fixture: &impl Fixture) {
     let since = job.unknown_since.expect("it was given back as unknown");
     ground.pass(MOMENT).await;
     ground.finish(&job.lease, unknown.clone()).await;
+    let job = ground.claim_one(LEASE).await;
+    assert_eq!(job.unknown_since, Some(since), "since the first time");
+    ground.finish(&job.lease, unknown.clone()).await;
     for breaking in [retry(Duration::ZERO), give_back(GiveBack::Snooze), give_back(GiveBack::Stop)] {
         let job = ground.claim_one(LEASE).await;
-        assert!(job.unknown_since >= Some(since), "since the first time: {:?}", job.unknown_since);
+        assert!(job.unknown_since >= Some(since), "unknown again: {:?}", job.unknown_since);
         ground.finish(&job.lease, breaking.clone()).await;
         let job = ground.claim_one(LEASE).await;
         assert_eq!(job.unknown_since, None, "broken by {breaking:?}");
@@ -126,6 +129,18 @@ pub async fn hold_id_keeps_the_id_taken(fixture: &impl Fixture) {
     assert_eq!(ground.add(replacing).await, Enqueued::New, "unless the caller replaces what has finished");
     ground.pass(SHORT + MOMENT).await;
     assert_eq!(ground.add(job).await, Enqueued::New, "it is held no longer");
+}
+
+/// An id was held for the job that has been replaced: it is free as soon as the new one has ended.
+pub async fn a_replaced_job_holds_no_more(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "a_replaced_job_holds_no_more").await;
+    let job = ground.job();
+    ground.add(job.clone()).await;
+    let held = Outcome::End { result: None, dead: None, hold_id: LEASE };
+    ground.finish(&ground.claim_one(LEASE).await.lease, held).await;
+    assert_eq!(ground.add(NewJob { replace_finished: true, ..job.clone() }).await, Enqueued::New);
+    ground.finish(&ground.claim_one(LEASE).await.lease, done()).await;
+    assert_eq!(ground.add(job).await, Enqueued::New);
 }
 
 /// Whoever lost a job's lease had started it: from then on its task is known.

@@ -42,7 +42,8 @@ impl Model {
     pub(super) fn claim(&mut self, claiming: Claiming, ids: &[u8]) -> Result<Vec<Claimed>, String> {
         let Claiming { queue, max, lease, token } = claiming;
         let now = self.now;
-        let due: Vec<&Live> = self.due(queue).collect();
+        let is_paused = self.paused_since(queue).is_some();
+        let due: Vec<&Live> = self.due(queue).filter(|_| !is_paused).collect();
         let taken: Vec<&Live> = ids.iter().filter_map(|id| due.iter().find(|job| job.id == *id).copied()).collect();
         let is_taken = |job: &Live| taken.iter().any(|taken| taken.id == job.id);
         if taken.len() < ids.len() || ids.iter().enumerate().any(|(nth, id)| ids[..nth].contains(id)) || ids.len() > max
@@ -104,8 +105,11 @@ impl Model {
         a.at < b.at || is_one_moment && a.added < b.added && a.id < b.id
     }
 
-    /// Whether jobs must be due in a queue, and whether some may be.
+    /// Whether a claim must find jobs in a queue, and whether it may.
     pub(super) fn has_due(&self, queue: u8) -> (bool, bool) {
+        if self.paused_since(queue).is_some() {
+            return (false, false);
+        }
         (self.due(queue).any(|job| job.left_until <= self.now), self.due(queue).next().is_some())
     }
 

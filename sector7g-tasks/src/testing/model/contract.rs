@@ -89,6 +89,8 @@ pub(super) struct Model {
     pub(super) results: Vec<Kept>,
     holds: Vec<(u8, u64)>,
     pub(super) dead: Vec<Letter>,
+    /// The queues that give no jobs, and since when.
+    pub(super) paused: Vec<(u8, u64)>,
     /// All finishes that took effect.
     applied: Vec<Held>,
     added: u64,
@@ -153,6 +155,10 @@ impl Model {
     fn held(&self, lease: &Held) -> Option<usize> {
         let is_it = |job: &Live| (job.id, job.queue, job.lease) == (lease.id, lease.queue, Some(lease.token));
         self.live.iter().position(is_it)
+    }
+
+    pub(super) fn is_held(&self, lease: &Held) -> bool {
+        self.held(lease).is_some()
     }
 
     /// A finish that was answered so; says what it should have been, if that was wrong.
@@ -241,6 +247,27 @@ impl Model {
             (job.at, job.set_by) = (now, call);
         }
         true
+    }
+
+    pub(super) fn make_due(&mut self, id: u8, queue: u8) -> bool {
+        let (now, call) = (self.now, self.call);
+        let is_it = |job: &&mut Live| (job.id, job.queue) == (id, queue) && job.state(now) == JobState::Deferred;
+        let Some(job) = self.live.iter_mut().find(is_it) else { return false };
+        (job.at, job.set_by) = (now, call);
+        true
+    }
+
+    pub(super) fn set_paused(&mut self, queue: u8, paused: bool) -> bool {
+        if self.paused_since(queue).is_some() == paused {
+            return false;
+        }
+        self.paused.retain(|(of, _)| *of != queue);
+        self.paused.extend(paused.then_some((queue, self.now)));
+        true
+    }
+
+    pub(super) fn paused_since(&self, queue: u8) -> Option<u64> {
+        self.paused.iter().find(|(of, _)| *of == queue).map(|(_, since)| *since)
     }
 
     pub(super) fn retry_dead(&mut self, id: u8, queue: u8) -> bool {

@@ -2,13 +2,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use proptest::sample::Index;
-
 use super::claims::{Claimed, Claiming};
 use super::contract::{End, Held, Model};
 use super::pace::Pace;
-use super::steps::{CALLERS, IDS, QUEUES, WORKERS};
+use super::steps::{CALLERS, IDS, Letter, Pick, QUEUES, WORKERS};
 use super::{Ending, Ground, Job, Step, Stop};
 use crate::broker::{
     Broker, BrokerError, Claim, Due, Enqueued, Extended, Finish, Finished, JobId, KeptResult, Lease, LeaseToken,
@@ -16,6 +13,7 @@ use crate::broker::{
 };
 use crate::clock::Timestamp;
 use crate::job::{Failure, FailureKind};
+use bytes::Bytes;
 
 /// How long a [`Step::Sleep`] is, in ticks: longer than any lease and what comes after it.
 const SLEEP: u64 = 60;
@@ -141,31 +139,39 @@ impl<'a, G: Ground> Driver<'a, G> {
             Step::ClaimAgain { worker, queue } => self.claim_again(*worker, *queue).await?,
             Step::Crash { worker } => self.workers[usize::from(*worker)] = Worker::new(),
             Step::Extend { leases, span } => self.extend(leases, *span).await?,
-            Step::Progress { lease, value } if !self.leases.is_empty() => {
-                let held = *lease.get(&self.leases);
-                self.progress(&held, *value).await?;
+            Step::Progress { lease, value } => {
+                if let Some(held) = self.pick(lease, &self.leases) {
+                    self.progress(&held, *value).await?;
+                }
             }
             Step::Abort { id, queue } => {
                 let found = self.broker.abort(self.queue(*queue), self.id(*id)).await;
                 let found = self.answer(found)?;
                 same("a job to abort", &found, &self.model.abort(*id, *queue))?;
             }
-            Step::RetryDead { id, queue } if !self.model.has_expired_elsewhere(*id, *queue) => {
-                let found = self.broker.retry_dead(self.queue(*queue), &self.ids[usize::from(*id)..][..1]).await;
+            Step::RetryDead { letter } => self.retry_dead(letter).await?,
+            Step::DiscardDead { letter } => {
+                let (id, queue) = self.letter(letter);
+                let found = self.broker.discard_dead(self.queue(queue), &self.ids[usize::from(id)..][..1]).await;
                 let found = self.answer(found)?;
-                same("a dead letter to retry", &found, &vec![self.model.retry_dead(*id, *queue)])?;
+                same("a dead letter to discard", &found, &vec![self.model.discard_dead(id, queue)])?;
             }
-            Step::DiscardDead { id, queue } => {
-                let found = self.broker.discard_dead(self.queue(*queue), &self.ids[usize::from(*id)..][..1]).await;
+            Step::MakeDue { id, queue } => {
+                let found = self.broker.make_due(self.queue(*queue), self.id(*id)).await;
                 let found = self.answer(found)?;
-                same("a dead letter to discard", &found, &vec![self.model.discard_dead(*id, *queue)])?;
+                same("a job to make due", &found, &self.model.make_due(*id, *queue))?;
+            }
+            Step::SetPaused { queue, paused } => {
+                let found = self.broker.set_paused(self.queue(*queue), *paused).await;
+                let found = self.answer(found)?;
+                same("whether that pauses it or lets it go on", &found, &self.model.set_paused(*queue, *paused))?;
             }
             Step::Pass { ticks } => return self.look_and_pass(*ticks).await,
             Step::Sleep if self.slept < 2 => {
                 self.slept += 1;
                 return self.look_and_pass(SLEEP).await;
             }
-            Step::EnqueueAgain { .. } | Step::Progress { .. } | Step::RetryDead { .. } | Step::Sleep => {}
+            Step::EnqueueAgain { .. } | Step::Sleep => {}
         }
         self.ground.audit();
         if G::VIRTUAL { self.look_at_all().await } else { Ok(()) }
@@ -267,14 +273,36 @@ impl<'a, G: Ground> Driver<'a, G> {
         self.requests.iter().any(says)
     }
 
-    fn finishes(&mut self, queue: u8, finishes: &[(Index, Ending)]) -> Vec<(Held, End)> {
-        let mut found: Vec<(Held, End)> = Vec::new();
+    /// The lease that is meant, of `leases`.
+    fn pick(&self, Pick { index, held }: &Pick, leases: &[Held]) -> Option<Held> {
+        let living: Vec<Held> = leases.iter().filter(|lease| self.model.is_held(lease)).copied().collect();
+        let from = if *held && !living.is_empty() { &living } else { leases };
+        (!from.is_empty()).then(|| *index.get(from))
+    }
+
+    /// The id and the queue of the letter that is meant.
+    fn letter(&self, Letter { there, id, queue }: &Letter) -> (u8, u8) {
+        let found = there.filter(|_| !self.model.dead.is_empty()).map(|index| index.get(&self.model.dead));
+        found.map_or((*id, *queue), |letter| (letter.id, letter.queue))
+    }
+
+    async fn retry_dead(&mut self, letter: &Letter) -> Result<(), Stop> {
+        let (id, queue) = self.letter(letter);
+        if self.model.has_expired_elsewhere(id, queue) {
+            return Ok(());
+        }
+        let found = self.broker.retry_dead(self.queue(queue), &self.ids[usize::from(id)..][..1]).await;
+        let found = self.answer(found)?;
+        same("a dead letter to retry", &found, &vec![self.model.retry_dead(id, queue)])
+    }
+
+    /// What a call reports; it may be the end of one lease twice.
+    fn finishes(&mut self, queue: u8, finishes: &[(Pick, Ending)]) -> Vec<(Held, End)> {
+        let mut found = Vec::new();
         let leases: Vec<Held> = self.leases.iter().filter(|held| held.queue == queue).copied().collect();
-        for (lease, ending) in finishes.iter().filter(|_| !leases.is_empty()) {
-            let held = *lease.get(&leases);
-            if found.iter().all(|(other, _)| *other != held) {
-                found.push((held, self.end(&held, ending)));
-            }
+        for (lease, ending) in finishes {
+            let Some(held) = self.pick(lease, &leases) else { continue };
+            found.push((held, self.end(&held, ending)));
         }
         found
     }
@@ -398,9 +426,8 @@ impl<'a, G: Ground> Driver<'a, G> {
         same("whether more is due", &found, &(must || found && may))
     }
 
-    async fn extend(&mut self, leases: &[Index], span: u64) -> Result<(), Stop> {
-        let mut held: Vec<Held> =
-            leases.iter().filter(|_| !self.leases.is_empty()).map(|index| *index.get(&self.leases)).collect();
+    async fn extend(&mut self, leases: &[Pick], span: u64) -> Result<(), Stop> {
+        let mut held: Vec<Held> = leases.iter().filter_map(|lease| self.pick(lease, &self.leases)).collect();
         let Some(first) = held.first().copied() else { return Ok(()) };
         held.retain(|other| other.queue == first.queue);
         let asked: Vec<_> = held.iter().map(|held| Lease { id: self.id(held.id).clone(), token: held.token }).collect();

@@ -178,6 +178,8 @@ impl<G: Ground> Driver<'_, G> {
         let allowed = [count(JobState::Queued), count(JobState::Deferred), count(JobState::InProgress), dead];
         let found = [stats.queued, stats.deferred, stats.running, stats.dead];
         same(&format!("queued, deferred, running and dead in queue {queue}"), &found, &allowed)?;
+        let paused = stats.paused_since.map(|since| self.tick_of(since).unwrap_or(u64::MAX));
+        same(&format!("since when queue {queue} is paused"), &paused, &self.model.paused_since(queue))?;
         let (certain, oldest) = self.model.oldest_due(queue);
         let is_near = |at: u64| {
             let waited = TICK * u32::try_from(self.model.now - at).unwrap_or(u32::MAX);

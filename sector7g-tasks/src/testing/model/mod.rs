@@ -20,7 +20,7 @@ use std::fmt;
 
 use self::driver::Driver;
 pub use self::pace::TICK;
-pub use self::steps::{Ending, Job, Step, steps};
+pub use self::steps::{Ending, Job, Letter, Pick, Step, steps};
 use super::conformance::Fixture;
 #[cfg(doc)]
 use crate::broker::Broker;
@@ -40,14 +40,17 @@ pub enum Stop {
     /// The broker did what the contract does not allow.
     Differs(String),
     /// A call took so long that nobody can say what it should have found.
-    TooSlow,
+    TooSlow {
+        /// How many steps before it were right.
+        after: usize,
+    },
 }
 
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Differs(what) => f.write_str(what),
-            Self::TooSlow => f.write_str("the machine was too slow to tell"),
+            Self::TooSlow { after } => write!(f, "after {after} steps the machine was too slow to tell"),
         }
     }
 }
@@ -66,8 +69,11 @@ pub async fn run(ground: &impl Ground, steps: &[Step]) -> Result<(), Stop> {
     for (index, step) in steps.iter().enumerate() {
         driver.step(step).await.map_err(|stop| match stop {
             Stop::Differs(what) => Stop::Differs(format!("at step {index}, {step:?}: {what}")),
-            Stop::TooSlow => stop,
+            Stop::TooSlow { .. } => Stop::TooSlow { after: index },
         })?;
     }
-    driver.look_at_all().await
+    driver.look_at_all().await.map_err(|stop| match stop {
+        Stop::TooSlow { .. } => Stop::TooSlow { after: steps.len() },
+        Stop::Differs(_) => stop,
+    })
 }

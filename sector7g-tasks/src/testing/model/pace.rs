@@ -50,7 +50,7 @@ impl Pace {
 
     /// Whether what has been answered just now was so in tick `now`.
     pub(super) fn is_in_time(&self, now: u64) -> Result<(), Stop> {
-        if self.is_virtual || self.begin_of(now).elapsed() < ENDED { Ok(()) } else { Err(Stop::TooSlow) }
+        if self.is_virtual || self.begin_of(now).elapsed() < ENDED { Ok(()) } else { Err(Stop::TooSlow { after: 0 }) }
     }
 
     /// The tick of a moment; `None` when nothing can have happened then.

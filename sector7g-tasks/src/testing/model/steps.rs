@@ -40,8 +40,8 @@ pub enum Step {
         max: u8,
         /// The span of the leases.
         lease: u64,
-        /// Of any leases that ever were, and what is said of their jobs.
-        finishes: Vec<(Index, Ending)>,
+        /// Of which leases, and what is said of their jobs.
+        finishes: Vec<(Pick, Ending)>,
     },
     /// A worker's last call comes again, its answer being lost.
     ClaimAgain {
@@ -57,15 +57,15 @@ pub enum Step {
     },
     /// Leases are renewed.
     Extend {
-        /// Any that ever were.
-        leases: Vec<Index>,
+        /// Which.
+        leases: Vec<Pick>,
         /// For how long.
         span: u64,
     },
     /// A running job says how far it is.
     Progress {
-        /// Any lease that ever was.
-        lease: Index,
+        /// By which lease.
+        lease: Pick,
         /// How far.
         value: u8,
     },
@@ -79,16 +79,26 @@ pub enum Step {
     /// Somebody retries a dead letter.
     RetryDead {
         /// Which one.
-        id: u8,
-        /// In which queue.
-        queue: u8,
+        letter: Letter,
     },
     /// Somebody discards a dead letter.
     DiscardDead {
         /// Which one.
+        letter: Letter,
+    },
+    /// Somebody makes a job due.
+    MakeDue {
+        /// Which job.
         id: u8,
         /// In which queue.
         queue: u8,
+    },
+    /// Somebody pauses a queue, or lets it go on.
+    SetPaused {
+        /// Which queue.
+        queue: u8,
+        /// Whether it is to give no jobs.
+        paused: bool,
     },
     /// Time goes by.
     Pass {
@@ -97,6 +107,26 @@ pub enum Step {
     },
     /// So much time goes by that a lease which nobody renews is forgotten; the first two of a run do.
     Sleep,
+}
+
+/// One of the leases that ever were. Chance alone would mostly hit jobs that have ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Pick {
+    /// Which one of them.
+    pub index: Index,
+    /// Whether it is one of those that nobody has ended or taken over yet, if there are any.
+    pub held: bool,
+}
+
+/// A dead letter.
+#[derive(Clone, Copy, Debug)]
+pub struct Letter {
+    /// Which one of those that are there, if there are any.
+    pub there: Option<Index>,
+    /// Else which job's; there need not be one.
+    pub id: u8,
+    /// In which queue.
+    pub queue: u8,
 }
 
 /// One job to add.
@@ -142,26 +172,44 @@ pub enum Ending {
 
 /// Any steps, up to 60.
 pub fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let lease = any::<Index>;
     let step = prop_oneof![
         8 => enqueue(),
-        1 => lease().prop_map(|request| Step::EnqueueAgain { request }),
+        1 => any::<Index>().prop_map(|request| Step::EnqueueAgain { request }),
         12 => claim(),
         1 => (0..WORKERS, 0..QUEUES).prop_map(|(worker, queue)| Step::ClaimAgain { worker, queue }),
         1 => (0..WORKERS).prop_map(|worker| Step::Crash { worker }),
-        2 => (prop::collection::vec(lease(), 1..3), 2..6_u64).prop_map(|(leases, span)| Step::Extend { leases, span }),
-        1 => (lease(), any::<u8>()).prop_map(|(lease, value)| Step::Progress { lease, value }),
-        2 => (0..IDS, 0..QUEUES).prop_map(|(id, queue)| Step::Abort { id, queue }),
-        1 => (0..IDS, 0..QUEUES).prop_map(|(id, queue)| Step::RetryDead { id, queue }),
-        1 => (0..IDS, 0..QUEUES).prop_map(|(id, queue)| Step::DiscardDead { id, queue }),
+        2 => (prop::collection::vec(pick(), 1..3), 2..6_u64).prop_map(|(leases, span)| Step::Extend { leases, span }),
+        1 => (pick(), any::<u8>()).prop_map(|(lease, value)| Step::Progress { lease, value }),
+        2 => (id(), 0..QUEUES).prop_map(|(id, queue)| Step::Abort { id, queue }),
+        2 => letter().prop_map(|letter| Step::RetryDead { letter }),
+        1 => letter().prop_map(|letter| Step::DiscardDead { letter }),
+        1 => (id(), 0..QUEUES).prop_map(|(id, queue)| Step::MakeDue { id, queue }),
+        1 => (0..QUEUES, prop::bool::weighted(0.3)).prop_map(|(queue, paused)| Step::SetPaused { queue, paused }),
         6 => (1..5_u64).prop_map(|ticks| Step::Pass { ticks }),
         1 => Just(Step::Sleep),
     ];
     prop::collection::vec(step, 1..60)
 }
 
+/// One of them is met again and again: much shows only when an id has ended twice.
+fn id() -> impl Strategy<Value = u8> {
+    prop_oneof![1 => Just(0), 1 => 0..IDS]
+}
+
+fn pick() -> impl Strategy<Value = Pick> {
+    (any::<Index>(), prop::bool::weighted(0.7)).prop_map(|(index, held)| Pick { index, held })
+}
+
+fn letter() -> impl Strategy<Value = Letter> {
+    (prop::option::weighted(0.8, any::<Index>()), id(), 0..QUEUES).prop_map(|(there, id, queue)| Letter {
+        there,
+        id,
+        queue,
+    })
+}
+
 fn enqueue() -> impl Strategy<Value = Step> {
-    let job = (0..IDS, delay(), prop::option::weighted(0.3, 1..6_u64), any::<bool>())
+    let job = (id(), delay(), prop::option::weighted(0.3, 1..6_u64), any::<bool>())
         .prop_map(|(id, delay, expires, replace)| Job { id, delay, expires, replace });
     let jobs = prop::collection::vec(job, 1..4);
     let asks = (0..CALLERS, 0..QUEUES, jobs, any::<bool>(), prop::bool::weighted(0.9));
@@ -169,7 +217,7 @@ fn enqueue() -> impl Strategy<Value = Step> {
 }
 
 fn claim() -> impl Strategy<Value = Step> {
-    let finishes = prop::collection::vec((any::<Index>(), ending()), 0..3);
+    let finishes = prop::collection::vec((pick(), ending()), 0..3);
     let asks = (0..WORKERS, 0..QUEUES, 0..4_u8, 2..6_u64, finishes);
     asks.prop_map(|(worker, queue, max, lease, finishes)| Step::Claim { worker, queue, max, lease, finishes })
 }
@@ -178,10 +226,20 @@ fn delay() -> impl Strategy<Value = u64> {
     prop_oneof![2 => Just(0), 1 => 0..6_u64]
 }
 
+/// Often not at all: a result keeps the id taken by itself, and hides what else does.
+fn keep() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![2 => Just(Some(0)), 2 => (1..8_u64).prop_map(Some), 1 => Just(None)]
+}
+
+/// Sometimes for longer than the next job of the id lives.
+fn hold() -> impl Strategy<Value = u64> {
+    prop_oneof![2 => Just(0), 2 => 1..6_u64, 1 => 6..60_u64]
+}
+
 fn ending() -> impl Strategy<Value = Ending> {
     let why = prop_oneof![Just(GiveBack::Stop), Just(GiveBack::Snooze), Just(GiveBack::UnknownTask)];
     prop_oneof![
-        3 => (prop::option::of(0..8_u64), any::<bool>(), prop_oneof![Just(0), 0..6_u64])
+        3 => (keep(), any::<bool>(), hold())
             .prop_map(|(keep, dead, hold)| Ending::End { keep, dead, hold }),
         2 => (delay(), prop_oneof![4 => Just(0), 1 => 1..3_u32])
             .prop_map(|(delay, above)| Ending::Retry { delay, above }),

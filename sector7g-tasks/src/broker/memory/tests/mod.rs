@@ -65,6 +65,7 @@ fn promises_are_documented_and_run() {
         include_str!("../../../testing/conformance/enqueue.rs"),
         include_str!("../../../testing/conformance/inspection.rs"),
         include_str!("../../../testing/conformance/leases.rs"),
+        include_str!("../../../testing/conformance/manage.rs"),
         include_str!("../../../testing/conformance/outcomes.rs"),
         include_str!("../../../testing/conformance/results.rs"),
         include_str!("../../../testing/conformance/waits.rs"),

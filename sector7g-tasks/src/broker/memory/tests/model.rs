@@ -32,7 +32,7 @@ impl Ground for Memory {
 }
 
 proptest! {
-    #![proptest_config(crate::cases::unkept(256))]
+    #![proptest_config(crate::cases::unkept(1024))]
 
     /// Any steps: each id is in one place, a job has one holder, and every attempt is counted.
     #[test]
