@@ -4,6 +4,7 @@ mod bench;
 mod features;
 mod needs;
 mod peers;
+mod promtool;
 mod python;
 mod run;
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::python;
 use crate::run::{Failed, Runner, Step};
+use crate::{promtool, python};
 
 /// A program that some test starts, beside cargo.
 #[derive(Debug)]
@@ -70,6 +70,7 @@ pub(crate) fn install(runner: &mut Runner) -> Result<(), Failed> {
     missing.extend(python::missing(runner));
     get(runner, &missing)?;
     python::environment(runner)?;
+    promtool::get(runner)?;
     eprintln!("\nthe tests use:");
     for version in versions(runner) {
         eprintln!("  {version}");
@@ -136,7 +137,7 @@ fn versions(runner: &Runner) -> Vec<String> {
         let said = runner.ask(&Step::new(need.program, need.version)).unwrap_or_default();
         format!("{}: {}", need.program, said.lines().next().unwrap_or("it does not say its version"))
     });
-    programs.chain(python::versions(runner)).collect()
+    programs.chain(python::versions(runner)).chain(promtool::version(runner)).collect()
 }
 
 fn apt(arguments: &str) -> Step {
@@ -144,7 +145,15 @@ fn apt(arguments: &str) -> Step {
     Step::new("apt-get", &format!("-o DPkg::Lock::Timeout=120 {arguments}")).env("DEBIAN_FRONTEND", "noninteractive")
 }
 
-fn is_debian() -> bool {
+/// A folder of that name beside that of this very program, wherever cargo was told to build. The tests, built beside
+/// it, look there.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    let profile = own.ancestors().find(|folder| folder.ends_with("debug") || folder.ends_with("release"));
+    profile.and_then(Path::parent).unwrap_or(Path::new("target")).join(name)
+}
+
+pub(crate) fn is_debian() -> bool {
     Path::new("/etc/debian_version").exists() // of its descendants, too
 }
 

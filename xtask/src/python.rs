@@ -102,9 +102,6 @@ fn program() -> String {
     folder().join("bin/python").to_string_lossy().into_owned()
 }
 
-/// Beside the folder of this very program, wherever cargo was told to build. The tests, built beside it, look there.
 fn folder() -> PathBuf {
-    let own = std::env::current_exe().unwrap_or_default();
-    let profile = own.ancestors().find(|folder| folder.ends_with("debug") || folder.ends_with("release"));
-    profile.and_then(Path::parent).unwrap_or(Path::new("target")).join("arq-venv")
+    needs::folder("arq-venv")
 }

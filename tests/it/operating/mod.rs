@@ -1,5 +1,6 @@
 //! What operators look at, from outside of a real worker process.
 
+mod deploy;
 mod health;
 mod metrics;
 #[cfg(unix)]
@@ -28,10 +29,13 @@ struct Observed {
 
 impl Observed {
     async fn start(server: &RedisServer, environment: &[String]) -> Self {
-        let url = server.url();
         let assignments: Vec<&str> = environment.iter().map(String::as_str).collect();
-        let program = [PROGRAM, "observed", "--redis", &url, "--listen", "0"];
-        let program = Program::start("/usr/bin/env", &[&assignments[..], &program].concat());
+        Self::run(server, &[&assignments[..], &[PROGRAM, "observed", "--listen", "0"]].concat()).await
+    }
+
+    /// Starts what `env` is told to run, on the server.
+    async fn run(server: &RedisServer, command: &[&str]) -> Self {
+        let program = Program::start("/usr/bin/env", &[command, &["--redis", &server.url()]].concat());
         let listening = until("it listens", || {
             let said = program.said();
             let (_, rest) = said.split_once("listening: http://127.0.0.1:")?;

@@ -1,0 +1,348 @@
+//! `Dockerfile`, `compose.yaml` and `deploy/`: what they name is there, and does what they count on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use support::{Program, RedisServer, promtool};
+
+use super::Observed;
+use crate::plant::plant_program;
+
+const WORKERS: [&str; 6] = ["carl", "charlie", "grimey", "homer", "inanimate-rod", "lenny"];
+
+/// Where the image has the plant.
+const IN_THE_IMAGE: &str = "/usr/local/bin/plant";
+
+/// Where a worker's metrics are, as all of these files have it.
+const METRICS: &str = "0.0.0.0:9464";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn yaml<T: for<'de> Deserialize<'de>>(path: &str) -> T {
+    serde_saphyr::from_str(&read(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn checked(arguments: &[&str]) {
+    let folder = root().join("deploy/prometheus");
+    let Output { status, stdout, stderr } =
+        Command::new(promtool()).args(arguments).current_dir(folder).output().unwrap();
+    let said = [stdout, stderr].concat();
+    assert!(status.success(), "promtool {arguments:?}: {}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn prometheus_takes_the_rules_and_they_do_as_their_tests_say() {
+    checked(&["check", "config", "prometheus.yml"]);
+    checked(&["test", "rules", "alerts.test.yml"]);
+}
+
+#[derive(Deserialize)]
+struct Rules {
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+struct Rule {
+    alert: String,
+}
+
+#[test]
+fn each_alert_is_seen_to_fire() {
+    let rules: Rules = yaml("deploy/prometheus/alerts.yml");
+    let tests: Value = yaml("deploy/prometheus/alerts.test.yml");
+    let cases = tests["tests"].as_array().unwrap().iter();
+    let cases = cases.flat_map(|test| test["alert_rule_test"].as_array().into_iter().flatten());
+    let fires = |case: &&Value| case["exp_alerts"].as_array().is_some_and(|alerts| !alerts.is_empty());
+    let seen: BTreeSet<&str> = cases.filter(fires).filter_map(|case| case["alertname"].as_str()).collect();
+    let alerts: BTreeSet<&str> = rules.groups.iter().flat_map(|group| &group.rules).map(|rule| &*rule.alert).collect();
+    assert_eq!(seen, alerts);
+}
+
+/// All that looks like a metric of ours in a text.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("sector7g_")).map(|word| word.trim_end_matches("_bucket")).collect()
+}
+
+#[tokio::test]
+async fn rules_and_dashboard_ask_for_metrics_that_there_are() {
+    let table = read("sector7g-tasks/src/docs/metrics.md");
+    let documented = metrics(&table);
+    for path in ["deploy/prometheus/alerts.yml", "deploy/prometheus/alerts.test.yml", "deploy/grafana/sector7g.json"] {
+        let text = read(path);
+        let asked = metrics(&text);
+        assert!(asked.len() > 5, "{path}: {asked:?}");
+        let unknown: Vec<_> = asked.difference(&documented).copied().collect();
+        assert_eq!(unknown, [""; 0], "{path}");
+    }
+}
+
+/// A dashboard that Grafana can read: of each panel, its place and its questions.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Dashboard {
+    schema_version: u32,
+    panels: Vec<Panel>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Panel {
+    id: u32,
+    r#type: String,
+    title: String,
+    grid_pos: Place,
+    #[serde(default)]
+    targets: Vec<Target>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct Place {
+    h: u32,
+    w: u32,
+    x: u32,
+    y: u32,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    expr: String,
+}
+
+#[test]
+fn the_dashboards_questions_are_promql() {
+    let dashboard: Dashboard = serde_json::from_str(&read("deploy/grafana/sector7g.json")).unwrap();
+    assert!(dashboard.schema_version >= 39);
+    let ids: BTreeSet<u32> = dashboard.panels.iter().map(|panel| panel.id).collect();
+    assert_eq!(ids.len(), dashboard.panels.len(), "each panel has an id of its own");
+    let mut covered = BTreeSet::new();
+    for panel in &dashboard.panels {
+        let Place { h, w, x, y } = panel.grid_pos;
+        assert!(x + w <= 24, "{}", panel.title);
+        let cells = (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y)));
+        assert!(cells.into_iter().all(|cell| covered.insert(cell)), "{} lies on another", panel.title);
+        assert_eq!(panel.targets.is_empty(), panel.r#type == "row", "{}", panel.title);
+    }
+    // As Grafana fills it in, each is a rule that promtool reads.
+    let questions = dashboard.panels.iter().flat_map(|panel| &panel.targets);
+    let rules: Vec<Value> = questions
+        .enumerate()
+        .map(|(nth, target)| {
+            let expr = target.expr.replace("$__rate_interval", "1m").replace("$queue", ".*");
+            assert!(!expr.contains('$'), "{expr}");
+            serde_json::json!({ "record": format!("question_{nth}"), "expr": expr })
+        })
+        .collect();
+    let groups = serde_json::json!({ "groups": [{ "name": "questions", "rules": rules }] });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("questions.yml");
+    fs::write(&file, groups.to_string()).unwrap(); // JSON is YAML
+    checked(&["check", "rules", file.to_str().unwrap()]);
+}
+
+#[derive(Deserialize)]
+struct Compose {
+    services: BTreeMap<String, Service>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    image: String,
+    #[serde(default)]
+    command: Vec<String>,
+    restart: String,
+    stop_grace_period: Option<String>,
+    healthcheck: Option<HealthCheck>,
+    deploy: Value,
+}
+
+#[derive(Deserialize)]
+struct HealthCheck {
+    test: Vec<String>,
+}
+
+/// How each worker of the plant is started and asked for its health, by a file that says so.
+struct Deployed {
+    arguments: Vec<String>,
+    check: Vec<String>,
+}
+
+/// Starts a worker as it is deployed, sees it ready, healthy and counting, and then gone.
+async fn works(server: &RedisServer, worker: &str, Deployed { arguments, check }: Deployed) {
+    let url = server.url();
+    let plant = plant_program();
+    let plant = plant.to_str().unwrap();
+    assert!(arguments.iter().any(|argument| argument == METRICS), "{worker}: {arguments:?}");
+    let arguments: Vec<&str> =
+        arguments.iter().map(|argument| if argument == METRICS { "127.0.0.1:0" } else { argument }).collect();
+    let checking = || {
+        let arguments: Vec<&str> = check.iter().map(String::as_str).chain(["--redis", &url]).collect();
+        Program::start(plant, &arguments)
+    };
+    let mut running = Observed::run(server, &[&[plant], &arguments[..]].concat()).await;
+    running.expect("/ready", 200, "ok").await;
+    running.expect("/live", 200, "ok").await;
+    running.expect("/metrics", 200, "sector7g_queue_workers").await;
+    let mut healthy = checking();
+    assert_eq!(healthy.end().await, 0, "{worker}: {}", healthy.said());
+    assert_eq!(running.program.terminate().await, 0, "{}", running.program.said());
+    let mut gone = checking();
+    assert_eq!(gone.end().await, 1, "{worker}: {}", gone.said());
+}
+
+#[tokio::test]
+async fn compose_has_the_plants_workers_and_each_starts_and_is_healthy() {
+    let compose: Compose = yaml("compose.yaml");
+    let workers = compose.services.into_iter().filter_map(|(name, service)| {
+        let worker = name.strip_prefix("worker-")?.to_owned();
+        Some((worker, service))
+    });
+    let workers: Vec<_> = workers.collect();
+    assert!(workers.iter().map(|(worker, _)| worker).eq(WORKERS), "one service a worker");
+    let server = RedisServer::start();
+    for (worker, service) in workers {
+        assert_eq!((&*service.image, &*service.restart), ("sector7g-plant", "unless-stopped"), "{worker}");
+        let grace = service.stop_grace_period.unwrap();
+        let grace = grace.strip_suffix('s').unwrap().parse().unwrap();
+        assert!(Duration::from_secs(grace) > longest_stop(&worker), "{worker} has {grace} s to stop");
+        assert!(service.deploy["resources"]["limits"]["memory"].is_string(), "{worker} has limits");
+        let test = service.healthcheck.unwrap().test;
+        let [kind, program, check @ ..] = &test[..] else { panic!("{worker}: {test:?}") };
+        assert_eq!((&**kind, &**program), ("CMD", IN_THE_IMAGE), "{worker}");
+        let deployed = Deployed { arguments: service.command, check: check.to_vec() };
+        works(&server, &worker, deployed).await;
+    }
+}
+
+/// What the plant's worker may take to stop: for its jobs, and for those that ignore that they are cancelled.
+fn longest_stop(worker: &str) -> Duration {
+    let file = format!("examples/plant/{}.rs", worker.replace('-', "_"));
+    assert!(!read(&file).contains("job_completion_wait"), "{file} has the default");
+    Duration::from_secs(5 + 2)
+}
+
+#[tokio::test]
+async fn kubernetes_starts_and_probes_each_worker() {
+    let list: Value = yaml("deploy/kubernetes/plant.yaml");
+    let deployments = list["items"].as_array().unwrap();
+    let mut found = BTreeSet::new();
+    for deployment in deployments {
+        assert_eq!((&deployment["apiVersion"], &deployment["kind"]), (&"apps/v1".into(), &"Deployment".into()));
+        let name = deployment["metadata"]["name"].as_str().unwrap();
+        let (spec, pod) = (&deployment["spec"], &deployment["spec"]["template"]["spec"]);
+        for labels in [
+            &deployment["metadata"]["labels"],
+            &spec["selector"]["matchLabels"],
+            &spec["template"]["metadata"]["labels"],
+        ] {
+            assert_eq!(labels["app.kubernetes.io/name"], name);
+        }
+        let worker = name.strip_prefix("worker-").unwrap();
+        assert!(pod["terminationGracePeriodSeconds"].as_u64() > Some(longest_stop(worker).as_secs()), "{name}");
+        let container = &pod["containers"][0];
+        assert_eq!(container["args"], serde_json::json!([worker, "--listen", METRICS]));
+        assert_eq!(container["ports"][0]["containerPort"], 9464);
+        assert_eq!(spec["template"]["metadata"]["annotations"]["prometheus.io/port"], "9464");
+        for (probe, path) in [("livenessProbe", "/live"), ("readinessProbe", "/ready"), ("startupProbe", "/ready")] {
+            assert_eq!(container[probe]["httpGet"], serde_json::json!({ "path": path, "port": "http" }), "{name}");
+        }
+        assert_eq!(container["env"][0]["name"], "REDIS_URL");
+        found.insert(worker.to_owned());
+    }
+    assert!(found.iter().eq(WORKERS), "{found:?}");
+}
+
+#[test]
+fn prometheus_looks_at_each_worker_of_compose() {
+    let config: Value = yaml("deploy/prometheus/prometheus.yml");
+    let targets = config["scrape_configs"][0]["static_configs"][0]["targets"].as_array().unwrap();
+    let targets: BTreeSet<&str> = targets.iter().filter_map(Value::as_str).collect();
+    let wanted: Vec<String> = WORKERS.iter().map(|worker| format!("worker-{worker}:9464")).collect();
+    assert!(targets.into_iter().eq(wanted.iter().map(String::as_str)));
+}
+
+/// `key=value` of a unit's section.
+fn settings<'a>(unit: &'a str, section: &str) -> BTreeMap<&'a str, &'a str> {
+    let lines = unit.lines().skip_while(|line| *line != format!("[{section}]")).skip(1);
+    let lines = lines.take_while(|line| !line.starts_with('[')).filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once('=')).collect()
+}
+
+#[test]
+fn systemd_starts_a_worker_that_tells_it_when_it_is_ready() {
+    let unit = read("deploy/systemd/sector7g-worker@.service");
+    let service = settings(&unit, "Service");
+    assert_eq!(service["ExecStart"], format!("{IN_THE_IMAGE} %i"));
+    assert_eq!(service["Type"], "notify", "as `operating::systemd` tests it");
+    let seconds = |name: &str| service[name].strip_suffix('s').unwrap().parse().map(Duration::from_secs).unwrap();
+    for worker in WORKERS {
+        assert!(seconds("TimeoutStopSec") > longest_stop(worker), "{worker}");
+    }
+    assert!(seconds("WatchdogSec") >= Duration::from_secs(10));
+    assert_eq!(settings(&unit, "Install")["WantedBy"], "multi-user.target");
+}
+
+/// What cargo knows of the workspace.
+#[derive(Deserialize)]
+struct Workspace {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    targets: Vec<Built>,
+    features: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Built {
+    name: String,
+    kind: Vec<String>,
+}
+
+#[test]
+fn the_image_is_built_of_programs_that_there_are() {
+    let known = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let workspace: Workspace = serde_json::from_slice(&known.stdout).unwrap();
+    let file = read("Dockerfile");
+    let builds: Vec<Vec<&str>> = file
+        .lines()
+        .filter_map(|line| line.split_once("cargo build "))
+        .map(|(_, rest)| rest.split_whitespace().take_while(|word| *word != "\\").collect())
+        .collect();
+    assert_eq!(builds.len(), 2);
+    for words in builds {
+        let after = |flag: &str| words.iter().position(|word| *word == flag).map(|at| words[at + 1]);
+        let package = workspace.packages.iter().find(|package| Some(&*package.name) == after("--package")).unwrap();
+        let (kind, name) = after("--example").map_or(("bin", after("--bin")), |name| ("example", Some(name)));
+        let is_it = |built: &Built| Some(&*built.name) == name && built.kind == [kind];
+        assert!(package.targets.iter().any(is_it), "{words:?}");
+        assert!(after("--features").is_none_or(|feature| package.features.contains_key(feature)), "{words:?}");
+        let built: PathBuf =
+            ["target/release", if kind == "bin" { "" } else { "examples" }, name.unwrap()].iter().collect();
+        assert!(file.contains(built.to_str().unwrap()), "the image takes {}", built.display());
+    }
+    assert!(file.contains(&format!("ENTRYPOINT [\"{IN_THE_IMAGE}\"]")));
+    assert!(file.lines().any(|line| line.starts_with("FROM ") && line.ends_with(":nonroot")), "it runs as nobody");
+}
