@@ -83,9 +83,9 @@ pub(super) async fn claim(
         finished.push(if answers.flag()? { Finished::Applied } else { Finished::LeaseLost });
     }
     let mut list = reply.list()?;
-    let mut jobs = Vec::with_capacity(list.len());
+    let mut jobs = Vec::with_capacity(list.len() / 5);
     while !list.is_over() {
-        jobs.extend(claimed(&mut list.list()?, request)?);
+        jobs.extend(claimed(&mut list, request)?);
     }
     Ok(Claimed { jobs, finished, more_due, now })
 }
@@ -93,9 +93,12 @@ pub(super) async fn claim(
 fn claimed(reply: &mut Reply, request: &Claim<'_>) -> Result<Option<ClaimedJob>, BrokerError> {
     let id = reply.id("is not run but kept as a dead letter")?;
     let payload = reply.bytes()?;
-    let (attempt, delivery, due_at) = (reply.count()?, reply.count()?, reply.moment()?);
-    let abort_requested = reply.flag()?;
-    let unknown_since = Some(reply.moment()?).filter(|since| *since != Timestamp::default());
+    let (attempt, due_at) = (reply.count()?, reply.moment()?);
+    let (mut delivery, mut abort_requested, mut unknown_since) = (attempt, false, None);
+    if let Some(mut more) = reply.maybe_list()? {
+        (delivery, abort_requested) = (more.count()?, more.flag()?);
+        unknown_since = Some(more.moment()?).filter(|since| *since != Timestamp::default());
+    }
     Ok(id.map(|id| ClaimedJob {
         lease: Lease { id, token: request.token },
         payload,
@@ -122,9 +125,14 @@ fn add_finish(call: &mut ScriptInvocation<'_>, finish: &Finish) -> Result<(), Br
     call.arg(finish.lease.id.as_str()).arg(finish.lease.token.to_string());
     match &finish.outcome {
         Outcome::End { result, dead, hold_id } => {
-            call.arg("e");
             // Redis has no lifetime of 0.
-            match result.as_ref().filter(|result| result.keep != Some(Duration::ZERO)) {
+            let result = result.as_ref().filter(|result| result.keep != Some(Duration::ZERO));
+            if result.is_none() && dead.is_none() && hold_id.is_zero() {
+                call.arg("d");
+                return Ok(());
+            }
+            call.arg("e");
+            match result {
                 Some(result) => {
                     call.arg(&*result.record);
                     match result.keep {

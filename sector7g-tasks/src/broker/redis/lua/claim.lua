@@ -4,12 +4,13 @@
 -- ARGV[5] dead letters kept at most   ARGV[6] their age at most, ms
 -- ARGV[7] a lost lease as a failure, JSON with @attempt and @at to be filled in   ARGV[8] when this call was sent, ms
 -- ARGV[9] number of finishes   ARGV[10..] of each finish: id, token, then
+--   'd' (ended, and nothing of it is kept), or
 --   'e' result (or ''), ms to keep it ('' for ever), last failure of a dead letter (or ''), ms to hold the id
 --   'r' delay, ms; failure; attempt; ''
 --   'g' delay, ms; 's' stop, 'z' snooze or 'u' unknown task; ''; ''
--- Returns { now, more due: 0 or 1, { of each finish 1 applied or 0 lost }, { of each job
---   { id, payload or nil, attempt, delivery, due at, abort asked: 0 or 1, unknown since or 0 } } }; a job whose id
---   is no text is told so once, and is a dead letter.
+-- Returns { now, more due: 0 or 1, { of each finish 1 applied or 0 lost }, { of each job five values: id, payload or nil,
+--   attempt, due at, nil or { delivery if not the attempt, abort asked: 0 or 1, unknown since or 0 } } }; a job whose
+--   id is no text is told so once, and is a dead letter.
 -- O((n + m) log N), whatever else is due or runs, plus what Python workers hold at the head of the queue.
 -- Keeps true: one live lease a job; an attempt is counted before it is handed out; only the newest token
 --   ends a job; its result is there before it leaves the queue.
@@ -42,8 +43,9 @@ end
 
 -- Deliveries beyond the attempts, or fewer.
 local function beyond(text)
-  local sign = string.sub(text or '', 1, 1) == '-' and -1 or 1
-  return sign * count_of(string.gsub(text or '', '^-', ''))
+  if not text then return 0 end
+  local sign = string.sub(text, 1, 1) == '-' and -1 or 1
+  return sign * count_of(string.gsub(text, '^-', ''))
 end
 
 -- A moment in the past, as a note can say it.
@@ -142,24 +144,35 @@ local function finish_give_back(id, delay, why, lease)
   put_back(id, delay)
 end
 
+-- A finish need not know what else a lease says.
+local function has_token(value, token)
+  return string.sub(value, 1, #token + 1) == token .. ' '
+end
+
 local function finish_all()
-  local answers, ids = {}, {}
-  for i = 1, finishes do ids[i] = ARGV[10 + (i - 1) * 7] end
-  local values, scores, over = mget('arq:in-progress:', ids), scores_of(q, ids), {}
-  local died = scores_of(q .. ':s7:dead', ids)
+  local answers, ids, places, at = {}, {}, {}, 10
   for i = 1, finishes do
-    local at = 10 + (i - 1) * 7
-    local id, lease, kind = ids[i], read_lease(values[i]), ARGV[at + 2]
-    local ours = lease and lease.token == ARGV[at + 1] and scores[i] and not over[id]
+    ids[i], places[i] = ARGV[at], at
+    at = at + (ARGV[at + 2] == 'd' and 3 or 7)
+  end
+  local values, scores, over = mget('arq:in-progress:', ids), scores_of(q, ids), {}
+  local dead = q .. ':s7:dead'
+  local died = redis.call('EXISTS', dead) == 1 and scores_of(dead, ids) or {}
+  for i = 1, finishes do
+    local id, at = ids[i], places[i]
+    local kind = ARGV[at + 2]
+    local ours = values[i] and has_token(values[i], ARGV[at + 1]) and scores[i] and not over[id]
     if ours then
       over[id] = true
       unleased[#unleased + 1] = id
-      if kind == 'e' then
+      if kind == 'd' then
+        finish_end(id, false, '', '', '', '0')
+      elseif kind == 'e' then
         finish_end(id, died[i], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
       elseif kind == 'r' then
         finish_retry(id, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
       else
-        finish_give_back(id, tonumber(ARGV[at + 3]), ARGV[at + 4], lease)
+        finish_give_back(id, tonumber(ARGV[at + 3]), ARGV[at + 4], read_lease(values[i]))
       end
     end
     answers[i] = ours and 1 or 0
@@ -193,9 +206,14 @@ local function notes(id, payload)
   return {}
 end
 
+-- One list of all, as each list within an answer costs Redis a look for what else it could be.
+local function tell(id, payload, count, due, more)
+  local at = #jobs
+  jobs[at + 1], jobs[at + 2], jobs[at + 3], jobs[at + 4], jobs[at + 5] = id, payload, count, due, more
+end
+
 -- Hands out a job: counts the attempt (unless it is counted already), writes the lease.
 local function hand_out(id, payload, score, before, count, counts, known)
-  local key = 'arq:job:' .. id
   local delivery, aborting, unknown = beyond(known[1]), known[2] and 1 or 0, 0
   local due, expires = score, 0
   if counts then
@@ -208,10 +226,10 @@ local function hand_out(id, payload, score, before, count, counts, known)
     count = count + 1
     set_attempts(id, count, 0)
     -- Started in time, it does not expire any more.
-    local ttl = redis.call('PTTL', key)
+    local ttl = redis.call('PTTL', 'arq:job:' .. id)
     if ttl >= 0 then
       expires = now + ttl
-      redis.call('PERSIST', key)
+      redis.call('PERSIST', 'arq:job:' .. id)
     end
   else
     due, expires = before.due, before.expires
@@ -222,7 +240,9 @@ local function hand_out(id, payload, score, before, count, counts, known)
   raised[#raised + 1] = id
   leased[#leased + 1] = id
   bytes = bytes + (payload and #payload or 0)
-  jobs[#jobs + 1] = { id, payload, count, math.max(1, count + delivery), int(due), aborting, int(unknown) }
+  delivery = math.max(1, count + delivery)
+  local is_plain = delivery == count and aborting == 0 and unknown == 0
+  tell(id, payload, count, int(due), not is_plain and { delivery, aborting, int(unknown) })
 end
 
 -- The same call again: what is still leased under its token, with the lease anew.
@@ -265,7 +285,7 @@ local function set_aside(id)
   bury(id, string.format(BAD_ID, int(now)), string.sub(name, 1, 500))
   drop_ended(id)
   redis.call('DEL', 'arq:in-progress:' .. id, 'arq:retry:' .. id, meta(id))
-  jobs[#jobs + 1] = { id, false, 0, 0, 0, 0, 0 }
+  tell(id, false, 0, 0, false)
 end
 
 -- A Python client's abort puts a running job's member back, also when the job has just ended: it is over.
@@ -291,6 +311,26 @@ local function paused()
   return is_off
 end
 
+-- Reads payloads some at a time, and few beyond those that one answer takes: each may be large.
+local function payloads_of(ids)
+  local payloads, read_to, size, told = {}, 0, 4, 0
+  return function(i)
+    if i > read_to then
+      local mean = told > 0 and told / read_to or 0
+      local fit = mean > 0 and math.ceil((BATCH_BYTES - bytes) / mean) or size
+      local keys, to = {}, math.min(#ids, i + math.max(1, math.min(size, fit)) - 1)
+      for at = i, to do keys[#keys + 1] = 'arq:job:' .. ids[at] end
+      local found = redis.call('MGET', unpack(keys))
+      for at = i, to do
+        payloads[at] = found[at - i + 1]
+        told = told + (payloads[at] and #payloads[at] or 0)
+      end
+      read_to, size = to, math.min(2 * size, 64)
+    end
+    return payloads[i]
+  end
+end
+
 -- Members of Python workers stay where they are, as their retries count from there; they are passed over.
 local function lease_due()
   local passed = 0
@@ -301,18 +341,19 @@ local function lease_due()
     local ids = {}
     for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
     local values, counts = mget('arq:in-progress:', ids), mget('arq:retry:', ids)
-    local noted = have_notes(ids)
+    local noted, payload_at = have_notes(ids), payloads_of(ids)
+    local are_ascii = not string.find(table.concat(ids), '[\128-\255]')
     for i = 1, #ids do
       local lease, score = read_lease(values[i]), sane(tonumber(page[2 * i]))
       if bytes >= BATCH_BYTES or #leased >= most then
         return -- the rest waits for the next call
       elseif score == 0 then
         passed = passed + 1 -- arq: a score of 0 is no membership
-      elseif not is_text(ids[i]) then
+      elseif ids[i] == '' or not are_ascii and not is_text(ids[i]) then
         passed = passed + 1
         set_aside(ids[i])
       elseif not is_held(lease, now) then
-        local payload = payload_of(ids[i])
+        local payload = payload_at(i)
         local known = noted and notes(ids[i], payload) or {}
         if left_until(known[5], known[2], score) > now or in_grace(ids[i], lease) then
           passed = passed + 1
