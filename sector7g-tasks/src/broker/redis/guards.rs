@@ -52,7 +52,9 @@ impl Guard {
                 ("elseif not is_held(lease, now) then", "elseif true then"),
                 ("int(now + span)\n  raised[#raised + 1] = id", "int(now)\n  raised[#raised + 1] = id"),
             ],
-            Self::Token => &[("has_token(values[i], ARGV[at + 1])", "true"), ("lease.token == ARGV[2 * i + 1]", "true")],
+            Self::Token => {
+                &[("has_token(values[i], ARGV[at + 1])", "true"), ("lease.token == ARGV[2 * i + 1]", "true")]
+            }
             Self::GiveBack => &[(
                 "      else\n        finish_give_back(",
                 "      elseif ARGV[at + 4] ~= 's' then\n        finish_give_back(",

@@ -44,20 +44,24 @@ pub(super) async fn enqueue(
     let mut call = ENQUEUE.key(queue);
     call.arg(format!("{client:016x}")).arg(number).arg(settled).arg(lifetime(REQUEST_MEMORY));
     for job in jobs {
-        let (kind, ms) = match job.due {
-            Due::Now => ("n", 0),
-            Due::In(delay) => ("d", i64::try_from(millis(delay)).unwrap_or(i64::MAX)),
-            Due::At(moment) => ("a", moment.as_millis().min(i64::try_from(LONGEST_MS).unwrap_or(i64::MAX))),
-        };
-        call.arg(job.id.as_str()).arg(&*job.payload).arg(kind).arg(ms);
-        match job.expires_in {
-            Some(span) => call.arg(lifetime(span)),
-            None => call.arg(""),
-        };
-        call.arg(u8::from(job.replace_finished));
+        call.arg(job.id.as_str()).arg(&*job.payload).arg(options(job));
     }
     let added = flags("enqueue", link.script(&call).await?)?;
     Ok(added.into_iter().map(|added| if added { Enqueued::New } else { Enqueued::Duplicate }).collect())
+}
+
+/// What the script is to know of a job besides; most need nothing.
+fn options(job: &NewJob) -> String {
+    if job.due == Due::Now && job.expires_in.is_none() && !job.replace_finished {
+        return String::new();
+    }
+    let due = match job.due {
+        Due::Now => "d0".to_owned(),
+        Due::In(delay) => format!("d{}", millis(delay)),
+        Due::At(moment) => format!("a{}", moment.as_millis().min(i64::try_from(LONGEST_MS).unwrap_or(i64::MAX))),
+    };
+    let expires = job.expires_in.map(|span| lifetime(span).to_string()).unwrap_or_default();
+    format!("{due} {expires} {}", u8::from(job.replace_finished))
 }
 
 /// Reports what has ended and leases what is due. The same request may be sent again as it is: its token tells.

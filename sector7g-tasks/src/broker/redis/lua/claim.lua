@@ -394,8 +394,9 @@ local function claim()
   end
   call_many('ZADD', q, raised)
   if #leased > 0 then
+    -- The last first: a short sorted set is a list, where each is looked for from the front.
     local ends = {}
-    for i = 1, #leased do
+    for i = #leased, 1, -1 do
       ends[#ends + 1] = int(now + span)
       ends[#ends + 1] = leased[i]
     end

@@ -2,8 +2,8 @@
 -- KEYS[1] queue
 -- ARGV[1] the caller   ARGV[2] its request's number   ARGV[3] its requests below this number come no more
 -- ARGV[4] ms for which a request is known
--- ARGV[5..] of each job six values: id, payload, due kind ('n' now, 'd' delay, 'a' at), ms (of the kind), ms until it
---   expires (or ''), '1' to replace what has finished
+-- ARGV[5..] of each job three values: id, payload, and '' or
+--   «<'d' delay or 'a' at><ms of that> <ms until it expires, or nothing> <'1' to replace what has finished, or '0'>»
 -- Returns n integers in order: 1 added, 0 its id is taken.   O(n log N).
 -- Keeps true: job key and member appear together; an id is one job, whatever its queue; a repeated
 -- request adds nothing, and is answered as before; one that was held up until its caller settled it is refused.
@@ -26,10 +26,25 @@ end
 
 -- arq enqueues only where neither the job nor its result exists; ours also honours a held id, and the claim that
 -- a Python worker keeps for a minute when a cron's job has ended: that tick has run.
+local function names(id)
+  return 'arq:job:' .. id, 'arq:result:' .. id, 'arq:s7:hold:' .. id, 'arq:in-progress:' .. id, meta(id)
+end
+
+-- Nearly always nothing is there of any of them, which few commands tell.
+local function are_unknown(ids)
+  local keys = {}
+  for i = 1, #ids do
+    local at = 5 * i
+    keys[at - 4], keys[at - 3], keys[at - 2], keys[at - 1], keys[at] = names(ids[i])
+  end
+  local found = 0
+  each_batch(keys, function(from, to) found = found + redis.call('EXISTS', unpack(keys, from, to)) end)
+  return found == 0
+end
+
 local function is_free(id, replace)
-  local job, result, hold = 'arq:job:' .. id, 'arq:result:' .. id, 'arq:s7:hold:' .. id
-  local claimed = 'arq:in-progress:' .. id
-  if redis.call('EXISTS', job, result, hold, claimed, meta(id)) == 0 then return true end
+  local job, result, hold, claimed, notes = names(id)
+  if redis.call('EXISTS', job, result, hold, claimed, notes) == 0 then return true end
   if redis.call('ZSCORE', q, id) and redis.call('EXISTS', job) == 0 then return false end -- its end is to be recorded
   if redis.call('EXISTS', job) == 1 then return false end
   if redis.call('EXISTS', result, hold) > 0 then
@@ -39,27 +54,44 @@ local function is_free(id, replace)
     local lease = read_lease(redis.call('GET', claimed))
     if lease and lease.foreign then return false end
   end
-  redis.call('DEL', meta(id), 'arq:retry:' .. id) -- left by a job of that id which a Python worker ended
+  redis.call('DEL', notes, 'arq:retry:' .. id) -- left by a job of that id which a Python worker ended
   return true
 end
 
-for i = 5, #ARGV, 6 do
-  local id, payload, kind, ms, expires = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4]
-  local free = is_free(id, ARGV[i + 5] == '1')
-  local due = now
-  if kind == 'd' then due = now + ms elseif kind == 'a' then due = math.max(ms, now) end
+local ids = {}
+for i = 5, #ARGV, 3 do ids[#ids + 1] = ARGV[i] end
+local unknown, scores, taken, members, jobs = are_unknown(ids), scores_of(q, ids), {}, {}, {}
+for i = 1, #ids do
+  local id, payload, options = ids[i], ARGV[3 * i + 3], ARGV[3 * i + 4]
+  local due, expires, replace = now, '', '0'
+  if options ~= '' then
+    local kind, ms
+    kind, ms, expires, replace = string.match(options, '^([da])(%-?%d+) (%d*) ([01])$')
+    due = kind == 'd' and now + tonumber(ms) or math.max(tonumber(ms), now)
+  end
   -- A member whose job key has run out lives until its end is recorded.
-  if free and redis.call('ZADD', q, 'NX', int(due), id) == 0 then free = false end
+  local free = not taken[id] and (unknown or is_free(id, replace == '1')) and not scores[i]
   if free then
-    if expires == '' then
-      redis.call('SET', 'arq:job:' .. id, payload)
-    else
-      redis.call('SET', 'arq:job:' .. id, payload, 'PX', expires)
-    end
+    taken[id] = true
+    members[#members + 1] = int(due)
+    members[#members + 1] = id
+    local at = #jobs
+    jobs[at + 1], jobs[at + 2], jobs[at + 3] = 'arq:job:' .. id, payload, expires
     earliest = math.min(earliest or due, due)
   end
-  answers[#answers + 1] = free and 1 or 0
+  answers[i] = free and 1 or 0
 end
+call_many('ZADD', q, members)
+local lasting = {}
+for i = 1, #jobs, 3 do
+  if jobs[i + 2] == '' then
+    lasting[#lasting + 1] = jobs[i]
+    lasting[#lasting + 1] = jobs[i + 1]
+  else
+    redis.call('SET', jobs[i], jobs[i + 1], 'PX', jobs[i + 2])
+  end
+end
+call_many('MSET', nil, lasting)
 if earliest then tell_due(q, earliest, now) end
 redis.call('ZREMRANGEBYSCORE', asked, '-inf', '(' .. ARGV[3])
 redis.call('ZADD', asked, 'GT', ARGV[3], '!', number, number .. ':' .. table.concat(answers))
