@@ -82,16 +82,13 @@ for i = 1, #ids do
   answers[i] = free and 1 or 0
 end
 call_many('ZADD', q, members)
-local lasting = {}
 for i = 1, #jobs, 3 do
   if jobs[i + 2] == '' then
-    lasting[#lasting + 1] = jobs[i]
-    lasting[#lasting + 1] = jobs[i + 1]
+    redis.call('SET', jobs[i], jobs[i + 1])
   else
     redis.call('SET', jobs[i], jobs[i + 1], 'PX', jobs[i + 2])
   end
 end
-call_many('MSET', nil, lasting)
 if earliest then tell_due(q, earliest, now) end
 redis.call('ZREMRANGEBYSCORE', asked, '-inf', '(' .. ARGV[3])
 redis.call('ZADD', asked, 'GT', ARGV[3], '!', number, number .. ':' .. table.concat(answers))
