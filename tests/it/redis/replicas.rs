@@ -93,7 +93,7 @@ async fn what_no_replica_has_is_not_answered() {
 
 /// The second of two requests that are the same writes again: else its connection, a new one, had nothing to wait for.
 #[tokio::test]
-async fn a_repeated_request_is_confirmed_too() {
+async fn a_repeated_request_writes_again() {
     let (master, replica) = pair();
     until_linked(&replica).await;
     let client = Client::new(Arc::new(RedisBroker::connect(master.url()).await.unwrap()));
@@ -105,6 +105,72 @@ async fn a_repeated_request_is_confirmed_too() {
     let broker = to(&master).connect().await.unwrap();
     broker.enqueue(&jobs, request).await.unwrap();
     assert_ne!(master.cli(&["TTL", asked.trim()]).trim(), "-1", "what is known of it lives anew");
+}
+
+/// How many `WAIT`s the server has answered.
+fn waits(master: &RedisServer) -> u64 {
+    let stats = master.cli(&["INFO", "commandstats"]);
+    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_wait:calls="));
+    line.and_then(|line| line.split(',').next()).map_or(0, |calls| calls.parse().unwrap())
+}
+
+/// Producers at once wait together, not one after the other: a `WAIT` is of all that came before it.
+#[tokio::test]
+async fn producers_at_once_wait_together() {
+    let (master, mut replica) = pair();
+    until_linked(&replica).await;
+    let broker = to(&master).response_timeout(2 * PATIENCE).connect().await.unwrap();
+    let client = Client::new(Arc::new(broker.clone()));
+    let enqueue = async |number| {
+        let jobs = [client.encode(&copied::job(number)).unwrap()];
+        broker.enqueue(&jobs, sector7g_tasks::broker::RequestId::unique()).await
+    };
+    let at_once = async || {
+        let (a, b, c, d, e) = tokio::join!(enqueue(1), enqueue(2), enqueue(3), enqueue(4), enqueue(5));
+        [a, b, c, d, e]
+    };
+    enqueue(0).await.unwrap(); // the connection is there, the script loaded
+    let before = waits(&master);
+    for answer in at_once().await {
+        answer.unwrap();
+    }
+    let well = waits(&master) - before;
+    assert!(well <= 2, "{well} WAITs for 5 producers");
+    replica.kill9();
+    let (before, began) = (waits(&master), Instant::now());
+    for answer in at_once().await {
+        let error = answer.unwrap_err();
+        assert!(error.is_transient(), "{error:?}");
+    }
+    let (badly, took) = (waits(&master) - before, began.elapsed());
+    assert!(badly <= 2 && took < 3 * PATIENCE, "{badly} WAITs for 5 producers, in {took:?}");
+}
+
+/// A replica that can be written to stands for a master that was demoted when it had taken the write: its answer to
+/// `WAIT` is no fault of the job's, and another connection may lead to the new master.
+#[tokio::test]
+async fn a_demoted_master_is_left() {
+    let (_master, replica) = pair();
+    until_linked(&replica).await;
+    replica.cli(&["CONFIG", "SET", "replica-read-only", "no"]);
+    let broker = to(&replica).connect().await.unwrap();
+    let client = Client::new(Arc::new(broker.clone()));
+    let jobs = [client.encode(&copied::job(1)).unwrap()];
+    let connections = || {
+        let stats = replica.cli(&["INFO", "stats"]);
+        let line = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    for _ in 0..2 {
+        let before = connections();
+        let error = broker.enqueue(&jobs, sector7g_tasks::broker::RequestId::unique()).await.unwrap_err();
+        assert!(error.is_transient(), "{error:?}");
+        assert!(connections() - before > 1, "one of them is that of the command line"); // and ours are new
+    }
+    replica.cli(&["REPLICAOF", "NO", "ONE"]);
+    let error = broker.enqueue(&jobs, sector7g_tasks::broker::RequestId::unique()).await.unwrap_err();
+    let said = format!("{:?}", std::error::Error::source(&error).map(ToString::to_string));
+    assert!(said.contains("0 of 1 replicas"), "a master answers: {said}");
 }
 
 #[test]

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sector7g_tasks::broker::{
-    Broker, BrokerError, Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, JobId, KeptResult,
+    Broker, BrokerError, Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, JobFilter, JobId, JobState, KeptResult,
     Lease, LeaseToken, NewJob, Outcome, QueueName, RedisBroker, RequestId, ResultState,
 };
+use sector7g_tasks::job::Failure;
 use sector7g_tasks::testing::Guard;
 use support::{Dice, Proxy, RedisServer, Way};
 use tokio::time::{Instant, sleep};
@@ -107,29 +108,53 @@ async fn a_pause_of_the_server_holds_no_job_up_for_ever() {
     assert_eq!(holder.extend(&lease).await, Extended::Lost);
 }
 
-/// An answer of which only a part came may have been acted upon: asked again under the same token, it comes whole.
+/// An answer of which only a part came may have been acted upon: asked again under the same token, it comes whole. Of
+/// claims and of finishes, cut at every byte; a cut as long as the answer is none, and ends the tests of its kind.
 #[tokio::test]
 async fn an_answer_that_is_cut_short_is_no_refusal() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port()).await;
     let mut hand = Hand { broker: RedisBroker::connect(proxy.url()).await.unwrap(), ..Hand::new(&server).await };
-    for bytes in 1..90 {
-        let id = hand.add(b"{}").await.unwrap();
-        let asked = hand.token.call + 1;
-        proxy.set(Way::Cut(bytes));
-        let answer = hand.call(&[], 1, LONG).await;
-        proxy.set(Way::Pass);
-        let job = match answer {
-            Ok(claimed) => claimed.jobs[0].clone(), // it was shorter
-            Err(error) => {
-                assert!(error.is_transient(), "cut after {bytes} bytes: {error:?}");
-                hand.token.call = asked - 1;
-                hand.call(&[], 1, LONG).await.unwrap().jobs.remove(0)
+    let warm = hand.add(b"{}").await.unwrap();
+    let mut cuts = [0, 0];
+    for (kind, least) in [(0, 60), (1, 4)] {
+        for bytes in 0.. {
+            assert!(bytes < 1_000, "no answer is as long");
+            let id = if bytes == 0 && kind == 0 { warm.clone() } else { hand.add(b"{}").await.unwrap() };
+            hand.broker.ready().await.unwrap(); // a connection is there: its making has answers, too
+            let mut leases = Vec::new();
+            if kind == 1 {
+                leases.push(done(hand.call(&[], 1, LONG).await.unwrap().jobs.remove(0).lease));
             }
-        };
-        assert_eq!((&job.lease.id, job.attempt), (&id, 1), "cut after {bytes} bytes");
-        assert_eq!(hand.call(&[done(job.lease)], 0, LONG).await.unwrap().finished, [Finished::Applied]);
+            let max = 1 - kind;
+            proxy.set(Way::Cut(bytes));
+            let answer = hand.call(&leases, max, LONG).await;
+            proxy.set(Way::Pass);
+            let is_cut = answer.is_err();
+            let claimed = match answer {
+                Ok(claimed) => claimed,
+                Err(error) => {
+                    assert!(error.is_transient(), "{kind}: cut after {bytes} bytes: {error:?}");
+                    hand.token.call -= 1;
+                    hand.call(&leases, max, LONG).await.unwrap()
+                }
+            };
+            if kind == 1 {
+                assert_eq!(claimed.finished, [Finished::Applied], "cut after {bytes} bytes");
+            } else {
+                let job = claimed.jobs[0].clone();
+                assert_eq!((&job.lease.id, job.attempt), (&id, 1), "cut after {bytes} bytes");
+                assert_eq!(hand.call(&[done(job.lease)], 0, LONG).await.unwrap().finished, [Finished::Applied]);
+            }
+            if !is_cut {
+                assert_eq!(cuts[kind], bytes, "{kind}: each shorter one was cut");
+                assert!(bytes >= least, "{kind}: the answer has more bytes than {bytes}");
+                break;
+            }
+            cuts[kind] += 1;
+        }
     }
+    eprintln!("{cuts:?} cuts");
 }
 
 /// Set where the next test is to fail.
@@ -296,6 +321,40 @@ async fn a_full_server_is_drained() {
         let kept = hand.broker.result(&hand.queue, &id, Duration::ZERO).await.unwrap();
         assert_eq!(kept, ResultState::Ready("result".into()));
     }
+}
+
+/// Ids are one space for all queues, and so are results: one that a job of another queue left is no dead letter's.
+#[tokio::test]
+async fn a_dead_letter_shows_no_result_of_another_queue() {
+    let server = RedisServer::start();
+    let mut hand = Hand::new(&server).await;
+    let mut other = Hand { queue: QueueName::new("elsewhere").unwrap(), ..Hand::new(&server).await };
+    let job = hand.job(b"{}");
+    let failure = serde_json::json!({"kind": "error", "message": "for good", "attempt": 1, "at": 0});
+    let failure: Failure = serde_json::from_value(failure).unwrap();
+    let results = |hand: &Hand| {
+        let (broker, queue, id) = (hand.broker.clone(), hand.queue.clone(), job.id.clone());
+        async move {
+            let page = broker.jobs(&queue, JobFilter::Dead, None, 10).await.unwrap();
+            let of_page: Vec<_> = page.jobs.into_iter().map(|job| job.result).collect();
+            let one = broker.job(&queue, &id).await.unwrap().unwrap();
+            (of_page, one.state, one.result)
+        }
+    };
+    hand.broker.enqueue(std::slice::from_ref(&job), RequestId::unique()).await.unwrap();
+    let lease = hand.claim(LONG).await.remove(0).lease;
+    let result = Some(KeptResult { record: "its error".into(), keep: Some(LONG) });
+    let outcome = Outcome::End { result, dead: Some(failure.into()), hold_id: Duration::ZERO };
+    hand.call(&[Finish { lease, outcome }], 0, LONG).await.unwrap();
+    let own = Some("its error".into());
+    assert_eq!(results(&hand).await, (vec![own.clone()], JobState::Dead, own));
+    let anew = NewJob { queue: other.queue.clone(), replace_finished: true, ..job.clone() };
+    assert_eq!(other.broker.enqueue(&[anew], RequestId::unique()).await.unwrap(), [Enqueued::New]);
+    let lease = other.claim(LONG).await.remove(0).lease;
+    other.call(&[done(lease)], 0, LONG).await.unwrap();
+    assert_eq!(results(&hand).await, (vec![None], JobState::Complete, Some("result".into())), "the later of two ends");
+    server.cli(&["DEL", &format!("arq:result:{}", job.id)]);
+    assert_eq!(results(&hand).await, (vec![None], JobState::Dead, None));
 }
 
 /// A Python client that aborts a job puts its member back, also one that has just gone with its job's end.

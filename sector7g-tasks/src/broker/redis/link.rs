@@ -138,15 +138,28 @@ impl Link {
         let Some(Replicas { count, patience }) = self.replicas else { return Ok(()) };
         let patience = patience.min(self.patience() / 2); // or no answer would come in time
         let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX).max(1); // 0 would be for ever
-        let mut command = redis::cmd("WAIT");
-        command.arg(count).arg(millis);
-        let answer = command.query_async(&mut connection.route.clone()).await;
-        let confirmed: u32 = self.read(answer.map_err(|error| self.failed(connection, &error))?)?;
+        let confirmed = connection.copied.count(count, async || {
+            let mut command = redis::cmd("WAIT");
+            command.arg(count).arg(millis);
+            let answer = command.query_async(&mut connection.route.clone()).await;
+            self.read(answer.map_err(|error| self.not_confirmed(connection, &error))?)
+        });
+        let confirmed = confirmed.await?;
         if confirmed < count {
             let cause = format!("{confirmed} of {count} replicas have confirmed it within {patience:?}");
             return Err((self.unavailable(cause), false));
         }
         Ok(())
+    }
+
+    /// A master that was demoted has taken the write and answers WAIT with a plain `ERR`, or `UNBLOCKED`.
+    fn not_confirmed(&self, connection: &Arc<Opened>, error: &RedisError) -> Failed {
+        let is_demoted = error.detail().is_some_and(|detail| detail.starts_with("WAIT cannot be used with"));
+        if is_demoted || code_of(error).as_deref() == Some("UNBLOCKED") {
+            self.forget(connection);
+            return (self.unavailable(error.to_string()), true);
+        }
+        self.failed(connection, error)
     }
 
     /// Runs a command that may be repeated: once more if its connection turns out to be dead.

@@ -2,6 +2,7 @@
 
 mod aborts;
 mod concerns;
+mod copied;
 mod ears;
 mod events;
 #[cfg(feature = "testing")]

@@ -11,6 +11,7 @@ use redis::{
     RedisFuture, RedisResult, Value,
 };
 
+use super::copied::Copied;
 use crate::broker::UrlError;
 use crate::broker::url::Address;
 #[cfg(any(feature = "sentinel", feature = "cluster"))]
@@ -58,6 +59,8 @@ pub(super) enum Route {
 /// A route, and what it must not outlive.
 pub(super) struct Opened {
     pub(super) route: Route,
+    /// What replicas have of what came over it.
+    pub(super) copied: Copied,
     /// Its place in the pool, so that the pool's bound counts it.
     _pooled: Option<Connection>,
 }
@@ -115,7 +118,7 @@ impl Source {
         #[cfg(feature = "cluster")]
         if let Kind::Cluster(nodes) = &self.kind {
             let connection = cluster_connection(nodes, self.response_timeout).await?;
-            return Ok((Opened { route: Route::Cluster(connection), _pooled: None }, None));
+            return Ok((Opened { route: Route::Cluster(connection), copied: Copied::default(), _pooled: None }, None));
         }
         let pool = match pool {
             Some(pool) => pool,
@@ -123,7 +126,7 @@ impl Source {
         };
         let pooled = pool.get().await?;
         let route = Route::Server((*pooled).clone());
-        Ok((Opened { route, _pooled: Some(pooled) }, Some(pool)))
+        Ok((Opened { route, copied: Copied::default(), _pooled: Some(pooled) }, Some(pool)))
     }
 
     /// A connection of its own for calls that block on the server, without a limit to answers.

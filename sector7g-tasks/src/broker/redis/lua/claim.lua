@@ -57,12 +57,13 @@ end
 -- What the whole call removes and deletes, so that each is one command.
 local gone, unleased, deleted, has_buried = {}, {}, {}, false
 
-local function bury(id, failure, name)
+local function bury(id, failure, name, result)
   local payload = payload_of(id)
   local letter = q .. ':s7:dead:' .. name
   redis.call('DEL', letter)
   redis.call('HSET', letter, 'f', add_failure(hmget(meta(id), 'f')[1], failure), 'a', int(attempts(id)))
   if payload then redis.call('HSET', letter, 'p', payload) end
+  if result ~= '' then redis.call('HSET', letter, 'r', digest(result)) end
   redis.call('PEXPIRE', letter, int(dead_age))
   redis.call('ZADD', q .. ':s7:dead', int(now), name)
   redis.call('PEXPIRE', q .. ':s7:dead', int(dead_age)) -- older ones go with the next death, or with all
@@ -82,7 +83,7 @@ local function trim_dead()
   end
 end
 
-local function finish_end(id, died, result, keep, failure, hold)
+local function finish_end(id, result, keep, failure, hold)
   if result ~= '' then
     if keep == '' then
       redis.call('SET', 'arq:result:' .. id, result)
@@ -91,9 +92,7 @@ local function finish_end(id, died, result, keep, failure, hold)
     end
   end
   if failure ~= '' then
-    bury(id, failure, id)
-  elseif died and result ~= '' then
-    redis.call('HSET', q .. ':s7:dead:' .. id, 'o', '1')
+    bury(id, failure, id, result)
   end
   if hold ~= '0' then
     redis.call('SET', 'arq:s7:hold:' .. id, '1', 'PX', hold)
@@ -156,8 +155,6 @@ local function finish_all()
     at = at + (ARGV[at + 2] == 'd' and 3 or 7)
   end
   local values, scores, over = mget('arq:in-progress:', ids), scores_of(q, ids), {}
-  local dead = q .. ':s7:dead'
-  local died = redis.call('EXISTS', dead) == 1 and scores_of(dead, ids) or {}
   for i = 1, finishes do
     local id, at = ids[i], places[i]
     local kind = ARGV[at + 2]
@@ -166,9 +163,9 @@ local function finish_all()
       over[id] = true
       unleased[#unleased + 1] = id
       if kind == 'd' then
-        finish_end(id, false, '', '', '', '0')
+        finish_end(id, '', '', '', '0')
       elseif kind == 'e' then
-        finish_end(id, died[i], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
+        finish_end(id, ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
       elseif kind == 'r' then
         finish_retry(id, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
       else
@@ -282,7 +279,7 @@ end
 local function set_aside(id)
   local name = string.gsub(id, '[^ -~]', function(byte) return string.format('\\x%02x', string.byte(byte)) end)
   if name == '' then name = '(empty)' end
-  bury(id, string.format(BAD_ID, int(now)), string.sub(name, 1, 500))
+  bury(id, string.format(BAD_ID, int(now)), string.sub(name, 1, 500), '')
   drop_ended(id)
   redis.call('DEL', 'arq:in-progress:' .. id, 'arq:retry:' .. id, meta(id))
   tell(id, false, 0, 0, false)

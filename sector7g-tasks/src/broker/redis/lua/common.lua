@@ -22,7 +22,7 @@
 --                                 ! -> the number below which it has settled all
 --   q:s7:call:<worker>    string  the worker's last call, MessagePack: its number, what its finishes came to, what it leased
 --   q:s7:dead             zset    id of a dead letter -> when it died, ms
---   q:s7:dead:<id>        hash    p payload, f failures, a attempts; o '1' when a later job of its id has left a result
+--   q:s7:dead:<id>        hash    p payload, f failures, a attempts; r digest of its result
 --   q:s7:workers          zset    worker instance -> when its health entry runs out, ms
 --   q:s7:worker:<name>    string  what it last said of itself, JSON
 --   q:s7:none             -       never there: deleted in vain, see allow_when_full
@@ -160,9 +160,9 @@ local function meta(id)
   return 'arq:s7:job:' .. id
 end
 
--- Tells a job from a later one of its id: a Python worker ends a job and leaves our notes behind.
-local function digest(payload)
-  return redis.sha1hex(payload or '')
+-- Tells a job, or a result, from a later one of its id: a Python worker ends a job and leaves our notes behind.
+local function digest(bytes)
+  return redis.sha1hex(bytes or '')
 end
 
 -- Whether notes with this digest are of the job with this payload. When it has run out, nothing tells, and they stay.

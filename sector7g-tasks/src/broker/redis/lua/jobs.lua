@@ -19,18 +19,23 @@ local function live(id, score)
     state == 'running' and string.match(lease.token or '', '^(%x*)') }
 end
 
+-- The result of an id may be that of a later job, here, in another queue, or of a Python worker.
 local function letter(id, died)
-  local kept = hmget(dead .. ':' .. id, 'p', 'f', 'a')
-  return { id, 'dead', kept[1] or false, get('arq:result:' .. id), int(count_of(kept[3])), int(sane(died)),
-    kept[2] or false, false, false, false }
+  local kept, result = hmget(dead .. ':' .. id, 'p', 'f', 'a', 'r'), get('arq:result:' .. id)
+  local own = result and kept[4] == digest(result) and result
+  return { id, 'dead', kept[1] or false, own, int(count_of(kept[3])), int(sane(died)), kept[2] or false, false, false, false },
+    result and not own
 end
 
 local function one(id)
   local score = redis.call('ZSCORE', q, id)
   if score then return live(id, tonumber(score)) end
-  local died, result = redis.call('ZSCORE', dead, id), get('arq:result:' .. id)
-  local is_older = result and hmget(dead .. ':' .. id, 'o')[1]
-  if died and not is_older and redis.call('EXISTS', dead .. ':' .. id) == 1 then return letter(id, tonumber(died)) end
+  local died = redis.call('ZSCORE', dead, id)
+  if died and redis.call('EXISTS', dead .. ':' .. id) == 1 then
+    local record, is_older = letter(id, tonumber(died))
+    if not is_older then return record end
+  end
+  local result = get('arq:result:' .. id)
   if result then return { id, 'complete', false, result, '0', '0', false, false, false, false } end
 end
 
@@ -47,7 +52,7 @@ local function page(key, newest_first, read, least)
   local limit, from = tonumber(ARGV[2]), math.max(least or 0, start_after(key, ARGV[3], ARGV[4], newest_first))
   local found = redis.call(newest_first and 'ZREVRANGE' or 'ZRANGE', key, from, from + limit - 1, 'WITHSCORES')
   local records = {}
-  for i = 1, #found, 2 do records[#records + 1] = read(found[i], tonumber(found[i + 1])) end
+  for i = 1, #found, 2 do records[#records + 1] = (read(found[i], tonumber(found[i + 1]))) end
   local more = from + limit < redis.call('ZCARD', key)
   return { more and #found > 0 and { found[#found], found[#found - 1] } or false, records }
 end
