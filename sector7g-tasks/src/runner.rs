@@ -287,11 +287,11 @@ impl Runner {
     /// their leases have run out. Cancel the token given to [`stop_on`](Self::stop_on) instead.
     pub async fn run(self) -> Result<RunReport, RunnerError> {
         self.check()?;
-        let health = self.health.clone();
+        let until_ended = self.health.until_ended();
         #[cfg(any(feature = "http", all(unix, feature = "systemd")))]
         let attendant = self.attendant()?;
         let report = self.run_workers().await;
-        health.ended();
+        drop(until_ended);
         #[cfg(any(feature = "http", all(unix, feature = "systemd")))]
         if let Some(attendant) = attendant {
             attendant.end().await;

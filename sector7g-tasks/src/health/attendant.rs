@@ -1,5 +1,3 @@
-use std::io;
-
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -32,9 +30,7 @@ impl Attendant {
         let work = duties.work(health, stop.clone());
         let thread = std::thread::Builder::new().name("s7g-health".to_owned());
         let thread = thread.spawn(move || {
-            if let Err(error) = runtime.block_on(work) {
-                tracing::error!("health can't be told: {error}");
-            }
+            runtime.block_on(work);
             runtime.shutdown_background(); // whoever still asks is not waited for
         })?;
         Ok(Self { stop, thread: Some(thread) })
@@ -59,19 +55,24 @@ impl Drop for Attendant {
 }
 
 impl Duties {
-    async fn work(self, health: Health, stop: CancellationToken) -> io::Result<()> {
+    async fn work(self, health: Health, stop: CancellationToken) {
         let mut duties = JoinSet::new();
         #[cfg(feature = "http")]
         if let Some(listener) = self.listener {
-            let listener = super::http::Bounded::new(listener)?;
             let (router, stop) = (self.router.merge(health.router()), stop.clone());
-            duties.spawn(super::http::serve(listener, router, stop));
+            match super::http::Bounded::new(listener) {
+                Ok(listener) => drop(duties.spawn(super::http::serve(listener, router, stop))),
+                Err(error) => tracing::error!("health can't be told by HTTP: {error}"), // systemd is, all the same
+            }
         }
         #[cfg(all(unix, feature = "systemd"))]
         if self.notify {
             duties.spawn(super::systemd::notify(health, stop.clone()));
         }
-        while duties.join_next().await.is_some() {}
-        Ok(())
+        while let Some(ended) = duties.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!("health is told no more in one of its ways: {error}");
+            }
+        }
     }
 }

@@ -62,12 +62,15 @@ pub(super) async fn serve(listener: Bounded, router: Router, stop: CancellationT
 pub(super) struct Bounded {
     listener: TcpListener,
     slots: Arc<Semaphore>,
+    /// Whether the last try to accept a connection failed.
+    is_failing: bool,
 }
 
 impl Bounded {
     pub(super) fn new(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self { listener: TcpListener::from_std(listener)?, slots: Arc::new(Semaphore::new(CONNECTIONS)) })
+        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        Ok(Self { listener: TcpListener::from_std(listener)?, slots, is_failing: false })
     }
 }
 
@@ -81,11 +84,17 @@ impl axum::serve::Listener for Bounded {
             let Ok(Ok(slot)) = slot else { continue };
             match self.listener.accept().await {
                 Ok((stream, address)) => {
+                    self.is_failing = false;
                     let idle = Box::pin(sleep(IDLE));
                     return (Connection { stream, idle, _slot: slot }, address);
                 }
                 // Of one connection, or for want of descriptors, which others may give back.
-                Err(_) => sleep(Duration::from_millis(100)).await,
+                Err(error) => {
+                    if !std::mem::replace(&mut self.is_failing, true) {
+                        tracing::warn!("connections can't be accepted, tried again each 100 ms: {error}");
+                    }
+                    sleep(Duration::from_millis(100)).await;
+                }
             }
         }
     }
@@ -95,28 +104,37 @@ impl axum::serve::Listener for Bounded {
     }
 }
 
-/// A connection that ends when the other side has been silent for too long.
+/// A connection that ends when the other side has neither sent nor taken a byte for too long.
 pub(super) struct Connection {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,
     _slot: OwnedSemaphorePermit,
 }
 
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_read(cx, buf) {
-            Poll::Ready(read) => {
+impl Connection {
+    /// What became of a read or a write, or an error once the other side has neither sent nor taken a byte for too long.
+    fn or_idle<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match done {
+            Poll::Ready(done) => {
                 self.idle.as_mut().reset(Instant::now() + IDLE);
-                Poll::Ready(read)
+                Poll::Ready(done)
             }
             Poll::Pending => self.idle.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
         }
     }
 }
 
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.or_idle(cx, read)
+    }
+}
+
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.or_idle(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Timestamp;
 use crate::worker::Engine;
 
 #[cfg(any(feature = "http", all(unix, feature = "systemd")))]
@@ -143,9 +142,9 @@ impl Health {
         self.state().phase = Phase::Running(engines.to_vec(), stop.clone());
     }
 
-    pub(crate) fn ended(&self) {
-        self.state().phase = Phase::Ended;
-        self.0.beat_at.store(NO_BEAT, Ordering::Relaxed);
+    /// Has it say that the run has ended once that is dropped, also where the run is.
+    pub(crate) fn until_ended(&self) -> UntilEnded {
+        UntilEnded(self.clone())
     }
 
     /// Shows, as a task of the runtime, that the runtime gets to its tasks.
@@ -158,13 +157,19 @@ impl Health {
     }
 }
 
+/// See [`Health::until_ended`].
+pub(crate) struct UntilEnded(Health);
+
+impl Drop for UntilEnded {
+    fn drop(&mut self) {
+        self.0.state().phase = Phase::Ended;
+        self.0.0.beat_at.store(NO_BEAT, Ordering::Relaxed);
+    }
+}
+
 /// A worker hears from its broker by claims, waits and, while all of its slots are taken, heartbeats.
 fn all_hear(engines: &[Arc<Engine>], limit: Duration) -> Result<(), Unwell> {
-    let silence = |engine: &Arc<Engine>| {
-        let heard = engine.running.tally.alive_at.load(Ordering::Relaxed);
-        let heard = Timestamp::from_millis(i64::try_from(heard).unwrap_or(i64::MAX));
-        (heard != Timestamp::default()).then(|| engine.clock().now().since(heard))
-    };
+    let silence = |engine: &Arc<Engine>| engine.running.tally.silence();
     let names = |of: &dyn Fn(Option<Duration>) -> bool| {
         let of = engines.iter().filter(|engine| of(silence(engine)));
         of.map(|engine| engine.name()).collect::<Vec<_>>().join(", ")

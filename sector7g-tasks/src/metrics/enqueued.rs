@@ -21,6 +21,8 @@ static COUNTERS: LazyLock<RwLock<Counters>> = LazyLock::new(RwLock::default);
 struct Counters {
     by_queue: Map<String, Map<String, Counter>>,
     count: usize,
+    /// Of all pairs that came too late, once there is one.
+    other: Option<Counter>,
 }
 
 /// Counts the new ones of `jobs`, each with its task.
@@ -43,7 +45,7 @@ pub(crate) fn count<'a>(jobs: impl Iterator<Item = (&'a NewJob, &'a str)>, answe
 fn add(run: Option<(&str, &str, u64)>) {
     let Some((queue, task, count)) = run else { return };
     let known = COUNTERS.read().unwrap_or_else(PoisonError::into_inner);
-    if let Some(counter) = known.by_queue.get(queue).and_then(|tasks| tasks.get(task)) {
+    if let Some(counter) = known.known(queue, task) {
         return counter.increment(count);
     }
     drop(known);
@@ -51,9 +53,18 @@ fn add(run: Option<(&str, &str, u64)>) {
 }
 
 impl Counters {
+    /// The counter of a pair, if it needs no new one.
+    fn known(&self, queue: &str, task: &str) -> Option<&Counter> {
+        self.by_queue.get(queue).and_then(|tasks| tasks.get(task)).or(self.other.as_ref())
+    }
+
     fn counter(&mut self, queue: &str, task: &str) -> Counter {
-        if self.count >= MOST && !self.by_queue.get(queue).is_some_and(|tasks| tasks.contains_key(task)) {
-            return names::counter(names::ENQUEUED, [("queue", OTHER), ("task", OTHER)]);
+        if let Some(counter) = self.known(queue, task) {
+            return counter.clone(); // another thread was first
+        }
+        if self.count >= MOST {
+            let other = || names::counter(names::ENQUEUED, [("queue", OTHER), ("task", OTHER)]);
+            return self.other.get_or_insert_with(other).clone();
         }
         let tasks = self.by_queue.entry(queue.to_owned()).or_default();
         let new = || names::counter(names::ENQUEUED, [("queue", queue), ("task", task)]);
@@ -83,5 +94,9 @@ mod tests {
         }
         let pairs: usize = counters.by_queue.values().map(Map::len).sum();
         assert_eq!((pairs, counters.count), (MOST, MOST));
+        assert!(
+            counters.known("tenant-9999", "bill").is_some(),
+            "what shares a counter is found without the write lock"
+        );
     }
 }

@@ -46,6 +46,7 @@ metrics! {
     CLAIMS = Counter "sector7g_claims_total" in Count: "Calls that report endings and lease jobs.";
     HEARTBEATS = Counter "sector7g_heartbeats_total" in Count: "Calls that renew leases.";
     LEASE_LOSSES = Counter "sector7g_lease_losses_total" in Count: "Jobs whose lease was lost before their outcome was stored.";
+    NOT_STORED = Counter "sector7g_outcomes_not_stored_total" in Count: "Ended jobs whose outcome was not stored, by the reason.";
     RECONNECTS = Counter "sector7g_broker_reconnects_total" in Count: "Times that the broker answered again after it had not.";
     BROKER_UP = Gauge "sector7g_broker_up" in Count: "1 when the broker answered the last look at the queues, else 0.";
     SLOTS = Gauge "sector7g_worker_max_jobs" in Count: "Jobs that the worker runs at once, at most.";

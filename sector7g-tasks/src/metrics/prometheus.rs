@@ -1,4 +1,4 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use axum::Router;
@@ -60,8 +60,9 @@ impl Prometheus {
             .map_err(|error| InstallError::System(error.into()))?;
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
+        let upkeep = keep_up(handle.clone()).map_err(|error| InstallError::System(error.into()))?;
         ::metrics::set_global_recorder(recorder).map_err(|_| InstallError::Taken)?;
-        keep_up(handle.clone()).map_err(|error| InstallError::System(error.into()))?;
+        let _ = upkeep.send(()); // it waits for that
         names::describe();
         enqueued::forget();
         *installed = Some(handle.clone());
@@ -80,11 +81,17 @@ impl Prometheus {
     }
 }
 
-/// Sums up, whether anybody reads or not, for as long as the recorder lives: until the process ends.
-fn keep_up(handle: PrometheusHandle) -> std::io::Result<()> {
-    let upkeep = move || loop {
-        std::thread::park_timeout(UPKEEP);
-        handle.run_upkeep();
+/// Once told to, sums up, whether anybody reads or not, for as long as the recorder lives: until the process ends.
+fn keep_up(handle: PrometheusHandle) -> std::io::Result<mpsc::Sender<()>> {
+    let (begin, is_installed) = mpsc::channel();
+    let upkeep = move || {
+        if is_installed.recv().is_err() {
+            return;
+        }
+        loop {
+            std::thread::park_timeout(UPKEEP);
+            handle.run_upkeep();
+        }
     };
-    std::thread::Builder::new().name("s7g-metrics".to_owned()).spawn(upkeep).map(drop)
+    std::thread::Builder::new().name("s7g-metrics".to_owned()).spawn(upkeep).map(|_| begin)
 }

@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::engine::Engine;
 use super::fetch::Event;
 use super::log;
+use super::meters::NotStored;
 use super::outcome::{Rules, aborted, arguments_error, unknown_delay};
 use super::running::Held;
 use super::settings::{EndHook, HookFuture, JobEnd, JobEndKind};
@@ -129,7 +130,11 @@ impl Taken {
         tracing::error!("job {} failed, {problem}", lease.id);
         let failure = Failure::new(FailureKind::Panic, problem, *attempt, self.engine.clock().now());
         let end = JobEnd::new(JobEndKind::Failed, Some(failure.clone()), Duration::ZERO);
-        self.engine.meters.ended(self.held.queue, self.held.control.task.get().copied(), &end);
+        if self.held.is_counted.load(Ordering::Relaxed) {
+            self.engine.meters.not_stored(self.held.queue, NotStored::Broken, 1);
+        } else {
+            self.engine.meters.ended_without_run(self.held.queue, self.held.control.task.get().copied(), &end);
+        }
         Outcome::End { result: None, dead: Some(failure.into()), hold_id: Duration::ZERO }
     }
 }
@@ -137,7 +142,7 @@ impl Taken {
 impl Engine {
     /// Decode, look up, bind: all that comes before the task's own code.
     fn prepare(&self, taken: &Taken) -> Result<(Context, RunFuture), NotRun> {
-        let Held { queue, job, control } = &*taken.held;
+        let Held { queue, job, control, .. } = &*taken.held;
         let now = || self.clock().now();
         let fail = |kind, message: String| Failure::new(kind, message, job.attempt, now());
         let Some(payload) = &job.payload else {
@@ -289,7 +294,8 @@ impl Engine {
         let end = JobEnd::new(kind, failure, run_time);
         log::end(run.held.id(), run.def.name, &end);
         self.tally(kind);
-        self.meters.ended(run.held.queue, Some(run.def), &end);
+        self.meters.ended(run.held.queue, run.def, &end);
+        run.held.is_counted.store(true, Ordering::Relaxed);
         Some(end)
     }
 
@@ -388,7 +394,7 @@ impl Engine {
                 );
                 let kind = JobEndKind::GivenBack(delay);
                 self.tally(kind);
-                self.meters.ended(taken.held.queue, None, &JobEnd::new(kind, None, Duration::ZERO));
+                self.meters.ended_without_run(taken.held.queue, None, &JobEnd::new(kind, None, Duration::ZERO));
                 return Outcome::GiveBack { delay, why: GiveBack::UnknownTask };
             }
             NotRun::Failed(failure, seen) => (failure, seen),
@@ -398,7 +404,9 @@ impl Engine {
         let end = JobEnd::new(kind, Some(failure.clone()), Duration::ZERO);
         log::end(id, task, &end);
         self.tally(kind);
-        self.meters.ended(taken.held.queue, seen.as_ref().and_then(|seen| seen.def), &end);
+        taken.held.is_counted.store(true, Ordering::Relaxed);
+        let known = seen.as_ref().and_then(|seen| self.tasks.get(&*seen.task).copied());
+        self.meters.ended_without_run(taken.held.queue, known, &end);
         let record = ResultRecord {
             job: seen.as_ref().map(|seen| JobRef {
                 task: &seen.task,

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use ::metrics::Gauge;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::engine::Engine;
 use crate::broker::{QueueName, QueueStats};
-use crate::error::Chain;
+use crate::error::{BoxError, Chain};
 use crate::metrics::names::{self, gauge};
 
 /// How often the queues are looked at.
@@ -34,13 +34,19 @@ impl Engine {
         loop {
             let mut is_up = true;
             for (queue, gauges) in self.context.0.queues.iter().zip(&gauges.queues) {
-                match self.broker.stats(queue).await {
+                let asked = timeout(LOOK, self.broker.stats(queue)).await;
+                let answer = asked.map_err(BoxError::from).and_then(|answer| answer.map_err(BoxError::from));
+                match answer {
                     Ok(stats) => gauges.set(&stats),
                     Err(error) => {
                         is_up = false;
                         gauges.clear();
                         if !failing {
-                            tracing::debug!(worker = self.name(), "the queue's sizes can't be read: {}", Chain(&error));
+                            tracing::debug!(
+                                worker = self.name(),
+                                "the queue's sizes can't be read: {}",
+                                Chain(&*error)
+                            );
                         }
                     }
                 }

@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -61,11 +62,13 @@ pub(crate) struct Held {
     pub(crate) queue: usize,
     pub(crate) job: ClaimedJob,
     pub(crate) control: Control,
+    /// Whether its end was counted.
+    pub(crate) is_counted: AtomicBool,
 }
 
 impl Held {
     pub(crate) fn new(queue: usize, job: ClaimedJob) -> Self {
-        Self { queue, job, control: Control::default() }
+        Self { queue, job, control: Control::default(), is_counted: AtomicBool::new(false) }
     }
 
     pub(crate) fn id(&self) -> &JobId {
@@ -96,11 +99,31 @@ pub(crate) struct Tally {
     pub(crate) lease_lost: AtomicU64,
     /// When the broker last answered a claim or a wait, ms since the epoch.
     pub(crate) alive_at: AtomicU64,
+    /// The same in ms of this process's own time, see `own_ms`; 0 before that. Clocks of others, and steps of the system's,
+    /// have no part in it.
+    heard_at: AtomicU64,
+    /// Set once a worker in burst mode has found its queues empty: it asks no more.
+    pub(crate) is_drained: AtomicBool,
+}
+
+/// The time since this was first asked, in ms, from 1.
+fn own_ms() -> u64 {
+    static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(ORIGIN.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
 }
 
 impl Tally {
     pub(crate) fn mark_alive(&self, now: Timestamp) {
         self.alive_at.store(u64::try_from(now.as_millis()).unwrap_or(0), Ordering::Relaxed);
+        self.heard_at.store(own_ms(), Ordering::Relaxed);
+    }
+
+    /// How long the broker has not been heard; `None` before it was, and nothing once there is no more to ask.
+    pub(crate) fn silence(&self) -> Option<Duration> {
+        let heard_at = self.heard_at.load(Ordering::Relaxed);
+        let silence = Duration::from_millis(own_ms().saturating_sub(heard_at));
+        let silence = if self.is_drained.load(Ordering::Relaxed) { Duration::ZERO } else { silence };
+        (heard_at > 0).then_some(silence)
     }
 }
 

@@ -125,10 +125,7 @@ async fn producers_at_once_wait_together() {
         let jobs = [client.encode(&copied::job(number)).unwrap()];
         broker.enqueue(&jobs, sector7g_tasks::broker::RequestId::unique()).await
     };
-    let at_once = async || {
-        let (a, b, c, d, e) = tokio::join!(enqueue(1), enqueue(2), enqueue(3), enqueue(4), enqueue(5));
-        [a, b, c, d, e]
-    };
+    let at_once = async || <[_; 5]>::from(tokio::join!(enqueue(1), enqueue(2), enqueue(3), enqueue(4), enqueue(5)));
     enqueue(0).await.unwrap(); // the connection is there, the script loaded
     let before = waits(&master);
     for answer in at_once().await {

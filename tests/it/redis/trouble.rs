@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sector7g_tasks::broker::{
-    Broker, BrokerError, Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, JobFilter, JobId, JobState, KeptResult,
-    Lease, LeaseToken, NewJob, Outcome, QueueName, RedisBroker, RequestId, ResultState,
+    Broker, BrokerError, Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, JobFilter, JobId,
+    JobState, KeptResult, Lease, LeaseToken, NewJob, Outcome, QueueName, RedisBroker, RequestId, ResultState,
 };
 use sector7g_tasks::job::Failure;
 use sector7g_tasks::testing::Guard;

@@ -64,12 +64,12 @@ async fn find(broker: &dyn Broker, worker: &PlannedWorker) -> Result<Option<Work
     Ok(None)
 }
 
-/// Whether the worker was seen at work of late, by a claim or a wait. One whose slots are all taken does neither.
+/// Whether the worker was seen at work of late, by a claim, a wait, or, while all of its slots are taken, by what it asks for those jobs: whether one is to be
+/// aborted, and that their leases be renewed.
 fn is_alive(health: &WorkerHealth, worker: &PlannedWorker, now: Timestamp) -> bool {
     let limit =
         worker.settings.health_check_interval.saturating_mul(2).saturating_add(Duration::from_secs(1) + LONGEST_WAIT);
-    let is_full = health.running >= worker.settings.max_jobs as u64;
-    is_full || now.since(health.at) <= limit
+    now.since(health.at) <= limit
 }
 
 fn summary(health: &WorkerHealth) -> String {

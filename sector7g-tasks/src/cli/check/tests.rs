@@ -22,7 +22,9 @@ async fn store(broker: &MemoryBroker, name: &str, age: u64, running: u64) {
 
 #[tokio::test]
 async fn a_worker_is_alive_if_it_was_at_work_of_late() {
-    for (age, running, expected) in [(0, 0, true), (25, 9, true), (27, 9, false), (27, 10, true), (300, 0, false)] {
+    for (age, running, expected) in
+        [(0, 0, true), (25, 9, true), (27, 9, false), (25, 10, true), (27, 10, false), (300, 0, false)]
+    {
         let broker = MemoryBroker::new();
         store(&broker, "homer", age, running).await;
         assert_eq!(look(&broker).await.is_ok(), expected, "{age} s ago with {running} jobs");

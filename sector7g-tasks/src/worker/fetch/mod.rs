@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::crew::{Crew, CutOff};
 use super::engine::{Engine, Stop};
 use super::execute::{After, Ended, Taken, execute_guarded, guard_hook};
+use super::meters::NotStored;
 use super::running::Held;
 use super::settings::Order;
 use crate::broker::{
@@ -113,6 +114,7 @@ impl Fetch {
             }
             self.outage.over(&self.engine);
             if self.engine.burst.is_some() && self.is_drained(&round).await {
+                self.engine.running.tally.is_drained.store(true, Ordering::Relaxed);
                 return;
             }
             // Straight on only while that leads somewhere: what is due may not be ours to claim.
@@ -275,6 +277,16 @@ impl Fetch {
 
     /// After an answer that was long under way: only jobs whose lease could be renewed may start.
     async fn still_ours(&self, queue: usize, jobs: Vec<ClaimedJob>) -> Vec<ClaimedJob> {
+        let claimed = jobs.len();
+        let ours = self.renewed(queue, jobs).await;
+        for _ in ours.len()..claimed {
+            self.engine.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
+            self.engine.meters.lease_lost(queue);
+        }
+        ours
+    }
+
+    async fn renewed(&self, queue: usize, jobs: Vec<ClaimedJob>) -> Vec<ClaimedJob> {
         let leases: Vec<Lease> = jobs.iter().map(|job| job.lease.clone()).collect();
         let queue = &self.engine.context.0.queues[queue];
         let answers = match self.engine.broker.extend(queue, &leases, self.engine.settings.lease).await {
@@ -290,8 +302,8 @@ impl Fetch {
 
     /// A finish that the broker refuses for good must not hold up those behind it: results go
     /// first, then the finish itself, whose job is due again when its lease ends.
-    fn refused(&mut self, queue: usize, batch: usize, error: &BrokerError) {
-        let queue = &mut self.unreported[queue];
+    fn refused(&mut self, index: usize, batch: usize, error: &BrokerError) {
+        let queue = &mut self.unreported[index];
         let mut stripped = 0;
         for finish in &mut queue.finishes[..batch] {
             if let Outcome::End { result, .. } = &mut finish.outcome {
@@ -301,6 +313,7 @@ impl Fetch {
         tracing::error!("the outcomes of {batch} jobs were refused: {}", Chain(error));
         if stripped == 0 {
             queue.finishes.drain(..batch);
+            self.engine.meters.not_stored(index, NotStored::Refused, batch);
             self.engine.running.remove(queue.ends.drain(..batch).map(|(key, _)| key));
         }
     }
@@ -312,6 +325,7 @@ impl Fetch {
             if *answer == Finished::LeaseLost {
                 self.engine.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
                 self.engine.meters.lease_lost(queue);
+                self.engine.meters.not_stored(queue, NotStored::Late, 1);
                 tracing::warn!(
                     "the outcome of job {} came too late and was not stored: its lease was lost",
                     finish.lease.id

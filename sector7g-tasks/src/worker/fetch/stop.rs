@@ -1,5 +1,6 @@
 //! How the loop stops: grace, then none, and a last report.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -8,6 +9,8 @@ use super::{Fetch, RECONNECT};
 use crate::broker::{ClaimedJob, Finish, GiveBack, Outcome};
 use crate::worker::control::Cancel;
 use crate::worker::execute::Ended;
+use crate::worker::meters::NotStored;
+use crate::worker::settings::{JobEnd, JobEndKind};
 
 /// How long a stopping worker goes on trying to report what has ended.
 const LAST_REPORT: Duration = Duration::from_secs(5);
@@ -78,6 +81,9 @@ impl Fetch {
     fn give_back(&mut self, queue: usize, jobs: Vec<ClaimedJob>) {
         for job in jobs {
             let outcome = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Stop };
+            let end = JobEnd::new(JobEndKind::GivenBack(Duration::ZERO), None, Duration::ZERO);
+            self.engine.running.tally.given_back.fetch_add(1, Ordering::Relaxed);
+            self.engine.meters.ended_without_run(queue, None, &end); // its payload is not read any more
             let finish = Finish { lease: job.lease, outcome };
             self.next_key += 1;
             self.push(Ended { key: self.next_key, queue, finish: Some(finish), after: None, thread: None });
@@ -97,6 +103,9 @@ impl Fetch {
         };
         if timeout(LAST_REPORT, reporting).await.is_err() {
             let left: usize = self.unreported.iter().map(|queue| queue.finishes.len()).sum();
+            for (index, queue) in self.unreported.iter().enumerate() {
+                self.engine.meters.not_stored(index, NotStored::Unreported, queue.finishes.len());
+            }
             tracing::error!("the broker took no report of {left} ended jobs; they run again when their leases end");
         }
         // The hooks of the last jobs.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::NotStored;
 use crate::broker::QueueName;
 use crate::hash::Map;
 use crate::task::TaskDef;
@@ -23,7 +24,11 @@ impl Meters {
 
     pub(crate) fn started(&self, _: usize, _: &'static TaskDef, _: impl FnOnce() -> Duration) {}
 
-    pub(crate) fn ended(&self, _: usize, _: Option<&'static TaskDef>, _: &JobEnd) {}
+    pub(crate) fn ended(&self, _: usize, _: &'static TaskDef, _: &JobEnd) {}
+
+    pub(crate) fn ended_without_run(&self, _: usize, _: Option<&'static TaskDef>, _: &JobEnd) {}
+
+    pub(crate) fn not_stored(&self, _: usize, _: NotStored, _: usize) {}
 
     pub(crate) fn lost(&self, _: usize, _: &'static TaskDef, _: Duration) {}
 

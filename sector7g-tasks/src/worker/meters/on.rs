@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ::metrics::{Counter, Histogram};
 
+use super::NotStored;
 use crate::broker::QueueName;
 use crate::hash::Map;
 use crate::job::FailureKind;
@@ -30,6 +31,7 @@ struct QueueMeters {
     claims: [Counter; 2],
     heartbeats: [Counter; 2],
     lease_losses: Counter,
+    not_stored: [Counter; NotStored::ALL.len()],
 }
 
 /// Those of a task in a queue.
@@ -79,8 +81,14 @@ impl Meters {
         meters.latency.record(waited().as_secs_f64());
     }
 
-    /// An attempt, or a job that got none, has ended.
-    pub(crate) fn ended(&self, queue: usize, def: Option<&'static TaskDef>, end: &JobEnd) {
+    /// An attempt has ended.
+    pub(crate) fn ended(&self, queue: usize, def: &'static TaskDef, end: &JobEnd) {
+        self.ended_without_run(queue, Some(def), end);
+        self.of(queue, Some(def)).run_time.record(end.run_time.as_secs_f64()); // 0 where its clock stands
+    }
+
+    /// A job that got no attempt has ended, or one whose attempt can't be told any more.
+    pub(crate) fn ended_without_run(&self, queue: usize, def: Option<&'static TaskDef>, end: &JobEnd) {
         let meters = self.of(queue, def);
         let count = match end.kind {
             JobEndKind::Done => &meters.done,
@@ -90,9 +98,6 @@ impl Meters {
             JobEndKind::Aborted => &meters.aborted,
         };
         count.increment(1);
-        if end.run_time > Duration::ZERO {
-            meters.run_time.record(end.run_time.as_secs_f64());
-        }
         let is_error = matches!(end.kind, JobEndKind::Failed | JobEndKind::Retried(_));
         if let Some(failure) = end.failure.as_ref().filter(|_| is_error) {
             let task = def.map_or(UNKNOWN, |def| def.name);
@@ -112,6 +117,11 @@ impl Meters {
     /// A lease was lost before the outcome was stored.
     pub(crate) fn lease_lost(&self, queue: usize) {
         self.queues[queue].lease_losses.increment(1);
+    }
+
+    /// The outcomes of so many jobs were counted as their ends, and are not stored: they run again.
+    pub(crate) fn not_stored(&self, queue: usize, why: NotStored, jobs: usize) {
+        self.queues[queue].not_stored[why as usize].increment(jobs as u64);
     }
 
     fn of(&self, queue: usize, def: Option<&'static TaskDef>) -> &TaskMeters {
@@ -143,6 +153,8 @@ impl QueueMeters {
             claims: by_outcome(names::CLAIMS, ["answered", "failed"]),
             heartbeats: by_outcome(names::HEARTBEATS, ["renewed", "failed"]),
             lease_losses: counter(names::LEASE_LOSSES, [("queue", name)]),
+            not_stored: NotStored::ALL
+                .map(|why| counter(names::NOT_STORED, [("queue", name), ("reason", why.label())])),
         }
     }
 }
