@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::check::LOOK;
 use crate::fault::Fault;
 use crate::ground::Server;
 use crate::load::Mix;
@@ -12,7 +13,7 @@ use crate::worker::LEASE;
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// After the server is there again, within which every worker starts jobs again.
-const RETURN: Duration = Duration::from_secs(5);
+const RETURN: Duration = LOOK;
 
 /// What scenarios have unless they say otherwise: six seconds of some 150 jobs a second.
 const PLAIN: Scenario = Scenario {
@@ -25,16 +26,19 @@ const PLAIN: Scenario = Scenario {
     load: Load { producers: 2, jobs: 900, rate: 150, batch: 5, mix: Mix::Good },
     faults: &[],
     pause: 300..900,
+    quiet: None,
     recovery: None,
     drain: Duration::from_secs(40),
     victim: None,
     without: None,
 };
 
-/// One fault of the server, or of the way to it.
+/// One fault of the server, or of the way to it: once, with a look at how all come back, then again and again.
 const fn outage(name: &'static str, fault: &'static [Fault]) -> Scenario {
     let surroundings = Surroundings::Proxy;
-    Scenario { name, surroundings, faults: fault, pause: 500..1500, recovery: Some(RETURN), ..PLAIN }
+    let quiet = Some(RETURN.saturating_add(Duration::from_millis(500)));
+    let load = Load { jobs: 1_800, ..PLAIN.load };
+    Scenario { name, surroundings, load, faults: fault, pause: 500..1500, quiet, recovery: Some(RETURN), ..PLAIN }
 }
 
 /// A few jobs of each kind, and whose process does not live to see it.
@@ -108,7 +112,7 @@ fn outages() -> Vec<Scenario> {
     vec![
         outage("CLIENT KILL", &[Fault::KillClients]),
         outage("CLIENT PAUSE", &[Fault::PauseClients]),
-        Scenario { pause: 20..60, ..outage("SCRIPT FLUSH", &[Fault::FlushScripts]) },
+        Scenario { pause: 20..60, quiet: None, load: PLAIN.load, ..outage("SCRIPT FLUSH", &[Fault::FlushScripts]) },
         outage("DEBUG SLEEP", &[Fault::SleepServer]),
         Scenario { server: Server::Durable, ..outage("restart, AOF always", &[Fault::RestartServer]) },
         Scenario { server: Server::EverySecond, ..outage("restart, AOF everysec", &[Fault::RestartServer]) },
@@ -128,6 +132,11 @@ fn outages() -> Vec<Scenario> {
             ..outage("replica promoted, master killed", &[Fault::KillMaster])
         },
         Scenario {
+            server: Server::Sentinel,
+            surroundings: Surroundings::Confirmed,
+            ..outage("replica promoted, master killed, WAIT", &[Fault::KillMaster])
+        },
+        Scenario {
             server: Server::StrictSentinel,
             surroundings: Surroundings::Plain,
             ..outage("replica promoted, min-replicas", &[Fault::Exchange])
@@ -145,6 +154,7 @@ fn outages() -> Vec<Scenario> {
         Scenario {
             load: Load { mix: Mix::Replacing, ..PLAIN.load },
             pause: 100..300,
+            quiet: None, // only producers are hit
             surroundings: Surroundings::ProducersProxy,
             ..outage("replies cut, jobs replaced", &[Fault::Cut])
         },
@@ -226,7 +236,7 @@ pub(crate) fn compared() -> Vec<Scenario> {
     // Each poll, every half a second, starts as many jobs as there is room for: some 20 a second for each worker.
     let python = |scenario: Scenario| {
         let load = Load { jobs: 180, rate: 30, ..scenario.load };
-        Scenario { crew: Crew::Python, drain, load, ..scenario }
+        Scenario { crew: Crew::Python, drain, load, quiet: None, ..scenario }
     };
     all().into_iter().filter(is_named).map(python).collect()
 }

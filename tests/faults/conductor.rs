@@ -12,7 +12,7 @@ use crate::scenario::{Crew, Outcome, Scenario};
 use crate::table;
 
 /// Scenarios at once: they mostly wait.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {

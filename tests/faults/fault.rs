@@ -35,7 +35,8 @@ pub(crate) enum Fault {
     RestartServer,
     /// Master and replica change their places, as an operator has them do it; in a cluster once.
     Exchange,
-    /// The master dies of `kill -9`, and stays dead; the sentinel makes its replica master. It happens once.
+    /// The master dies of `kill -9`; the sentinel makes its replica master. It happens once. The dead one stays dead, but
+    /// where producers wait for a replica.
     KillMaster,
     /// No memory is left for a second: `maxmemory`, `noeviction`.
     FillMemory,
@@ -65,6 +66,11 @@ impl Fault {
     /// Whether no producer may notice it.
     pub(crate) fn is_hidden(self) -> bool {
         matches!(self, Self::KillWorker | Self::FreezeWorker | Self::PartWorker | Self::RollWorker | Self::FlushScripts)
+    }
+
+    /// Whether it hits jobs that a worker has, which start again.
+    pub(crate) fn hits_workers(self) -> bool {
+        matches!(self, Self::KillWorker | Self::FreezeWorker | Self::PartWorker | Self::RollWorker)
     }
 
     /// Breaks it, and mends it.
@@ -136,13 +142,19 @@ impl Fault {
                 }
                 Ground::One(_) => unreachable!("the scenario has a replica"),
             },
-            Self::KillMaster => match &mut plant.ground {
-                Ground::Sentinel(trio) => {
-                    trio.kill_master().await;
-                    plant.is_spent = true;
+            Self::KillMaster => {
+                let needs_replica = plant.needs_replica();
+                match &mut plant.ground {
+                    Ground::Sentinel(trio) => {
+                        trio.kill_master().await;
+                        if needs_replica {
+                            trio.revive().await;
+                        }
+                        plant.is_spent = true;
+                    }
+                    _ => unreachable!("the scenario has a sentinel"),
                 }
-                _ => unreachable!("the scenario has a sentinel"),
-            },
+            }
             Self::Delay => plant.detour(Way::Delay(span / 20), LEASE).await,
             Self::Stall => plant.detour(Way::Stall, span).await,
             Self::StallReplies => plant.detour(Way::StallReplies, span).await,

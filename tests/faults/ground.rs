@@ -36,9 +36,9 @@ impl Server {
             Self::Volatile => Ground::One(builder.start()),
             Self::Durable => Ground::One(builder.append_only().start()),
             Self::EverySecond => Ground::One(builder.line("appendonly yes").line("appendfsync everysec").start()),
-            Self::Sentinel => Ground::Sentinel(Box::new(RedisSentinel::start().await)),
+            Self::Sentinel => Ground::Sentinel(Box::new(sentinel().await)),
             Self::StrictSentinel => {
-                let trio = RedisSentinel::start().await;
+                let trio = sentinel().await;
                 for server in [trio.master(), trio.replica()] {
                     server.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
                 }
@@ -47,10 +47,22 @@ impl Server {
             Self::Cluster => {
                 let mut cluster = RedisCluster::start().await;
                 cluster.add_replica(HASTY).await;
+                cluster.nodes().iter().for_each(tell_of_results);
                 Ground::Cluster(cluster)
             }
         }
     }
+}
+
+async fn sentinel() -> RedisSentinel {
+    let trio = RedisSentinel::start().await;
+    [trio.master(), trio.replica()].into_iter().for_each(tell_of_results);
+    trio
+}
+
+/// As the other servers are told when they start: without it the witness hears nothing.
+fn tell_of_results(server: &RedisServer) {
+    server.cli(&["CONFIG", "SET", "notify-keyspace-events", "K$"]);
 }
 
 impl Ground {

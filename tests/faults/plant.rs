@@ -1,5 +1,6 @@
 //! The processes of one scenario: a server, workers, producers; whoever kills one of them notes it.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::audit;
 use crate::ends::Witness;
 use crate::ground::Ground;
-use crate::ledger::{Ledger, What};
+use crate::ledger::{self, Ledger, What};
 use crate::scenario::{Crew, Load, Scenario, Surroundings};
 
 /// Within which a process that was told to stop must have stopped.
@@ -178,9 +179,9 @@ impl Plant {
         self.workers[index] = self.hire();
     }
 
-    /// Freezes a worker, by chance, for `span`.
+    /// Freezes the worker that has most to do for `span`.
     pub(crate) async fn freeze_worker(&mut self, span: Duration) {
-        let index = self.any_worker();
+        let index = self.busy_worker().await;
         let pid = self.workers[index].pid();
         self.workers[index].freeze();
         self.notes.note(What::Frozen, pid);
@@ -189,9 +190,9 @@ impl Plant {
         self.workers[index].thaw();
     }
 
-    /// Cuts a worker, by chance, off from the server for `span`.
+    /// Cuts the worker that has most to do off from the server for `span`.
     pub(crate) async fn part_worker(&mut self, span: Duration) {
-        let index = self.any_worker();
+        let index = self.busy_worker().await;
         let (pid, way) = (self.workers[index].pid(), &self.ways[index]);
         self.notes.note(What::Parted, pid);
         way.set(Way::Stall);
@@ -200,9 +201,9 @@ impl Plant {
         way.set(Way::Pass);
     }
 
-    /// Replaces a worker, by chance, as a deploy does.
+    /// Replaces the worker that has most to do, as a deploy does.
     pub(crate) async fn roll_worker(&mut self) {
-        let (index, next) = (self.any_worker(), self.hire());
+        let (index, next) = (self.busy_worker().await, self.hire());
         let mut old = std::mem::replace(&mut self.workers[index], next);
         self.notes.note(What::Told, old.pid());
         let code = old.terminate().await;
@@ -253,6 +254,38 @@ impl Plant {
     ) -> RedisResult<T> {
         let mut connection = self.connection()?;
         tokio::task::spawn_blocking(move || command(&mut connection)).await.expect("it does not panic")
+    }
+
+    /// Whether producers wait until a replica has their jobs.
+    pub(crate) fn needs_replica(&self) -> bool {
+        self.surroundings == Surroundings::Confirmed
+    }
+
+    /// How many jobs each worker has begun and not ended; `None` before its first one.
+    pub(crate) fn at_work(&self) -> Vec<Option<usize>> {
+        let mut running: HashMap<i32, HashSet<(String, u32, u32)>> = HashMap::new();
+        for event in ledger::read_all(self.folder.path()).expect("the folder is ours") {
+            let run = (event.job, event.attempt, event.fence);
+            match event.what {
+                What::Start => drop(running.entry(event.pid).or_default().insert(run)),
+                What::End | What::Cut => drop(running.entry(event.pid).or_default().remove(&run)),
+                _ => {}
+            }
+        }
+        self.workers.iter().map(|worker| running.get(&worker.pid()).map(HashSet::len)).collect()
+    }
+
+    /// The worker that has most jobs; waits a moment for one that has any.
+    async fn busy_worker(&mut self) -> usize {
+        let until = Instant::now() + Duration::from_secs(1);
+        loop {
+            let most = self.at_work().into_iter().enumerate().max_by_key(|(_, jobs)| jobs.unwrap_or_default());
+            match most {
+                Some((index, Some(1..))) => return index,
+                _ if Instant::now() > until => return self.any_worker(),
+                _ => sleep(Duration::from_millis(5)).await,
+            }
+        }
     }
 
     fn any_worker(&mut self) -> usize {

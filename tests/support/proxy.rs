@@ -101,14 +101,20 @@ struct Halt {
 }
 
 impl Halt {
-    /// Counts a write; whether it is the one.
+    /// Counts a write; whether it is the one, of which there is no second.
     fn is_now(&self) -> bool {
         let one_less = |left: u64| left.checked_sub(1);
-        let is_it = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_err();
-        if is_it {
-            self.mode.send_replace(Way::Halted); // before the write goes on: its reply must find it so
+        if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+            return false;
         }
-        is_it
+        // Before the write goes on: its reply must find it so.
+        self.mode.send_if_modified(|mode| {
+            let is_first = matches!(mode, Way::Halt { .. });
+            if is_first {
+                *mode = Way::Halted;
+            }
+            is_first
+        })
     }
 }
 
@@ -164,11 +170,9 @@ async fn pump(
         };
         let Ok(count @ 1..) = read else { return };
         let mode = *modes.borrow();
-        let mut passed = count;
+        let (mut passed, mut is_last) = (count, false);
         match (mode, towards) {
-            (Way::Halt { after }, Towards::Server) if halt.is_now() && !after => {
-                let _ = modes.wait_for(|now| *now != Way::Halted).await;
-            }
+            (Way::Halt { after }, Towards::Server) => is_last = halt.is_now() && after,
             (Way::Stall | Way::Halted, _) | (Way::StallReplies, Towards::Client) => {
                 let _ = modes.wait_for(|now| *now != mode).await; // without a sender, the next read sees its end
             }
@@ -182,6 +186,10 @@ async fn pump(
             }
             (Way::Cut(bytes), Towards::Client) => passed = bytes.min(count),
             _ => {}
+        }
+        if *modes.borrow() == Way::Halted && !is_last {
+            // Another connection's write has come meanwhile that all halts at.
+            let _ = modes.wait_for(|now| *now != Way::Halted).await;
         }
         if to.write_all(&buffer[..passed]).await.is_err() || passed < count {
             return;

@@ -13,6 +13,9 @@ use crate::load;
 /// For how long after a trouble what it did may show: a lease lost in it is noticed a lease later.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
+/// For how long after a trouble its recovery must be watched: a limit beyond it could never be exceeded.
+pub(crate) const LOOK: Duration = Duration::from_secs(5);
+
 /// How a run stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
@@ -62,6 +65,10 @@ pub(crate) struct Account {
     pub(crate) overlap: Duration,
     /// From a fault to the next start of each job that it hit, ascending.
     pub(crate) recovery: Vec<Duration>,
+    /// How many troubles were followed by [`LOOK`] of work in which nothing else broke.
+    pub(crate) watched: usize,
+    /// Of the results that runs came to, those whose storing Redis has told of.
+    pub(crate) witnessed: usize,
 }
 
 impl Account {
@@ -81,6 +88,8 @@ impl Account {
         self.overlap = self.overlap.max(other.overlap);
         self.recovery.extend(other.recovery);
         self.recovery.sort_unstable();
+        self.watched += other.watched;
+        self.witnessed += other.witnessed;
     }
 
     pub(crate) fn median(&self) -> Option<Duration> {
@@ -179,6 +188,13 @@ impl Disturbances {
         anybody || was_away || self.trouble.iter().any(troubled)
     }
 
+    /// Until when, from `mended` on, nothing else breaks and there is work for all.
+    fn undisturbed(&self, events: &[Event], mended: Moment) -> Moment {
+        let last_answer = events.iter().filter(|event| event.what == What::Answered).map(|event| event.at).max();
+        let next_trouble = self.trouble.iter().map(|next| next.from).filter(|from| *from >= mended).min();
+        next_trouble.unwrap_or(Moment::NEVER).min(last_answer.unwrap_or(mended))
+    }
+
     /// How long two runs went on beside each other; a frozen process runs nothing.
     fn overlap(&self, before: &Run, next: &Run) -> Duration {
         let until = before.stop.min(next.stop);
@@ -229,6 +245,8 @@ pub(crate) fn account(events: &[Event], ends: &Ends) -> Account {
     }
     account.recovery = recovery(events, &runs, &disturbances);
     account.recovery.sort_unstable();
+    account.watched = watched(events, &disturbances);
+    account.witnessed = ends.ends.keys().filter(|id| ends.stored.contains_key(*id)).count();
     account
 }
 
@@ -332,22 +350,28 @@ fn recovery(events: &[Event], runs: &BTreeMap<&str, Vec<Run>>, disturbances: &Di
         let claims = next.fence.saturating_sub(before.fence).max(1);
         spans.push(next.start.since(hit) / claims);
     }
-    let last_answer = events.iter().filter(|event| event.what == What::Answered).map(|event| event.at).max();
     for trouble in &disturbances.trouble {
-        spans.extend(returns(events, disturbances, trouble, last_answer.unwrap_or(trouble.to)));
+        spans.extend(returns(events, disturbances, trouble));
     }
     spans
 }
 
+/// How many troubles nothing else followed for [`LOOK`], while there was work and a worker that had worked before.
+fn watched(events: &[Event], disturbances: &Disturbances) -> usize {
+    let began = |from: Moment| events.iter().any(|event| event.what == What::Start && event.at < from);
+    let is_watched = |trouble: &&Trouble| {
+        began(trouble.from) && disturbances.undisturbed(events, trouble.to).since(trouble.to) > LOOK
+    };
+    disturbances.trouble.iter().filter(is_watched).count()
+}
+
 /// For each process that worked before a trouble and lives on: how long after its end it started a job.
-fn returns(events: &[Event], disturbances: &Disturbances, trouble: &Trouble, last_answer: Moment) -> Vec<Duration> {
+fn returns(events: &[Event], disturbances: &Disturbances, trouble: &Trouble) -> Vec<Duration> {
     let Trouble { from: began, to: mended, .. } = *trouble;
     let starts = || events.iter().filter(|event| event.what == What::Start);
     let workers: HashSet<i32> = starts().filter(|event| event.at < began).map(|event| event.pid).collect();
     let lives = |pid: &i32| disturbances.death(*pid).since(mended) > Duration::from_secs(1);
-    // As long as nothing else breaks, and there is work for all.
-    let next_trouble = disturbances.trouble.iter().map(|next| next.from).filter(|from| *from >= mended).min();
-    let until = next_trouble.unwrap_or(Moment::NEVER).min(last_answer);
+    let until = disturbances.undisturbed(events, mended);
     let there_is_work = until.since(mended) > Duration::from_millis(200);
     workers
         .into_iter()

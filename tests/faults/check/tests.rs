@@ -97,3 +97,24 @@ fn what_cannot_be_is_told() {
     let uncounted = check(&lines.replace("2 2", "1 2"), &[("a-work_for", End::Done { fence: 2 })]);
     assert!(uncounted.untrue.is_empty(), "{:?}", uncounted.untrue);
 }
+
+#[test]
+fn a_worker_that_stays_away_after_a_trouble_is_late() {
+    let outage = "start 7 a-work_for 1 1\n end 7 a-work_for 1 1\n trouble 0 - 0 0\n mended 0 - 0 0";
+    let work = "\n start 8 b-work_for 1 1\n end 8 b-work_for 1 1".repeat(3);
+    let quiet = check(&format!("{outage}{work}\n answered 1 b-work_for 0 0"), &[]);
+    assert_eq!((quiet.watched, &*quiet.recovery), (1, &[Duration::from_secs(7)][..]), "7 starts nothing any more");
+    let soon = check(&format!("{outage}{work}\n answered 1 b-work_for 0 0\n trouble 0 - 0 0"), &[]);
+    assert_eq!(soon.watched, 1, "what comes after the work disturbs nobody");
+    let hasty = check(&format!("{outage}\n hitch 0 - 0 0\n mended 0 - 0 0{work}"), &[]);
+    assert_eq!(hasty.watched, 0, "the next one came at once");
+}
+
+#[test]
+fn a_deaf_witness_is_told() {
+    let mut ends = Ends::default();
+    ends.ends.insert("a-work_for".to_owned(), DONE);
+    assert_eq!(account(&[], &ends).witnessed, 0);
+    ends.stored.insert("a-work_for".to_owned(), 1);
+    assert_eq!(account(&[], &ends).witnessed, 1);
+}

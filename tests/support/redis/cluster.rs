@@ -196,6 +196,14 @@ impl RedisSentinel {
         until("the replica is master", || self.master().port() == new && is_master(self.master())).await;
     }
 
+    /// Starts the server again that [`Self::kill_master`] has killed, and waits until it is the replica.
+    pub async fn revive(&mut self) {
+        let (dead, port) = (1 - self.master_index(), self.master().port().to_string());
+        self.servers[dead].restart();
+        self.servers[dead].cli(&["REPLICAOF", "127.0.0.1", &port]);
+        until("the old master follows", || is_in_step(&self.servers[dead], &self.servers[1 - dead])).await;
+    }
+
     fn master_index(&self) -> usize {
         let address = self.sentinel.cli(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", Self::NAME]);
         let port = address.lines().nth(1).unwrap_or_default();
