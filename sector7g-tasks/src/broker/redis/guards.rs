@@ -49,17 +49,14 @@ impl Guard {
         match self {
             // The score of a job that somebody has lies in the future, where no claim looks.
             Self::Lease => &[
-                ("elseif not is_held(lease, now) then", "elseif true then"),
-                ("int(now + span)\n  raised[#raised + 1] = id", "int(now)\n  raised[#raised + 1] = id"),
+                ("elseif not is_held(before, now) then", "elseif true then"),
+                ("ends[at + 1], ends[at + 2] = ends_at, leased[i]", "ends[at + 1], ends[at + 2] = int(now), leased[i]"),
             ],
-            Self::Token => {
-                &[("has_token(values[i], ARGV[at + 1])", "true"), ("lease.token == ARGV[2 * i + 1]", "true")]
+            Self::Token => &[("has_token(values[i], head)", "true"), ("lease.token == ARGV[2 * i + 1]", "true")],
+            Self::GiveBack => {
+                &[("    else\n      finish_give_back(", "    elseif ARGV[at + 4] ~= 's' then\n      finish_give_back(")]
             }
-            Self::GiveBack => &[(
-                "      else\n        finish_give_back(",
-                "      elseif ARGV[at + 4] ~= 's' then\n        finish_give_back(",
-            )],
-            Self::Attempts => &[("    set_attempts(id, count, 0)\n", "")],
+            Self::Attempts => &[("  redis.call('SET', counter, int(count), 'PX', attempts_kept)\n", "")],
             Self::Repeat => &[("if readable and type(last) == 'table' and last[1] == call then", "if false then")],
             Self::Grace => &[("if now - sent_at > span / 2 then", "if false then")],
             Self::Request => &[("if known == number then", "if false then")],

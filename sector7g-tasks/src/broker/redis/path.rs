@@ -81,36 +81,41 @@ pub(super) async fn claim(
     }
     let mut reply = Reply::of("claim", link.script(&call).await?)?;
     let (now, more_due) = (reply.moment()?, reply.flag()?);
-    let mut answers = reply.list()?;
-    let mut finished = Vec::with_capacity(answers.len());
-    while !answers.is_over() {
-        finished.push(if answers.flag()? { Finished::Applied } else { Finished::LeaseLost });
+    let mut finished = vec![Finished::Applied; request.finished.len()];
+    let mut lost = reply.list()?;
+    while !lost.is_over() {
+        *lost.place_in(&mut finished)? = Finished::LeaseLost;
     }
-    let mut list = reply.list()?;
-    let mut jobs = Vec::with_capacity(list.len() / 5);
-    while !list.is_over() {
-        jobs.extend(claimed(&mut list, request)?);
+    let mut told = reply.list()?;
+    let mut jobs = Vec::with_capacity(told.len() / 3);
+    while !told.is_over() {
+        jobs.push(claimed(&mut told, request)?);
     }
-    Ok(Claimed { jobs, finished, more_due, now })
+    let mut odd = reply.list()?;
+    while !odd.is_over() {
+        let job = odd.place_in(&mut jobs)?;
+        let (attempt, delivery, abort_requested) = (odd.count()?, odd.count()?, odd.flag()?);
+        let unknown_since = Some(odd.moment()?).filter(|since| *since != Timestamp::default());
+        if let Some(job) = job {
+            (job.attempt, job.delivery) = (attempt, delivery);
+            (job.abort_requested, job.unknown_since) = (abort_requested, unknown_since);
+        }
+    }
+    Ok(Claimed { jobs: jobs.into_iter().flatten().collect(), finished, more_due, now })
 }
 
+/// A job at its first attempt, of which nothing else is known.
 fn claimed(reply: &mut Reply, request: &Claim<'_>) -> Result<Option<ClaimedJob>, BrokerError> {
     let id = reply.id("is not run but kept as a dead letter")?;
-    let payload = reply.bytes()?;
-    let (attempt, due_at) = (reply.count()?, reply.moment()?);
-    let (mut delivery, mut abort_requested, mut unknown_since) = (attempt, false, None);
-    if let Some(mut more) = reply.maybe_list()? {
-        (delivery, abort_requested) = (more.count()?, more.flag()?);
-        unknown_since = Some(more.moment()?).filter(|since| *since != Timestamp::default());
-    }
+    let (payload, due_at) = (reply.bytes()?, reply.moment()?);
     Ok(id.map(|id| ClaimedJob {
         lease: Lease { id, token: request.token },
         payload,
-        attempt,
-        delivery,
+        attempt: 1,
+        delivery: 1,
         due_at,
-        abort_requested,
-        unknown_since,
+        abort_requested: false,
+        unknown_since: None,
     }))
 }
 

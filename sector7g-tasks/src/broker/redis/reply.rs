@@ -86,6 +86,13 @@ impl Reply {
         Ok(T::try_from(self.int()?).unwrap_or_default())
     }
 
+    /// The entry of `list` whose place, from 1, comes next.
+    pub(super) fn place_in<'a, T>(&mut self, list: &'a mut [T]) -> Result<&'a mut T, BrokerError> {
+        let place: usize = self.count()?;
+        let entry = place.checked_sub(1).and_then(|at| list.get_mut(at));
+        entry.ok_or_else(|| odd(self.script, &place))
+    }
+
     pub(super) fn moment(&mut self) -> Result<Timestamp, BrokerError> {
         Ok(Timestamp::from_millis(self.int()?))
     }

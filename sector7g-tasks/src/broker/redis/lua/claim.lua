@@ -8,9 +8,9 @@
 --   'e' result (or ''), ms to keep it ('' for ever), last failure of a dead letter (or ''), ms to hold the id
 --   'r' delay, ms; failure; attempt; ''
 --   'g' delay, ms; 's' stop, 'z' snooze or 'u' unknown task; ''; ''
--- Returns { now, more due: 0 or 1, { of each finish 1 applied or 0 lost }, { of each job five values: id, payload or nil,
---   attempt, due at, nil or { delivery if not the attempt, abort asked: 0 or 1, unknown since or 0 } } }; a job whose
---   id is no text is told so once, and is a dead letter.
+-- Returns { now, more due: 0 or 1, { places of the finishes that were lost }, { of each job three values: id, payload or
+--   nil, due at }, { of each job that is not plainly at its first attempt five values: its place, attempt, delivery, abort
+--   asked: 0 or 1, unknown since or 0 } }, places from 1; a job whose id is no text is told so once, and is a dead letter.
 -- O((n + m) log N), whatever else is due or runs, plus what Python workers hold at the head of the queue.
 -- Keeps true: one live lease a job; an attempt is counted before it is handed out; only the newest token
 --   ends a job; its result is there before it leaves the queue.
@@ -30,7 +30,10 @@ local HELD = 'held'              -- in arq:in-progress of an ended tick
 local python_key = q .. ':s7:python'
 local PYTHON_AWAY = 60000        -- ms after which a Python worker that was seen at work counts as gone
 local PYTHON_GRACE = 5000        -- ms: no job is unknown for longer while one is at work
-local call_key = q .. ':s7:call:' .. worker
+local call_key, leases_key = q .. ':s7:call:' .. worker, q .. ':s7:leases'
+local ends_at, kept, attempts_kept = int(now + span), kept_for(span), int(ATTEMPTS_TTL * 1000)
+local lease_head = token .. ' ' .. ends_at .. ' '
+local NOTHING = {}               -- what is noted of most jobs
 
 local function attempts(id)
   return count_of(get('arq:retry:' .. id))
@@ -54,8 +57,8 @@ local function since_of(text)
   return since and since >= 1 and since <= now and since or nil
 end
 
--- What the whole call removes and deletes, so that each is one command.
-local gone, unleased, deleted, has_buried = {}, {}, {}, false
+-- What the whole call deletes, in one command; what stays in the queue of that which has finished.
+local deleted, stays, has_buried = {}, {}, false
 
 local function bury(id, failure, name, result)
   local payload = payload_of(id)
@@ -83,7 +86,7 @@ local function trim_dead()
   end
 end
 
-local function finish_end(id, result, keep, failure, hold)
+local function finish_end(id, key, result, keep, failure, hold)
   if result ~= '' then
     if keep == '' then
       redis.call('SET', 'arq:result:' .. id, result)
@@ -97,19 +100,17 @@ local function finish_end(id, result, keep, failure, hold)
   if hold ~= '0' then
     redis.call('SET', 'arq:s7:hold:' .. id, '1', 'PX', hold)
     -- As arq leaves it after a schedule's job: no Python worker starts the same tick again meanwhile.
-    redis.call('SET', 'arq:in-progress:' .. id, HELD, 'PX', hold)
-  else
-    deleted[#deleted + 1] = 'arq:in-progress:' .. id
+    redis.call('SET', key, HELD, 'PX', hold)
+    key = nil
   end
-  deleted[#deleted + 1] = 'arq:job:' .. id
-  deleted[#deleted + 1] = 'arq:retry:' .. id
-  deleted[#deleted + 1] = meta(id)
-  gone[#gone + 1] = id
+  local at = #deleted
+  deleted[at + 1], deleted[at + 2], deleted[at + 3], deleted[at + 4] = 'arq:job:' .. id, 'arq:retry:' .. id, meta(id), key
 end
 
 local function put_back(id, delay)
   if hmget(meta(id), 'b')[1] then delay = 0 end -- one that is to be aborted does not wait
   redis.call('DEL', 'arq:in-progress:' .. id)
+  stays[id] = true
   redis.call('ZADD', q, int(now + delay), id)
   tell_due(q, now + delay, now)
 end
@@ -144,43 +145,69 @@ local function finish_give_back(id, delay, why, lease)
 end
 
 -- A finish need not know what else a lease says.
-local function has_token(value, token)
-  return string.sub(value, 1, #token + 1) == token .. ' '
+local function has_token(value, head)
+  return value and string.find(value, head, 1, true) == 1
+end
+
+-- Which finishes are of jobs that the worker has, by place; one told twice is so the second time no more.
+local function find_ours(ids, values, places)
+  local ours, is_ours, seen, said, head = {}, {}, {}, nil, nil
+  for i = 1, finishes do
+    local id, told = ids[i], ARGV[places[i] + 1]
+    if told ~= said then said, head = told, told .. ' ' end
+    if has_token(values[i], head) and not seen[id] then
+      seen[id], is_ours[i], ours[#ours + 1] = true, true, id
+    end
+  end
+  -- Who has a lease of this queue is a member; only where one is missing there do the members tell: ids are one space
+  -- for all queues.
+  if call_many('ZREM', leases_key, ours) < #ours then
+    local scores = scores_of(q, ids)
+    ours = {}
+    for i = 1, finishes do
+      is_ours[i] = is_ours[i] and scores[i]
+      if is_ours[i] then ours[#ours + 1] = ids[i] end
+    end
+  end
+  return ours, is_ours
 end
 
 local function finish_all()
-  local answers, ids, places, at = {}, {}, {}, 10
+  local lost, ids, places, at = {}, {}, {}, 10
   for i = 1, finishes do
     ids[i], places[i] = ARGV[at], at
     at = at + (ARGV[at + 2] == 'd' and 3 or 7)
   end
-  local values, scores, over = mget('arq:in-progress:', ids), scores_of(q, ids), {}
+  local values, keys = mget('arq:in-progress:', ids)
+  local ours, is_ours = find_ours(ids, values, places)
   for i = 1, finishes do
     local id, at = ids[i], places[i]
     local kind = ARGV[at + 2]
-    local ours = values[i] and has_token(values[i], ARGV[at + 1]) and scores[i] and not over[id]
-    if ours then
-      over[id] = true
-      unleased[#unleased + 1] = id
-      if kind == 'd' then
-        finish_end(id, '', '', '', '0')
-      elseif kind == 'e' then
-        finish_end(id, ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
-      elseif kind == 'r' then
-        finish_retry(id, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
-      else
-        finish_give_back(id, tonumber(ARGV[at + 3]), ARGV[at + 4], read_lease(values[i]))
-      end
+    if not is_ours[i] then
+      lost[#lost + 1] = i
+    elseif kind == 'd' then
+      finish_end(id, keys[i], '', '', '', '0')
+    elseif kind == 'e' then
+      finish_end(id, keys[i], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
+    elseif kind == 'r' then
+      finish_retry(id, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
+    else
+      finish_give_back(id, tonumber(ARGV[at + 3]), ARGV[at + 4], read_lease(values[i]))
     end
-    answers[i] = ours and 1 or 0
   end
-  call_many('ZREM', q, gone)
-  call_many('ZREM', q .. ':s7:leases', unleased)
+  if next(stays) then
+    local gone = {}
+    for i = 1, #ours do
+      if not stays[ours[i]] then gone[#gone + 1] = ours[i] end
+    end
+    ours = gone
+  end
+  call_many('ZREM', q, ours)
   call_many('DEL', nil, deleted)
-  return answers
+  return lost
 end
 
-local jobs, leased, raised, bytes, python_works = {}, {}, {}, 0, false
+local jobs, odd, leased, raised, bytes, python_works = {}, {}, {}, {}, 0, false
 
 -- Since when nobody could have run the job: a Python worker that has started it knows its task, and one that is
 -- busy may come to it yet.
@@ -204,52 +231,60 @@ local function notes(id, payload)
 end
 
 -- One list of all, as each list within an answer costs Redis a look for what else it could be.
-local function tell(id, payload, count, due, more)
+local function tell(id, payload, due)
   local at = #jobs
-  jobs[at + 1], jobs[at + 2], jobs[at + 3], jobs[at + 4], jobs[at + 5] = id, payload, count, due, more
+  jobs[at + 1], jobs[at + 2], jobs[at + 3] = id, payload, due
 end
 
--- Hands out a job: counts the attempt (unless it is counted already), writes the lease.
-local function hand_out(id, payload, score, before, count, counts, known)
-  local delivery, aborting, unknown = beyond(known[1]), known[2] and 1 or 0, 0
-  local due, expires = score, 0
-  if counts then
-    -- Its lease ran out: that attempt is over. Who comes late finds the key of the lease gone, but not its end.
-    if before or count > 0 and redis.call('ZSCORE', q .. ':s7:leases', id) then
-      local failure = string.gsub(string.gsub(lost_failure, '@attempt', int(count)), '@at', int(now))
-      set_meta(id, 0, 'f', add_failure(known[4], failure))
-    end
-    unknown = unknown_since(id, known, count)
-    count = count + 1
-    set_attempts(id, count, 0)
-    -- Started in time, it does not expire any more.
-    local ttl = redis.call('PTTL', 'arq:job:' .. id)
-    if ttl >= 0 then
-      expires = now + ttl
-      redis.call('PERSIST', 'arq:job:' .. id)
-    end
-  else
-    due, expires = before.due, before.expires
-    unknown = since_of(known[3]) or 0
-  end
-  write_lease(id, { token = token, ends = now + span, due = due, expires = expires }, span)
-  raised[#raised + 1] = int(now + span)
-  raised[#raised + 1] = id
+local function tell_odd(attempt, delivery, aborting, unknown)
+  local at = #odd
+  odd[at + 1], odd[at + 2], odd[at + 3], odd[at + 4], odd[at + 5] = #jobs / 3, attempt, delivery, aborting, int(unknown)
+end
+
+-- Writes the lease of a job and hands it out.
+local function lease(id, key, payload, due, expires)
+  redis.call('SET', key, lease_head .. due .. ' ' .. expires, 'PX', kept)
   leased[#leased + 1] = id
   bytes = bytes + (payload and #payload or 0)
-  delivery = math.max(1, count + delivery)
-  local is_plain = delivery == count and aborting == 0 and unknown == 0
-  tell(id, payload, count, int(due), not is_plain and { delivery, aborting, int(unknown) })
+  tell(id, payload, due)
+end
+
+local function tell_noted(count, known, unknown)
+  local delivery, aborting = math.max(1, count + beyond(known[1])), known[2] and 1 or 0
+  if count ~= 1 or delivery ~= 1 or aborting == 1 or unknown ~= 0 then tell_odd(count, delivery, aborting, unknown) end
+end
+
+-- Counts an attempt at a job and leases it.
+local function start(id, key, counter, payload, score, before, count, known)
+  -- Its lease ran out: that attempt is over. Who comes late finds the key of the lease gone, but not its end.
+  if before or count > 0 and redis.call('ZSCORE', leases_key, id) then
+    local failure = string.gsub(string.gsub(lost_failure, '@attempt', int(count)), '@at', int(now))
+    set_meta(id, 0, 'f', add_failure(known[4], failure))
+  end
+  local unknown = known == NOTHING and 0 or unknown_since(id, known, count)
+  count = count + 1
+  redis.call('SET', counter, int(count), 'PX', attempts_kept)
+  -- Started in time, it does not expire any more.
+  local job_key, expires = 'arq:job:' .. id, '0'
+  local ttl = redis.call('PTTL', job_key)
+  if ttl >= 0 then
+    expires = int(now + ttl)
+    redis.call('PERSIST', job_key)
+  end
+  lease(id, key, payload, int(score), expires)
+  if count ~= 1 or known ~= NOTHING then tell_noted(count, known, unknown) end
 end
 
 -- The same call again: what is still leased under its token, with the lease anew.
 local function lease_again(ids)
-  local values = mget('arq:in-progress:', ids)
+  local values, keys = mget('arq:in-progress:', ids)
   for i = 1, #ids do
-    local lease = read_lease(values[i])
-    if lease and lease.token == token then
-      local payload = payload_of(ids[i])
-      hand_out(ids[i], payload, lease.due, lease, attempts(ids[i]), false, notes(ids[i], payload))
+    local id, before = ids[i], read_lease(values[i])
+    if before and before.token == token then
+      local payload = payload_of(id)
+      local known = notes(id, payload)
+      lease(id, keys[i], payload, int(before.due), int(before.expires))
+      tell_noted(attempts(id), known, since_of(known[3]) or 0)
     end
   end
 end
@@ -259,6 +294,12 @@ local again, again_jobs = {}, {}
 local function drop_ended(id)
   again[#again + 1] = id
   again_jobs[#again_jobs + 1] = 'arq:job:' .. id
+end
+
+-- Most ids are of hexadecimal digits, which is soon seen.
+local function are_ascii(ids)
+  local all = table.concat(ids)
+  return string.find(all, '^%x*$') ~= nil or not string.find(all, '[\128-\255]')
 end
 
 -- Whether it is UTF-8 of one byte or more, as Rust has it.
@@ -282,7 +323,7 @@ local function set_aside(id)
   bury(id, string.format(BAD_ID, int(now)), string.sub(name, 1, 500), '')
   drop_ended(id)
   redis.call('DEL', 'arq:in-progress:' .. id, 'arq:retry:' .. id, meta(id))
-  tell(id, false, 0, 0, false)
+  tell(id, false, 0)
 end
 
 -- A Python client's abort puts a running job's member back, also when the job has just ended: it is over.
@@ -292,13 +333,14 @@ end
 
 -- A call that was under way for half a lease waited for Redis itself, and so did the heartbeats of those who hold
 -- jobs: they get one more lease before any of these is taken over.
-local grace_key, has_grace = q .. ':s7:grace', nil
-local function in_grace(id, lease)
-  if has_grace == nil then
-    if now - sent_at > span / 2 then redis.call('SET', grace_key, '1', 'PX', int(span)) end
-    has_grace = redis.call('EXISTS', grace_key) == 1
-  end
-  return has_grace and (lease ~= nil or redis.call('ZSCORE', q .. ':s7:leases', id) ~= false)
+local function is_in_grace()
+  local key = q .. ':s7:grace'
+  if now - sent_at > span / 2 then redis.call('SET', key, '1', 'PX', int(span)) end
+  return redis.call('EXISTS', key) == 1
+end
+
+local function was_leased(id, before)
+  return before ~= nil or redis.call('ZSCORE', leases_key, id) ~= false
 end
 
 -- Asked only where there is something to claim.
@@ -330,45 +372,47 @@ end
 
 -- Members of Python workers stay where they are, as their retries count from there; they are passed over.
 local function lease_due()
-  local passed = 0
+  local passed, grace = 0, nil
   while #leased < most and bytes < BATCH_BYTES and passed < LOOK_AT_MOST do
     local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', passed + #leased,
       math.min(most - #leased + (passed > 0 and 500 or 0), BATCH))
     if #page == 0 or paused() then return end
+    if grace == nil then grace = is_in_grace() end
     local ids = {}
     for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
-    local values, counts = mget('arq:in-progress:', ids), mget('arq:retry:', ids)
-    local noted, payload_at = have_notes(ids), payloads_of(ids)
-    local are_ascii = not string.find(table.concat(ids), '[\128-\255]')
+    local values, keys = mget('arq:in-progress:', ids)
+    local counts, counters = mget('arq:retry:', ids)
+    local noted, payload_at, are_text = have_notes(ids), payloads_of(ids), are_ascii(ids)
     for i = 1, #ids do
-      local lease, score = read_lease(values[i]), sane(tonumber(page[2 * i]))
+      local id, value, score = ids[i], values[i], sane(tonumber(page[2 * i]))
+      local before = value and read_lease(value) or nil
       if bytes >= BATCH_BYTES or #leased >= most then
         return -- the rest waits for the next call
       elseif score == 0 then
         passed = passed + 1 -- arq: a score of 0 is no membership
-      elseif ids[i] == '' or not are_ascii and not is_text(ids[i]) then
+      elseif id == '' or not are_text and not is_text(id) then
         passed = passed + 1
-        set_aside(ids[i])
-      elseif not is_held(lease, now) then
+        set_aside(id)
+      elseif not is_held(before, now) then
         local payload = payload_at(i)
-        local known = noted and notes(ids[i], payload) or {}
-        if left_until(known[5], known[2], score) > now or in_grace(ids[i], lease) then
+        local known = noted and notes(id, payload) or NOTHING
+        if known ~= NOTHING and left_until(known[5], known[2], score) > now or grace and was_leased(id, before) then
           passed = passed + 1
-        elseif not payload and is_over(ids[i]) then
+        elseif not payload and is_over(id) then
           passed = passed + 1
-          drop_ended(ids[i])
+          drop_ended(id)
         else
-          hand_out(ids[i], payload, score, lease, count_of(counts[i]), true, known)
+          start(id, keys[i], counters[i], payload, score, before, counts[i] and count_of(counts[i]) or 0, known)
         end
-      elseif lease.foreign then
+      elseif before.foreign then
         passed = passed + 1
-        if values[i] == HELD then drop_ended(ids[i]) else python_works = true end
+        if value == HELD then drop_ended(id) else python_works = true end
       else
         passed = passed + 1
         -- A Python client's abort has moved it. A lease does not outlive its key, whatever end it tells.
-        local left = math.max(AFTERLIFE, redis.call('PTTL', 'arq:in-progress:' .. ids[i]))
-        raised[#raised + 1] = int(math.min(lease.ends, now + left))
-        raised[#raised + 1] = ids[i]
+        local left = math.max(AFTERLIFE, redis.call('PTTL', keys[i]))
+        raised[#raised + 1] = int(math.min(before.ends, now + left))
+        raised[#raised + 1] = id
       end
     end
   end
@@ -377,12 +421,12 @@ end
 local function claim()
   allow_when_full(q)
   local readable, last = pcall(cmsgpack.unpack, get(call_key) or '')
-  local answers
+  local lost
   if readable and type(last) == 'table' and last[1] == call then
-    answers = last[2]
+    lost = last[2]
     lease_again(last[3])
   else
-    answers = finish_all()
+    lost = finish_all()
     if most > 0 then lease_due() end
     if has_buried then trim_dead() end
     call_many('ZREM', q, again)
@@ -392,20 +436,21 @@ local function claim()
   call_many('ZADD', q, raised)
   if #leased > 0 then
     -- The last first: a short sorted set is a list, where each is looked for from the front.
-    local ends = {}
+    local ends, at = {}, 0
     for i = #leased, 1, -1 do
-      ends[#ends + 1] = int(now + span)
-      ends[#ends + 1] = leased[i]
+      ends[at + 1], ends[at + 2] = ends_at, leased[i]
+      at = at + 2
     end
-    call_many('ZADD', q .. ':s7:leases', ends)
+    call_many('ZADD', q, ends)
+    call_many('ZADD', leases_key, ends)
     tell_due(q, now + span, now)
   end
   if finishes > 0 or #leased > 0 then
-    redis.call('SET', call_key, cmsgpack.pack({ call, answers, leased }), 'PX', int(math.max(2 * span, 60000)))
+    redis.call('SET', call_key, cmsgpack.pack({ call, lost, leased }), 'PX', int(math.max(2 * span, 60000)))
   end
   local more = first_free(q, now)
   if more and not paused() then ring(q) else more = nil end
-  return { int(now), more and 1 or 0, answers, jobs }
+  return { int(now), more and 1 or 0, lost, jobs, odd }
 end
 
 return claim()

@@ -66,15 +66,17 @@ local function each_batch(list, act)
   end
 end
 
+-- Of each id, what its key of this prefix holds or false; and the keys, as making them is dear.
 local function mget(prefix, ids)
+  local keys = {}
+  for i = 1, #ids do keys[i] = prefix .. ids[i] end
+  if #keys > 0 and #keys <= BATCH then return redis.call('MGET', unpack(keys)), keys end
   local values = {}
-  each_batch(ids, function(from, to)
-    local keys = {}
-    for i = from, to do keys[#keys + 1] = prefix .. ids[i] end
-    local found = redis.call('MGET', unpack(keys))
+  each_batch(keys, function(from, to)
+    local found = redis.call('MGET', unpack(keys, from, to))
     for i = 1, #found do values[from + i - 1] = found[i] end
   end)
-  return values
+  return values, keys
 end
 
 -- Of each id, its score in the queue or false: ids are one space for all queues.
@@ -87,19 +89,23 @@ local function scores_of(q, ids)
   return scores
 end
 
+-- Returns the sum of the answers.
 local function call_many(command, key, list)
+  local sum = 0
   each_batch(list, function(from, to)
     if key then
-      redis.call(command, key, unpack(list, from, to))
+      sum = sum + redis.call(command, key, unpack(list, from, to))
     else
-      redis.call(command, unpack(list, from, to))
+      sum = sum + redis.call(command, unpack(list, from, to))
     end
   end)
+  return sum
 end
 
 -- A score that can be said in digits: other producers may write any.
 local function sane(score)
-  return math.max(-9e15, math.min(9e15, score))
+  if score > 9e15 then return 9e15 elseif score < -9e15 then return -9e15 end
+  return score
 end
 
 local function moment_of(text)
@@ -118,9 +124,9 @@ local function is_held(lease, now)
   return lease ~= nil and (lease.foreign or lease.ends > now)
 end
 
-local function write_lease(id, lease, span)
-  local value = lease.token .. ' ' .. int(lease.ends) .. ' ' .. int(lease.due) .. ' ' .. int(lease.expires)
-  redis.call('SET', 'arq:in-progress:' .. id, value, 'PX', int(span + math.max(span, AFTERLIFE)))
+-- For how long the key of a lease of `span` is kept.
+local function kept_for(span)
+  return int(span + math.max(span, AFTERLIFE))
 end
 
 -- Other programs may store anything under any key: what is of another type counts as absent.

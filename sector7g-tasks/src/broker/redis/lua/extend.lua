@@ -7,14 +7,15 @@ local q, now, span = KEYS[1], now_ms(), tonumber(ARGV[1])
 allow_when_full(q)
 local ids = {}
 for i = 2, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
-local values, scores, answers, ends = mget('arq:in-progress:', ids), scores_of(q, ids), {}, {}
+local scores, answers, ends, till = scores_of(q, ids), {}, {}, int(now + span)
+local values, keys = mget('arq:in-progress:', ids)
 for i = 1, #ids do
   local lease = read_lease(values[i])
   local ours = lease and lease.token == ARGV[2 * i + 1] and scores[i]
   if ours then
-    lease.ends = now + span
-    write_lease(ids[i], lease, span)
-    ends[#ends + 1] = int(lease.ends)
+    local value = lease.token .. ' ' .. till .. ' ' .. int(lease.due) .. ' ' .. int(lease.expires)
+    redis.call('SET', keys[i], value, 'PX', kept_for(span))
+    ends[#ends + 1] = till
     ends[#ends + 1] = ids[i]
   end
   answers[i] = ours and 1 or 0
