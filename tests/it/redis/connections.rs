@@ -93,7 +93,7 @@ async fn nobody_there_is_one_clear_error() {
 }
 
 /// What a worker and a client may do at the least; `sector7g-tasks/src/docs/redis.md` shows the same rules.
-pub(super) const RULES: &str = "resetchannels -@all ~arq:* +time +ping +info +eval +evalsha +script|load +get +set +del +exists +mget \
+pub(super) const RULES: &str = "resetchannels -@all ~arq:* +time +ping +info +eval +evalsha +script|load +set +del +exists +mget +mset \
     +persist +pttl +pexpire +pexpireat +time +zadd +zrem +zscore +zmscore +zcard +zcount +zrank +zrevrank +zrange \
     +zrevrange +zrangebyscore +zremrangebyscore +hset +hmget +hdel +rpush +blpop";
 
@@ -106,7 +106,7 @@ async fn a_user_with_the_least_rights() {
     let broker = RedisBroker::connect(as_user(&server)).await.unwrap();
     assert_eq!(broker.concerns().await.unwrap(), Vec::<String>::new());
     check_works(broker).await;
-    for right in ["+blpop", "+get", "+hset", "+hmget", "+hdel", "+zremrangebyscore", "+pexpireat", "+info"] {
+    for right in ["+blpop", "+mset", "+hset", "+hmget", "+hdel", "+zremrangebyscore", "+pexpireat", "+info"] {
         let fewer: Vec<&str> = RULES.split_whitespace().filter(|rule| *rule != right).collect();
         let server = RedisServer::builder().user("milhouse", &format!("on >thrillhouse {}", fewer.join(" "))).start();
         let concerns = RedisBroker::connect(as_user(&server)).await.unwrap().concerns().await.unwrap();

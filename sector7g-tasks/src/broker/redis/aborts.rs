@@ -171,8 +171,7 @@ async fn standing(link: &Link, seen: &Seen, queues: &[String], sweeps: bool) -> 
     }
     let mut live = BTreeSet::new();
     for queue in queues {
-        let mut call = LIVE.prepare_invoke();
-        call.key(queue);
+        let mut call = LIVE.key(queue);
         for id in &requests {
             call.arg(id.as_str());
         }

@@ -114,6 +114,9 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
     for jobs in [&news[..0], &news] {
         brief.during(Box::pin(path::enqueue(&broker.shared.producing, &key, jobs, RequestId::unique()))).await?;
     }
+    // As a job that does not expire is stored.
+    let again = redis::cmd("MSET").arg(keys::job(new.id.as_str())).arg(&*new.payload).clone();
+    brief.during(link.command::<redis::Value>(&again)).await?;
     link.command::<redis::Value>(redis::cmd("BLPOP").arg(bell(&key)).arg(1)).await?; // it has just been rung
     broker.wait(std::slice::from_ref(&queue), TRIAL, TRIAL).await?;
     let failure = Failure::new(FailureKind::Error, "a trial", 1, Timestamp::default());

@@ -1,6 +1,5 @@
 //! What keeps promises in the scripts, to be taken out by tests which then fail.
 
-use std::borrow::Cow;
 use std::sync::OnceLock;
 
 /// Something in the scripts without which a promise breaks.
@@ -53,11 +52,12 @@ impl Guard {
                 ("ends[at + 1], ends[at + 2] = ends_at, leased[i]", "ends[at + 1], ends[at + 2] = int(now), leased[i]"),
             ],
             Self::Token => &[("has_token(values[i], head)", "true"), ("lease.token == ARGV[2 * i + 1]", "true")],
-            Self::GiveBack => {
-                &[("    else\n      finish_give_back(", "    elseif ARGV[at + 4] ~= 's' then\n      finish_give_back(")]
-            }
-            Self::Attempts => &[("  redis.call('SET', counter, int(count), 'PX', attempts_kept)\n", "")],
-            Self::Repeat => &[("if readable and type(last) == 'table' and last[1] == call then", "if false then")],
+            Self::GiveBack => &[(
+                "    else\n      rare().finish_give_back(",
+                "    elseif ARGV[at + 4] ~= 's' then\n      rare().finish_give_back(",
+            )],
+            Self::Attempts => &[("  redis.call('SET', counter, int(count), 'PXAT', counted_until)\n", "")],
+            Self::Repeat => &[("if readable and type(last) == 'table' then", "if false then")],
             Self::Grace => &[("if now - sent_at > span / 2 then", "if false then")],
             Self::Request => &[("if known == number then", "if false then")],
         }
@@ -69,8 +69,11 @@ impl Guard {
 }
 
 /// A script's text, without the guard that a test has taken out.
-pub(super) fn left_of(text: &'static str) -> Cow<'static, str> {
-    TAKEN_OUT.get().map_or(Cow::Borrowed(text), |guard| guard.cut(text).into())
+pub(super) fn left_of(text: String) -> String {
+    match TAKEN_OUT.get() {
+        Some(guard) => guard.cut(&text),
+        None => text,
+    }
 }
 
 #[cfg(test)]

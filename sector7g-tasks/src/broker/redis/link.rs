@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use deadpool_redis::Pool;
 use redis::aio::PubSub;
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
 use tokio::runtime::{Handle, Id};
 
+use super::script::Call;
 use super::source::{OpenError, Opened, Route, Source};
 use crate::broker::BrokerError;
 
@@ -111,7 +112,7 @@ impl Link {
     }
 
     /// Runs a script that may be repeated: once more if its connection turns out to be dead.
-    pub(super) async fn script<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, BrokerError> {
+    pub(super) async fn script<T: FromRedisValue>(&self, call: &Call) -> Result<T, BrokerError> {
         match self.script_once(call).await {
             Err((_, true)) => self.script_once(call).await.map_err(|(error, _)| error),
             answer => answer.map_err(|(error, _)| error),
@@ -119,16 +120,14 @@ impl Link {
     }
 
     /// Runs a script.
-    pub(super) async fn script_once<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, Failed> {
+    pub(super) async fn script_once<T: FromRedisValue>(&self, call: &Call) -> Result<T, Failed> {
         let connection = self.connection().await.map_err(|error| (error, false))?;
         let mut route = connection.route.clone();
-        let mut loads = 1;
-        let answer = loop {
-            match call.invoke_async(&mut route).await {
-                Err(error) if is_not_loaded(&error) && loads < SCRIPT_LOADS => loads += 1,
-                answer => break answer.map_err(|error| self.failed(&connection, &error))?,
-            }
+        let answer = match call.short().query_async(&mut route).await {
+            Err(error) if is_not_loaded(&error) => call.whole().query_async(&mut route).await,
+            answer => answer,
         };
+        let answer = answer.map_err(|error| self.failed(&connection, &error))?;
         self.confirm(&connection).await?;
         self.read(answer)
     }
@@ -246,9 +245,6 @@ impl Link {
 
 /// Codes of a server that may take the same call later.
 const PASSING: [&str; 5] = ["BUSY", "MISCONF", "NOREPLICAS", "UNBLOCKED", "UNKILLABLE"];
-
-/// How often a script is loaded at most for one call: it may be flushed again before it runs.
-const SCRIPT_LOADS: usize = 10;
 
 /// Whether the script that was called was not there, though it had been loaded: nothing has run.
 fn is_not_loaded(error: &RedisError) -> bool {

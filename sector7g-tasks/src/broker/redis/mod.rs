@@ -464,7 +464,7 @@ impl Broker for RedisBroker {
     }
 
     async fn set_progress(&self, queue: &QueueName, lease: &Lease, progress: Bytes) -> Result<bool, BrokerError> {
-        let mut call = script::PROGRESS.key(self.key_for(queue, [&lease.id])?);
+        let mut call = script::PROGRESS.key(&self.key_for(queue, [&lease.id])?);
         call.arg(lease.id.as_str()).arg(lease.token.to_string()).arg(&*progress);
         self.shared.link.script(&call).await
     }
@@ -485,13 +485,13 @@ impl Broker for RedisBroker {
     }
 
     async fn make_due(&self, queue: &QueueName, id: &JobId) -> Result<bool, BrokerError> {
-        let mut call = script::DUE.key(self.key_for(queue, [id])?);
+        let mut call = script::DUE.key(&self.key_for(queue, [id])?);
         call.arg(id.as_str());
         self.change(&call).await
     }
 
     async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, BrokerError> {
-        let mut call = script::PAUSE.key(self.key(queue)?);
+        let mut call = script::PAUSE.key(&self.key(queue)?);
         call.arg(u8::from(paused));
         self.note(&[queue]).await?;
         self.change(&call).await
@@ -564,14 +564,14 @@ impl Broker for RedisBroker {
 
 impl RedisBroker {
     /// One change, not repeated: the second answer would deny what the first has done.
-    async fn change(&self, call: &redis::ScriptInvocation<'_>) -> Result<bool, BrokerError> {
+    async fn change(&self, call: &script::Call) -> Result<bool, BrokerError> {
         let answer: i64 = self.shared.link.script_once(call).await.map_err(|(error, _)| error)?;
         Ok(answer == 1)
     }
 
     async fn change_dead(&self, what: &str, queue: &QueueName, ids: &[JobId]) -> Result<Vec<bool>, BrokerError> {
         check_batch("dead letters", ids.len())?;
-        let mut call = script::DEAD.key(self.key_for(queue, ids)?);
+        let mut call = script::DEAD.key(&self.key_for(queue, ids)?);
         call.arg(what);
         for id in ids {
             call.arg(id.as_str());

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use redis::ScriptInvocation;
-
 use super::link::Link;
 use super::reply::{Reply, flags};
-use super::script::{CLAIM, ENQUEUE, EXTEND};
+use super::script::{CLAIM, Call, ENQUEUE, EXTEND};
 use crate::broker::{
     BrokerError, Claim, Claimed, ClaimedJob, Enqueued, Extended, Finish, Finished, GiveBack, Lease, NewJob, Outcome,
     REQUEST_MEMORY, RequestId,
@@ -130,7 +128,7 @@ fn json(failure: &Failure) -> Result<String, BrokerError> {
     serde_json::to_string(failure).map_err(|error| BrokerError::Refused(error.to_string()))
 }
 
-fn add_finish(call: &mut ScriptInvocation<'_>, finish: &Finish) -> Result<(), BrokerError> {
+fn add_finish(call: &mut Call, finish: &Finish) -> Result<(), BrokerError> {
     call.arg(finish.lease.id.as_str()).arg(finish.lease.token.to_string());
     match &finish.outcome {
         Outcome::End { result, dead, hold_id } => {

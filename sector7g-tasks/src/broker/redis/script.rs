@@ -1,13 +1,76 @@
+//! The scripts, and calls of them.
+
 use std::sync::LazyLock;
 
-use redis::Script;
+use redis::{Arg, Cmd, ToRedisArgs};
 
-#[cfg(feature = "testing")]
-use super::guards::left_of as whole;
+/// What stands in a script where it wants `lua/notes.lua`.
+const WITH_NOTES: &str = "-- with: notes.lua\n";
 
-#[cfg(not(feature = "testing"))]
-fn whole(text: &'static str) -> &'static str {
+/// A script's whole text.
+fn whole(text: &str) -> String {
+    let text = text.replace(WITH_NOTES, include_str!("lua/notes.lua"));
+    #[cfg(feature = "testing")]
+    let text = super::guards::left_of(text);
     text
+}
+
+/// A script that the server keeps under the hash of its text.
+pub(super) struct Script {
+    text: String,
+    hash: String,
+}
+
+impl Script {
+    fn new(text: String) -> Self {
+        let hash = redis::Script::new(&text).get_hash().to_owned();
+        Self { text, hash }
+    }
+
+    /// A call with one key.
+    pub(super) fn key(&'static self, key: &str) -> Call {
+        self.keys(std::iter::once(key))
+    }
+
+    /// A call with as many keys as there are.
+    pub(super) fn keys<'a>(&'static self, keys: impl ExactSizeIterator<Item = &'a str>) -> Call {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&*self.hash).arg(keys.len());
+        for key in keys {
+            command.arg(key);
+        }
+        Call { script: self, command }
+    }
+}
+
+/// A call of a script, with its arguments.
+pub(super) struct Call {
+    script: &'static Script,
+    command: Cmd,
+}
+
+impl Call {
+    pub(super) fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// The call by the script's hash.
+    pub(super) fn short(&self) -> &Cmd {
+        &self.command
+    }
+
+    /// The call with the script's text, for a server that has lost it: it runs even if it is flushed at once again.
+    pub(super) fn whole(&self) -> Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(&*self.script.text);
+        for argument in self.command.args_iter().skip(2) {
+            if let Arg::Simple(bytes) = argument {
+                command.arg(bytes);
+            }
+        }
+        command
+    }
 }
 
 /// A script of `lua/`, behind what all of them share.
@@ -15,7 +78,7 @@ macro_rules! script {
     ($(#[$doc:meta])* $name:ident, $file:literal) => {
         $(#[$doc])*
         pub(super) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(&whole(concat!(include_str!("lua/common.lua"), include_str!($file)))));
+            LazyLock::new(|| Script::new(whole(concat!(include_str!("lua/common.lua"), include_str!($file)))));
     };
 }
 
@@ -48,7 +111,8 @@ mod tests {
     fn every_script_says_what_it_takes_and_returns() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/broker/redis/lua");
         let scripts = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let scripts: Vec<_> = scripts.filter(|path| !path.ends_with("common.lua")).collect();
+        let scripts: Vec<_> =
+            scripts.filter(|path| !path.ends_with("common.lua") && !path.ends_with("notes.lua")).collect();
         assert!(scripts.len() > 10, "the folder holds the scripts");
         for path in scripts {
             let (name, text) = (path.file_name().unwrap().to_string_lossy(), fs::read_to_string(&path).unwrap());

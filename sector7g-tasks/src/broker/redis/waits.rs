@@ -91,10 +91,7 @@ pub(super) async fn pass_on(link: &Link, queues: &[String]) -> Result<(), Broker
 }
 
 async fn look_at(link: &Link, queues: &[String], pause: Duration, ring: bool) -> Result<Look, BrokerError> {
-    let mut call = LOOK.prepare_invoke();
-    for queue in queues {
-        call.key(queue);
-    }
+    let mut call = LOOK.keys(queues.iter().map(String::as_str));
     call.arg(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)).arg(u8::from(ring));
     let mut reply = Reply::of("look", link.script(&call).await?)?;
     Ok(Look { is_due: reply.flag()?, pause: Duration::from_millis(reply.count()?) })

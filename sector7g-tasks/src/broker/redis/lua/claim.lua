@@ -17,73 +17,239 @@
 
 local q, now = KEYS[1], now_ms()
 local worker, call, span, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local dead_most, dead_age, lost_failure = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local sent_at, finishes = tonumber(ARGV[8]), tonumber(ARGV[9])
-local token = worker .. '-' .. call
-local BAD_ID = '{"kind":"payload","message":"its id was no text (UTF-8) of one byte or more, so nobody could ask for it; ' ..
-  'it is shown in printable signs","attempt":0,"at":%s}'
-local UTF8 = { '^[%z\1-\127]+', '^[\194-\223][\128-\191]', '^\224[\160-\191][\128-\191]',
-  '^[\225-\236\238\239][\128-\191][\128-\191]', '^\237[\128-\159][\128-\191]',
-  '^\240[\144-\191][\128-\191][\128-\191]', '^[\241-\243][\128-\191][\128-\191][\128-\191]',
-  '^\244[\128-\143][\128-\191][\128-\191]' }
 local HELD = 'held'              -- in arq:in-progress of an ended tick
-local python_key = q .. ':s7:python'
 local PYTHON_AWAY = 60000        -- ms after which a Python worker that was seen at work counts as gone
-local PYTHON_GRACE = 5000        -- ms: no job is unknown for longer while one is at work
-local call_key, leases_key = q .. ':s7:call:' .. worker, q .. ':s7:leases'
-local ends_at, kept, attempts_kept = int(now + span), kept_for(span), int(ATTEMPTS_TTL * 1000)
-local lease_head = token .. ' ' .. ends_at .. ' '
 local NOTHING = {}               -- what is noted of most jobs
+local call_key, grace_key, python_key = q .. ':s7:call:' .. worker, q .. ':s7:grace', q .. ':s7:python'
+local leases_key = q .. ':s7:leases'
+local ends_at, kept_until = int(now + span), int(now + kept_for(span))
+local counted_until = int(now + ATTEMPTS_TTL * 1000)
+local lease_head = worker .. '-' .. call .. ' ' .. ends_at .. ' '
+local last_call, is_off, grace, look = unpack(redis.call('MGET', call_key, q .. ':s7:paused', grace_key, q .. ':s7:look'))
 
-local function attempts(id)
-  return count_of(get('arq:retry:' .. id))
-end
-
-local function set_attempts(id, count, delay)
-  if count <= 0 then return redis.call('DEL', 'arq:retry:' .. id) end
-  redis.call('SET', 'arq:retry:' .. id, int(count), 'PX', int(ATTEMPTS_TTL * 1000 + delay))
-end
-
--- Deliveries beyond the attempts, or fewer.
-local function beyond(text)
-  if not text then return 0 end
-  local sign = string.sub(text, 1, 1) == '-' and -1 or 1
-  return sign * count_of(string.gsub(text, '^-', ''))
-end
-
--- A moment in the past, as a note can say it.
-local function since_of(text)
-  local since = tonumber(text)
-  return since and since >= 1 and since <= now and since or nil
-end
-
--- What the whole call deletes, in one command; what stays in the queue of that which has finished.
+-- What the whole call deletes, in one command; what stays in the queue of that which has finished; what is answered.
 local deleted, stays, has_buried = {}, {}, false
+local jobs, odd, leased, raised, bytes, python_works = {}, {}, {}, {}, 0, false
+local again, again_jobs = {}, {}
 
-local function bury(id, failure, name, result)
-  local payload = payload_of(id)
-  local letter = q .. ':s7:dead:' .. name
-  redis.call('DEL', letter)
-  redis.call('HSET', letter, 'f', add_failure(hmget(meta(id), 'f')[1], failure), 'a', int(attempts(id)))
-  if payload then redis.call('HSET', letter, 'p', payload) end
-  if result ~= '' then redis.call('HSET', letter, 'r', digest(result)) end
-  redis.call('PEXPIRE', letter, int(dead_age))
-  redis.call('ZADD', q .. ':s7:dead', int(now), name)
-  redis.call('PEXPIRE', q .. ':s7:dead', int(dead_age)) -- older ones go with the next death, or with all
-  has_buried = true
+-- One list of all, as each list within an answer costs Redis a look for what else it could be.
+local function tell(id, payload, due)
+  local at = #jobs
+  jobs[at + 1], jobs[at + 2], jobs[at + 3] = id, payload, due
 end
 
-local function trim_dead()
-  local dead = q .. ':s7:dead'
-  redis.call('ZREMRANGEBYSCORE', dead, '-inf', int(now - dead_age)) -- their letters have run out
-  local over = redis.call('ZCARD', dead) - dead_most
-  if over > 0 then
-    local oldest = redis.call('ZRANGE', dead, 0, math.min(over, BATCH) - 1)
-    local letters = {}
-    for i = 1, #oldest do letters[i] = q .. ':s7:dead:' .. oldest[i] end
-    redis.call('DEL', unpack(letters))
-    redis.call('ZREM', dead, unpack(oldest))
+-- Writes the lease of a job and hands it out.
+local function lease(id, key, payload, due, expires)
+  redis.call('SET', key, lease_head .. due .. ' ' .. expires, 'PXAT', kept_until)
+  leased[#leased + 1] = id
+  bytes = bytes + (payload and #payload or 0)
+  tell(id, payload, due)
+end
+
+-- A Python scheduler that comes late enqueues a tick again which has run here: its id is held, its job goes.
+local function drop_ended(id)
+  again[#again + 1] = id
+  again_jobs[#again_jobs + 1] = 'arq:job:' .. id
+end
+
+-- What few calls need, made when the first of them does: to make a function costs half a microsecond, in each call anew.
+local function make_rare()
+  -- with: notes.lua
+  local PYTHON_GRACE = 5000        -- ms: no job is unknown for longer while a Python worker is at work
+  local dead_most, dead_age, lost_failure = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+  local rare = { count_of = count_of, first_free = first_free, left_until = left_until, read_lease = read_lease }
+
+  local BAD_ID = '{"kind":"payload","message":"its id was no text (UTF-8) of one byte or more, so nobody could ask for it; ' ..
+    'it is shown in printable signs","attempt":0,"at":%s}'
+  local UTF8 = { '^[%z\1-\127]+', '^[\194-\223][\128-\191]', '^\224[\160-\191][\128-\191]',
+    '^[\225-\236\238\239][\128-\191][\128-\191]', '^\237[\128-\159][\128-\191]',
+    '^\240[\144-\191][\128-\191][\128-\191]', '^[\241-\243][\128-\191][\128-\191][\128-\191]',
+    '^\244[\128-\143][\128-\191][\128-\191]' }
+
+  local function attempts(id)
+    return count_of(get('arq:retry:' .. id))
   end
+
+  local function set_attempts(id, count, delay)
+    if count <= 0 then return redis.call('DEL', 'arq:retry:' .. id) end
+    redis.call('SET', 'arq:retry:' .. id, int(count), 'PX', int(ATTEMPTS_TTL * 1000 + delay))
+  end
+
+  -- Deliveries beyond the attempts, or fewer.
+  local function beyond(text)
+    if not text then return 0 end
+    local sign = string.sub(text, 1, 1) == '-' and -1 or 1
+    return sign * count_of(string.gsub(text, '^-', ''))
+  end
+
+  -- A moment in the past, as a note can say it.
+  local function since_of(text)
+    local since = tonumber(text)
+    return since and since >= 1 and since <= now and since or nil
+  end
+
+  function rare.bury(id, failure, name, result)
+    local payload = payload_of(id)
+    local letter = q .. ':s7:dead:' .. name
+    redis.call('DEL', letter)
+    redis.call('HSET', letter, 'f', add_failure(hmget(meta(id), 'f')[1], failure), 'a', int(attempts(id)))
+    if payload then redis.call('HSET', letter, 'p', payload) end
+    if result ~= '' then redis.call('HSET', letter, 'r', digest(result)) end
+    redis.call('PEXPIRE', letter, int(dead_age))
+    redis.call('ZADD', q .. ':s7:dead', int(now), name)
+    redis.call('PEXPIRE', q .. ':s7:dead', int(dead_age)) -- older ones go with the next death, or with all
+    has_buried = true
+  end
+
+  function rare.trim_dead()
+    local dead = q .. ':s7:dead'
+    redis.call('ZREMRANGEBYSCORE', dead, '-inf', int(now - dead_age)) -- their letters have run out
+    local over = redis.call('ZCARD', dead) - dead_most
+    if over > 0 then
+      local oldest = redis.call('ZRANGE', dead, 0, math.min(over, BATCH) - 1)
+      local letters = {}
+      for i = 1, #oldest do letters[i] = q .. ':s7:dead:' .. oldest[i] end
+      redis.call('DEL', unpack(letters))
+      redis.call('ZREM', dead, unpack(oldest))
+    end
+  end
+
+  local function put_back(id, delay)
+    if hmget(meta(id), 'b')[1] then delay = 0 end -- one that is to be aborted does not wait
+    redis.call('DEL', 'arq:in-progress:' .. id)
+    stays[id] = true
+    redis.call('ZADD', q, int(now + delay), id)
+    tell_due(q, now + delay, now)
+  end
+
+  function rare.finish_retry(id, delay, failure, attempt)
+    local before = attempts(id)
+    local count = math.max(before, tonumber(attempt))
+    set_attempts(id, count, delay)
+    set_meta(id, delay, 'f', add_failure(hmget(meta(id), 'f')[1], failure))
+    -- A count that is raised is not another delivery.
+    if count > before then
+      redis.call('HSET', meta(id), 'x', int(beyond(hmget(meta(id), 'x')[1]) + before - count))
+    end
+    redis.call('HDEL', meta(id), 'u', 'c', 'n')
+    put_back(id, delay)
+  end
+
+  function rare.finish_give_back(id, delay, why, value)
+    local expires = read_lease(value).expires
+    set_attempts(id, attempts(id) - 1, delay)
+    set_meta(id, delay)
+    redis.call('HSET', meta(id), 'x', int(beyond(hmget(meta(id), 'x')[1]) + 1))
+    if why == 'u' then
+      -- A Python worker polls, we wake on the dot: without a while of its own it would never get the job.
+      if not since_of(hmget(meta(id), 'u')[1]) then redis.call('HSET', meta(id), 'u', int(now)) end
+      redis.call('HSET', meta(id), 'c', int(now + delay + math.min(delay, LEFT_TO_PYTHON)), 'n', int(attempts(id)))
+      -- Nobody has started it, so it still expires.
+      if expires > 0 then redis.call('PEXPIREAT', 'arq:job:' .. id, int(expires)) end
+    else
+      redis.call('HDEL', meta(id), 'u', 'c', 'n')
+    end
+    put_back(id, delay)
+  end
+
+  -- Members of other queues than this are no jobs of it: ids are one space for all queues.
+  function rare.keep_members(ids, is_ours)
+    local scores, ours = scores_of(q, ids), {}
+    for i = 1, #ids do
+      is_ours[i] = is_ours[i] and scores[i]
+      if is_ours[i] then ours[#ours + 1] = ids[i] end
+    end
+    return ours
+  end
+
+  -- Since when nobody could have run the job: a Python worker that has started it knows its task, and one that is
+  -- busy may come to it yet.
+  function rare.unknown_since(id, known, count)
+    local since, counted = since_of(known[3]), tonumber(known[6])
+    if not since then return 0 end
+    if counted ~= count then
+      redis.call('HDEL', meta(id), 'u', 'c', 'n')
+      return 0
+    end
+    python_works = python_works or redis.call('EXISTS', python_key) == 1
+    return python_works and math.max(since, now - PYTHON_GRACE) or since
+  end
+
+  -- What is noted of a job; what was of an earlier one of its id goes.
+  function rare.notes(id, payload)
+    local known = hmget(meta(id), 'x', 'b', 'u', 'f', 'c', 'n', 'j')
+    if not known[7] or is_noted_of(known[7], payload) then return known end
+    redis.call('DEL', meta(id))
+    return {}
+  end
+
+  -- Its lease ran out: that attempt is over.
+  function rare.lose(id, known, count)
+    local failure = string.gsub(string.gsub(lost_failure, '@attempt', int(count)), '@at', int(now))
+    set_meta(id, 0, 'f', add_failure(known[4], failure))
+  end
+
+  -- Tells what is not as with most jobs, of the one that has just been told.
+  function rare.tell_odd(count, known, unknown)
+    local delivery, aborting = math.max(1, count + beyond(known[1])), known[2] and 1 or 0
+    if count == 1 and delivery == 1 and aborting == 0 and unknown == 0 then return end
+    local at = #odd
+    odd[at + 1], odd[at + 2], odd[at + 3], odd[at + 4], odd[at + 5] = #jobs / 3, count, delivery, aborting, int(unknown)
+  end
+
+  -- The same call again: what is still leased under its token, with the lease anew.
+  function rare.lease_again(ids)
+    local values, keys = mget('arq:in-progress:', ids)
+    for i = 1, #ids do
+      local id, before = ids[i], read_lease(values[i])
+      if before and before.token == worker .. '-' .. call then
+        local payload = payload_of(id)
+        local known = rare.notes(id, payload)
+        lease(id, keys[i], payload, int(before.due), int(before.expires))
+        rare.tell_odd(attempts(id), known, since_of(known[3]) or 0)
+      end
+    end
+  end
+
+  -- Whether it is UTF-8 of one byte or more, as Rust has it.
+  function rare.is_text(id)
+    if not string.find(id, '[\128-\255]') then return id ~= '' end
+    local at = 1
+    while at <= #id do
+      local last
+      for _, form in ipairs(UTF8) do last = last or select(2, string.find(id, form, at)) end
+      if not last then return false end
+      at = last + 1
+    end
+    return true
+  end
+
+  -- Ids are text. Under another name nobody could ask for the job, and no answer could tell it: its letter has the
+  -- name in printable signs.
+  function rare.set_aside(id)
+    local name = string.gsub(id, '[^ -~]', function(byte) return string.format('\\x%02x', string.byte(byte)) end)
+    if name == '' then name = '(empty)' end
+    rare.bury(id, string.format(BAD_ID, int(now)), string.sub(name, 1, 500), '')
+    drop_ended(id)
+    redis.call('DEL', 'arq:in-progress:' .. id, 'arq:retry:' .. id, meta(id))
+    tell(id, false, 0)
+  end
+
+  -- A Python client's abort has moved it. A lease does not outlive its key, whatever end it tells.
+  function rare.raise(id, key, before)
+    local left = math.max(AFTERLIFE, redis.call('PTTL', key))
+    raised[#raised + 1] = int(math.min(before.ends, now + left))
+    raised[#raised + 1] = id
+  end
+
+  return rare
+end
+
+local made
+local function rare()
+  made = made or make_rare()
+  return made
 end
 
 local function finish_end(id, key, result, keep, failure, hold)
@@ -94,9 +260,7 @@ local function finish_end(id, key, result, keep, failure, hold)
       redis.call('SET', 'arq:result:' .. id, result, 'PX', keep)
     end
   end
-  if failure ~= '' then
-    bury(id, failure, id, result)
-  end
+  if failure ~= '' then rare().bury(id, failure, id, result) end
   if hold ~= '0' then
     redis.call('SET', 'arq:s7:hold:' .. id, '1', 'PX', hold)
     -- As arq leaves it after a schedule's job: no Python worker starts the same tick again meanwhile.
@@ -107,69 +271,9 @@ local function finish_end(id, key, result, keep, failure, hold)
   deleted[at + 1], deleted[at + 2], deleted[at + 3], deleted[at + 4] = 'arq:job:' .. id, 'arq:retry:' .. id, meta(id), key
 end
 
-local function put_back(id, delay)
-  if hmget(meta(id), 'b')[1] then delay = 0 end -- one that is to be aborted does not wait
-  redis.call('DEL', 'arq:in-progress:' .. id)
-  stays[id] = true
-  redis.call('ZADD', q, int(now + delay), id)
-  tell_due(q, now + delay, now)
-end
-
-local function finish_retry(id, delay, failure, attempt)
-  local before = attempts(id)
-  local count = math.max(before, tonumber(attempt))
-  set_attempts(id, count, delay)
-  set_meta(id, delay, 'f', add_failure(hmget(meta(id), 'f')[1], failure))
-  -- A count that is raised is not another delivery.
-  if count > before then
-    redis.call('HSET', meta(id), 'x', int(beyond(hmget(meta(id), 'x')[1]) + before - count))
-  end
-  redis.call('HDEL', meta(id), 'u', 'c', 'n')
-  put_back(id, delay)
-end
-
-local function finish_give_back(id, delay, why, lease)
-  set_attempts(id, attempts(id) - 1, delay)
-  set_meta(id, delay)
-  redis.call('HSET', meta(id), 'x', int(beyond(hmget(meta(id), 'x')[1]) + 1))
-  if why == 'u' then
-    -- A Python worker polls, we wake on the dot: without a while of its own it would never get the job.
-    if not since_of(hmget(meta(id), 'u')[1]) then redis.call('HSET', meta(id), 'u', int(now)) end
-    redis.call('HSET', meta(id), 'c', int(now + delay + math.min(delay, LEFT_TO_PYTHON)), 'n', int(attempts(id)))
-    -- Nobody has started it, so it still expires.
-    if lease.expires > 0 then redis.call('PEXPIREAT', 'arq:job:' .. id, int(lease.expires)) end
-  else
-    redis.call('HDEL', meta(id), 'u', 'c', 'n')
-  end
-  put_back(id, delay)
-end
-
 -- A finish need not know what else a lease says.
 local function has_token(value, head)
   return value and string.find(value, head, 1, true) == 1
-end
-
--- Which finishes are of jobs that the worker has, by place; one told twice is so the second time no more.
-local function find_ours(ids, values, places)
-  local ours, is_ours, seen, said, head = {}, {}, {}, nil, nil
-  for i = 1, finishes do
-    local id, told = ids[i], ARGV[places[i] + 1]
-    if told ~= said then said, head = told, told .. ' ' end
-    if has_token(values[i], head) and not seen[id] then
-      seen[id], is_ours[i], ours[#ours + 1] = true, true, id
-    end
-  end
-  -- Who has a lease of this queue is a member; only where one is missing there do the members tell: ids are one space
-  -- for all queues.
-  if call_many('ZREM', leases_key, ours) < #ours then
-    local scores = scores_of(q, ids)
-    ours = {}
-    for i = 1, finishes do
-      is_ours[i] = is_ours[i] and scores[i]
-      if is_ours[i] then ours[#ours + 1] = ids[i] end
-    end
-  end
-  return ours, is_ours
 end
 
 local function finish_all()
@@ -179,7 +283,17 @@ local function finish_all()
     at = at + (ARGV[at + 2] == 'd' and 3 or 7)
   end
   local values, keys = mget('arq:in-progress:', ids)
-  local ours, is_ours = find_ours(ids, values, places)
+  -- One that is told twice is the worker's only the first time.
+  local ours, is_ours, seen, said, head = {}, {}, {}, nil, nil
+  for i = 1, finishes do
+    local id, told = ids[i], ARGV[places[i] + 1]
+    if told ~= said then said, head = told, told .. ' ' end
+    if has_token(values[i], head) and not seen[id] then
+      seen[id], is_ours[i], ours[#ours + 1] = true, true, id
+    end
+  end
+  -- Who has a lease in this queue is a member of it.
+  if call_many('ZREM', leases_key, ours) < #ours then ours = rare().keep_members(ids, is_ours) end
   for i = 1, finishes do
     local id, at = ids[i], places[i]
     local kind = ARGV[at + 2]
@@ -190,9 +304,9 @@ local function finish_all()
     elseif kind == 'e' then
       finish_end(id, keys[i], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
     elseif kind == 'r' then
-      finish_retry(id, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
+      rare().finish_retry(id, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
     else
-      finish_give_back(id, tonumber(ARGV[at + 3]), ARGV[at + 4], read_lease(values[i]))
+      rare().finish_give_back(id, tonumber(ARGV[at + 3]), ARGV[at + 4], values[i])
     end
   end
   if next(stays) then
@@ -207,63 +321,13 @@ local function finish_all()
   return lost
 end
 
-local jobs, odd, leased, raised, bytes, python_works = {}, {}, {}, {}, 0, false
-
--- Since when nobody could have run the job: a Python worker that has started it knows its task, and one that is
--- busy may come to it yet.
-local function unknown_since(id, known, count)
-  local since, counted = since_of(known[3]), tonumber(known[6])
-  if not since then return 0 end
-  if counted ~= count then
-    redis.call('HDEL', meta(id), 'u', 'c', 'n')
-    return 0
-  end
-  python_works = python_works or redis.call('EXISTS', python_key) == 1
-  return python_works and math.max(since, now - PYTHON_GRACE) or since
-end
-
--- What is noted of a job; what was of an earlier one of its id goes.
-local function notes(id, payload)
-  local known = hmget(meta(id), 'x', 'b', 'u', 'f', 'c', 'n', 'j')
-  if not known[7] or is_noted_of(known[7], payload) then return known end
-  redis.call('DEL', meta(id))
-  return {}
-end
-
--- One list of all, as each list within an answer costs Redis a look for what else it could be.
-local function tell(id, payload, due)
-  local at = #jobs
-  jobs[at + 1], jobs[at + 2], jobs[at + 3] = id, payload, due
-end
-
-local function tell_odd(attempt, delivery, aborting, unknown)
-  local at = #odd
-  odd[at + 1], odd[at + 2], odd[at + 3], odd[at + 4], odd[at + 5] = #jobs / 3, attempt, delivery, aborting, int(unknown)
-end
-
--- Writes the lease of a job and hands it out.
-local function lease(id, key, payload, due, expires)
-  redis.call('SET', key, lease_head .. due .. ' ' .. expires, 'PX', kept)
-  leased[#leased + 1] = id
-  bytes = bytes + (payload and #payload or 0)
-  tell(id, payload, due)
-end
-
-local function tell_noted(count, known, unknown)
-  local delivery, aborting = math.max(1, count + beyond(known[1])), known[2] and 1 or 0
-  if count ~= 1 or delivery ~= 1 or aborting == 1 or unknown ~= 0 then tell_odd(count, delivery, aborting, unknown) end
-end
-
--- Counts an attempt at a job and leases it.
+-- Counts an attempt at a job and leases it. `before` is a lease that has run out, if its key is still there.
 local function start(id, key, counter, payload, score, before, count, known)
-  -- Its lease ran out: that attempt is over. Who comes late finds the key of the lease gone, but not its end.
-  if before or count > 0 and redis.call('ZSCORE', leases_key, id) then
-    local failure = string.gsub(string.gsub(lost_failure, '@attempt', int(count)), '@at', int(now))
-    set_meta(id, 0, 'f', add_failure(known[4], failure))
-  end
-  local unknown = known == NOTHING and 0 or unknown_since(id, known, count)
+  -- Who comes late finds the key of the lease gone, but not its end.
+  if before or count > 0 and redis.call('ZSCORE', leases_key, id) then rare().lose(id, known, count) end
+  local unknown = known == NOTHING and 0 or rare().unknown_since(id, known, count)
   count = count + 1
-  redis.call('SET', counter, int(count), 'PX', attempts_kept)
+  redis.call('SET', counter, int(count), 'PXAT', counted_until)
   -- Started in time, it does not expire any more.
   local job_key, expires = 'arq:job:' .. id, '0'
   local ttl = redis.call('PTTL', job_key)
@@ -272,58 +336,7 @@ local function start(id, key, counter, payload, score, before, count, known)
     redis.call('PERSIST', job_key)
   end
   lease(id, key, payload, int(score), expires)
-  if count ~= 1 or known ~= NOTHING then tell_noted(count, known, unknown) end
-end
-
--- The same call again: what is still leased under its token, with the lease anew.
-local function lease_again(ids)
-  local values, keys = mget('arq:in-progress:', ids)
-  for i = 1, #ids do
-    local id, before = ids[i], read_lease(values[i])
-    if before and before.token == token then
-      local payload = payload_of(id)
-      local known = notes(id, payload)
-      lease(id, keys[i], payload, int(before.due), int(before.expires))
-      tell_noted(attempts(id), known, since_of(known[3]) or 0)
-    end
-  end
-end
-
--- A Python scheduler that comes late enqueues a tick again which has run here: its id is held, its job goes.
-local again, again_jobs = {}, {}
-local function drop_ended(id)
-  again[#again + 1] = id
-  again_jobs[#again_jobs + 1] = 'arq:job:' .. id
-end
-
--- Most ids are of hexadecimal digits, which is soon seen.
-local function are_ascii(ids)
-  local all = table.concat(ids)
-  return string.find(all, '^%x*$') ~= nil or not string.find(all, '[\128-\255]')
-end
-
--- Whether it is UTF-8 of one byte or more, as Rust has it.
-local function is_text(id)
-  if not string.find(id, '[\128-\255]') then return id ~= '' end
-  local at = 1
-  while at <= #id do
-    local last
-    for _, form in ipairs(UTF8) do last = last or select(2, string.find(id, form, at)) end
-    if not last then return false end
-    at = last + 1
-  end
-  return true
-end
-
--- Ids are text. Under another name nobody could ask for the job, and no answer could tell it: its letter has the
--- name in printable signs.
-local function set_aside(id)
-  local name = string.gsub(id, '[^ -~]', function(byte) return string.format('\\x%02x', string.byte(byte)) end)
-  if name == '' then name = '(empty)' end
-  bury(id, string.format(BAD_ID, int(now)), string.sub(name, 1, 500), '')
-  drop_ended(id)
-  redis.call('DEL', 'arq:in-progress:' .. id, 'arq:retry:' .. id, meta(id))
-  tell(id, false, 0)
+  if count ~= 1 or known ~= NOTHING then rare().tell_odd(count, known, unknown) end
 end
 
 -- A Python client's abort puts a running job's member back, also when the job has just ended: it is over.
@@ -333,124 +346,119 @@ end
 
 -- A call that was under way for half a lease waited for Redis itself, and so did the heartbeats of those who hold
 -- jobs: they get one more lease before any of these is taken over.
-local function is_in_grace()
-  local key = q .. ':s7:grace'
-  if now - sent_at > span / 2 then redis.call('SET', key, '1', 'PX', int(span)) end
-  return redis.call('EXISTS', key) == 1
-end
-
-local function was_leased(id, before)
-  return before ~= nil or redis.call('ZSCORE', leases_key, id) ~= false
-end
-
--- Asked only where there is something to claim.
-local is_off = nil
-local function paused()
-  if is_off == nil then is_off = is_paused(q) end
-  return is_off
-end
-
--- Reads payloads some at a time, and few beyond those that one answer takes: each may be large.
-local function payloads_of(ids)
-  local payloads, read_to, size, told = {}, 0, 4, 0
-  return function(i)
-    if i > read_to then
-      local mean = told > 0 and told / read_to or 0
-      local fit = mean > 0 and math.ceil((BATCH_BYTES - bytes) / mean) or size
-      local keys, to = {}, math.min(#ids, i + math.max(1, math.min(size, fit)) - 1)
-      for at = i, to do keys[#keys + 1] = 'arq:job:' .. ids[at] end
-      local found = redis.call('MGET', unpack(keys))
-      for at = i, to do
-        payloads[at] = found[at - i + 1]
-        told = told + (payloads[at] and #payloads[at] or 0)
-      end
-      read_to, size = to, math.min(2 * size, 64)
-    end
-    return payloads[i]
+local function give_grace()
+  if now - sent_at > span / 2 then
+    redis.call('SET', grace_key, '1', 'PX', int(span))
+    grace = true
   end
 end
 
+-- Reads payloads from place `from` on, some at a time, and few beyond those that one answer takes: each may be large.
+local function read_payloads(ids, payloads, from, size)
+  local told = 0
+  for at = 1, from - 1 do told = told + (payloads[at] and #payloads[at] or 0) end
+  if told > 0 then size = math.min(size, math.ceil((BATCH_BYTES - bytes) * (from - 1) / told)) end
+  local keys, to = {}, math.min(#ids, from + math.max(1, size) - 1)
+  for at = from, to do keys[#keys + 1] = 'arq:job:' .. ids[at] end
+  local found = redis.call('MGET', unpack(keys))
+  for at = from, to do payloads[at] = found[at - from + 1] end
+  return to
+end
+
+-- Of a page of due members: which are there, and what their leases and attempts hold, by turns.
+local function read_page(page)
+  local ids, keys, all = {}, {}, nil
+  for i = 1, #page, 2 do
+    local id = page[i]
+    ids[#ids + 1] = id
+    keys[i], keys[i + 1] = 'arq:in-progress:' .. id, 'arq:retry:' .. id
+  end
+  all = table.concat(ids)
+  -- Most ids are of hexadecimal digits, which is soon seen.
+  local are_text = string.find(all, '^%x*$') or not string.find(all, '[\128-\255]')
+  return ids, keys, redis.call('MGET', unpack(keys)), are_text
+end
+
+-- Leases what is due; tells whether more is, or nothing where that is not known.
 -- Members of Python workers stay where they are, as their retries count from there; they are passed over.
 local function lease_due()
-  local passed, grace = 0, nil
-  while #leased < most and bytes < BATCH_BYTES and passed < LOOK_AT_MOST do
-    local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', passed + #leased,
-      math.min(most - #leased + (passed > 0 and 500 or 0), BATCH))
-    if #page == 0 or paused() then return end
-    if grace == nil then grace = is_in_grace() end
-    local ids = {}
-    for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
-    local values, keys = mget('arq:in-progress:', ids)
-    local counts, counters = mget('arq:retry:', ids)
-    local noted, payload_at, are_text = have_notes(ids), payloads_of(ids), are_ascii(ids)
+  local passed, asked = 0, 0
+  while passed < LOOK_AT_MOST do
+    asked = math.min(most + 1 - #leased + (passed > 0 and 500 or 0), BATCH)
+    local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', passed + #leased, asked)
+    if #page == 0 then return passed > 0 and nil end
+    if is_off then return false end
+    if passed == 0 then give_grace() end
+    local ids, keys, values, are_text = read_page(page)
+    local noted, payloads, read_to, size = have_notes(ids), {}, 0, 4
     for i = 1, #ids do
-      local id, value, score = ids[i], values[i], sane(tonumber(page[2 * i]))
-      local before = value and read_lease(value) or nil
+      local id, value, score = ids[i], values[2 * i - 1], sane(tonumber(page[2 * i]))
+      local before = value and rare().read_lease(value) or nil
       if bytes >= BATCH_BYTES or #leased >= most then
-        return -- the rest waits for the next call
+        -- The rest waits for the next call; what nothing is known of is surely free.
+        return not value and not noted and score ~= 0 and are_text and true or nil
       elseif score == 0 then
         passed = passed + 1 -- arq: a score of 0 is no membership
-      elseif id == '' or not are_text and not is_text(id) then
+      elseif id == '' or not are_text and not rare().is_text(id) then
         passed = passed + 1
-        set_aside(id)
+        rare().set_aside(id)
       elseif not is_held(before, now) then
-        local payload = payload_at(i)
-        local known = noted and notes(id, payload) or NOTHING
-        if known ~= NOTHING and left_until(known[5], known[2], score) > now or grace and was_leased(id, before) then
+        if i > read_to then read_to, size = read_payloads(ids, payloads, i, size), math.min(2 * size, 64) end
+        local payload, known = payloads[i], noted and rare().notes(id, payloads[i]) or NOTHING
+        local count = values[2 * i] and rare().count_of(values[2 * i]) or 0
+        if known ~= NOTHING and rare().left_until(known[5], known[2], score) > now
+          or grace and (before or redis.call('ZSCORE', leases_key, id)) then
           passed = passed + 1
         elseif not payload and is_over(id) then
           passed = passed + 1
           drop_ended(id)
         else
-          start(id, keys[i], counters[i], payload, score, before, counts[i] and count_of(counts[i]) or 0, known)
+          start(id, keys[2 * i - 1], keys[2 * i], payload, score, before, count, known)
         end
       elseif before.foreign then
         passed = passed + 1
         if value == HELD then drop_ended(id) else python_works = true end
       else
         passed = passed + 1
-        -- A Python client's abort has moved it. A lease does not outlive its key, whatever end it tells.
-        local left = math.max(AFTERLIFE, redis.call('PTTL', keys[i]))
-        raised[#raised + 1] = int(math.min(before.ends, now + left))
-        raised[#raised + 1] = id
+        rare().raise(id, keys[2 * i - 1], before)
       end
     end
+    if passed == 0 and #ids < asked then return false end
   end
 end
 
-local function claim()
-  allow_when_full(q)
-  local readable, last = pcall(cmsgpack.unpack, get(call_key) or '')
-  local lost
-  if readable and type(last) == 'table' and last[1] == call then
-    lost = last[2]
-    lease_again(last[3])
-  else
-    lost = finish_all()
-    if most > 0 then lease_due() end
-    if has_buried then trim_dead() end
-    call_many('ZREM', q, again)
-    call_many('DEL', nil, again_jobs)
-    if python_works then redis.call('SET', python_key, '1', 'PX', PYTHON_AWAY) end
+allow_when_full(q)
+local lost, more = nil, nil
+if last_call and string.find(last_call, call .. ' ', 1, true) == 1 then
+  local readable, last = pcall(cmsgpack.unpack, string.sub(last_call, #call + 2))
+  if readable and type(last) == 'table' then
+    lost = last[1]
+    rare().lease_again(last[2])
   end
-  call_many('ZADD', q, raised)
-  if #leased > 0 then
-    -- The last first: a short sorted set is a list, where each is looked for from the front.
-    local ends, at = {}, 0
-    for i = #leased, 1, -1 do
-      ends[at + 1], ends[at + 2] = ends_at, leased[i]
-      at = at + 2
-    end
-    call_many('ZADD', q, ends)
-    call_many('ZADD', leases_key, ends)
-    tell_due(q, now + span, now)
-  end
-  if finishes > 0 or #leased > 0 then
-    redis.call('SET', call_key, cmsgpack.pack({ call, lost, leased }), 'PX', int(math.max(2 * span, 60000)))
-  end
-  local more = first_free(q, now)
-  if more and not paused() then ring(q) else more = nil end
-  return { int(now), more and 1 or 0, lost, jobs, odd }
 end
-
-return claim()
+if not lost then
+  lost = finish_all()
+  if most > 0 then more = lease_due() end
+  if has_buried then rare().trim_dead() end
+  call_many('ZREM', q, again)
+  call_many('DEL', nil, again_jobs)
+  if python_works then redis.call('SET', python_key, '1', 'PX', PYTHON_AWAY) end
+end
+call_many('ZADD', q, raised)
+if #leased > 0 then
+  -- The last first: a short sorted set is a list, where each is looked for from the front.
+  local ends, at = {}, 0
+  for i = #leased, 1, -1 do
+    ends[at + 1], ends[at + 2] = ends_at, leased[i]
+    at = at + 2
+  end
+  call_many('ZADD', q, ends)
+  call_many('ZADD', leases_key, ends)
+  tell_due(q, now + span, now, look)
+end
+if finishes > 0 or #leased > 0 then
+  redis.call('SET', call_key, call .. ' ' .. cmsgpack.pack({ lost, leased }), 'PX', int(math.max(2 * span, 60000)))
+end
+if more == nil then more = rare().first_free(q, now) end
+if more and not is_off then ring(q) else more = nil end
+return { int(now), more and 1 or 0, lost, jobs, odd }

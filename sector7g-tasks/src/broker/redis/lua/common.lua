@@ -1,4 +1,4 @@
--- common.lua: what the scripts share. It stands before each of them and reads no KEYS or ARGV.
+-- common.lua: what the scripts share. It stands before each of them and reads no KEYS or ARGV. What few need is in notes.lua.
 --
 -- Keys, all derived from a queue's own name q and a job's id:
 --   q                     zset    job id -> due at, ms; of a leased job: the end of its lease      (arq's)
@@ -20,7 +20,7 @@
 --   q:s7:python           string  while a Python worker has been seen at work of late
 --   q:s7:asked:<client>   zset    <number>:<an answer, 1 or 0, a job> -> number, of its enqueue calls that may come again;
 --                                 ! -> the number below which it has settled all
---   q:s7:call:<worker>    string  the worker's last call, MessagePack: its number, what its finishes came to, what it leased
+--   q:s7:call:<worker>    string  the worker's last call: its number, then as MessagePack which finishes were lost, what it leased
 --   q:s7:dead             zset    id of a dead letter -> when it died, ms
 --   q:s7:dead:<id>        hash    p payload, f failures, a attempts; r digest of its result
 --   q:s7:workers          zset    worker instance -> when its health entry runs out, ms
@@ -54,69 +54,53 @@ local written = {}
 local function int(n)
   local text = written[n]
   if not text then
-    text = string.format('%.0f', n)
+    -- What is too large for the short way is also too large for a score; no number is neither.
+    text = string.format(n >= -9e15 and n <= 9e15 and '%d' or '%.0f', n)
     if n == n then written[n] = text end -- what is no number is no key either
   end
   return text
 end
 
-local function each_batch(list, act)
-  for from = 1, #list, BATCH do
-    act(from, math.min(from + BATCH - 1, #list))
+-- Calls a command with a part of a list, after a key if there is one.
+local function call_part(command, key, list, from)
+  local to = math.min(from + BATCH - 1, #list)
+  if key then return redis.call(command, key, unpack(list, from, to)) end
+  return redis.call(command, unpack(list, from, to))
+end
+
+-- The same with all of it; returns the sum of the answers.
+local function call_many(command, key, list)
+  local sum = 0
+  for from = 1, #list, BATCH do sum = sum + call_part(command, key, list, from) end
+  return sum
+end
+
+-- The same with a command that answers with as many values as it takes: these.
+local function ask_many(command, key, list)
+  local answers = #list > 0 and call_part(command, key, list, 1) or {}
+  for from = 1 + BATCH, #list, BATCH do
+    local part = call_part(command, key, list, from)
+    for i = 1, #part do answers[from + i - 1] = part[i] end
   end
+  return answers
 end
 
 -- Of each id, what its key of this prefix holds or false; and the keys, as making them is dear.
 local function mget(prefix, ids)
   local keys = {}
   for i = 1, #ids do keys[i] = prefix .. ids[i] end
-  if #keys > 0 and #keys <= BATCH then return redis.call('MGET', unpack(keys)), keys end
-  local values = {}
-  each_batch(keys, function(from, to)
-    local found = redis.call('MGET', unpack(keys, from, to))
-    for i = 1, #found do values[from + i - 1] = found[i] end
-  end)
-  return values, keys
+  return ask_many('MGET', nil, keys), keys
 end
 
 -- Of each id, its score in the queue or false: ids are one space for all queues.
 local function scores_of(q, ids)
-  local scores = {}
-  each_batch(ids, function(from, to)
-    local found = redis.call('ZMSCORE', q, unpack(ids, from, to))
-    for i = 1, #found do scores[from + i - 1] = found[i] end
-  end)
-  return scores
-end
-
--- Returns the sum of the answers.
-local function call_many(command, key, list)
-  local sum = 0
-  each_batch(list, function(from, to)
-    if key then
-      sum = sum + redis.call(command, key, unpack(list, from, to))
-    else
-      sum = sum + redis.call(command, unpack(list, from, to))
-    end
-  end)
-  return sum
+  return ask_many('ZMSCORE', q, ids)
 end
 
 -- A score that can be said in digits: other producers may write any.
 local function sane(score)
   if score > 9e15 then return 9e15 elseif score < -9e15 then return -9e15 end
   return score
-end
-
-local function moment_of(text)
-  return sane(tonumber(text) or 0)
-end
-
-local function read_lease(value)
-  if not value then return nil end
-  local token, ends, due, expires = string.match(value, '^(%S+) (%d+) (%-?%d+) (%d+)$')
-  if not token then return { foreign = true } end
-  return { token = token, ends = moment_of(ends), due = moment_of(due), expires = moment_of(expires) }
 end
 
 -- Whether somebody has the job now.
@@ -126,34 +110,13 @@ end
 
 -- For how long the key of a lease of `span` is kept.
 local function kept_for(span)
-  return int(span + math.max(span, AFTERLIFE))
+  return span + math.max(span, AFTERLIFE)
 end
 
--- Other programs may store anything under any key: what is of another type counts as absent.
-local function read(command, key, ...)
-  local value = redis.pcall(command, key, ...)
-  if type(value) ~= 'table' or not value.err then return value end
-  if not string.find(value.err, 'WRONGTYPE', 1, true) then redis.call(command, key, ...) end -- fails as it should
-  return false
-end
-
+-- What the key holds as text, or false. Other programs may store anything under any key: MGET takes what is of another
+-- type as absent.
 local function get(key)
-  return read('GET', key)
-end
-
-local function hmget(key, ...)
-  return read('HMGET', key, ...) or {}
-end
-
--- The payload, or false when it has run out.
-local function payload_of(id)
-  return get('arq:job:' .. id)
-end
-
--- Attempts so far; what can't be a count is none, or as many as there can be.
-local function count_of(text)
-  local count = tonumber(text) or 0
-  return count == count and math.floor(math.max(0, math.min(MOST_ATTEMPTS, count))) or 0
+  return redis.call('MGET', key)[1]
 end
 
 -- Redis refuses the first write of a script when its memory is full, but none after one that takes no memory. What
@@ -166,35 +129,6 @@ local function meta(id)
   return 'arq:s7:job:' .. id
 end
 
--- Tells a job, or a result, from a later one of its id: a Python worker ends a job and leaves our notes behind.
-local function digest(bytes)
-  return redis.sha1hex(bytes or '')
-end
-
--- Whether notes with this digest are of the job with this payload. When it has run out, nothing tells, and they stay.
-local function is_noted_of(known, payload)
-  return not payload or known == digest(payload)
-end
-
-local function set_meta(id, delay, ...)
-  local payload, known = payload_of(id), hmget(meta(id), 'j')[1]
-  if not is_noted_of(known, payload) then redis.call('DEL', meta(id)) end
-  redis.call('HSET', meta(id), 'j', payload and digest(payload) or known or digest(), ...)
-  redis.call('PEXPIRE', meta(id), int(ATTEMPTS_TTL * 1000 + delay))
-end
-
--- The failures with one more, the last MAX_FAILURES of them.
-local function add_failure(failures, failure)
-  if not failures or failures == '' then return failure end
-  local _, lines = string.gsub(failures, '\n', '\n')
-  local all = failures .. '\n' .. failure
-  while lines + 2 > MAX_FAILURES do
-    all = string.sub(all, string.find(all, '\n', 1, true) + 1)
-    lines = lines - 1
-  end
-  return all
-end
-
 local function ring(q)
   local bell = q .. ':s7:bell'
   if redis.call('EXISTS', bell) == 0 then
@@ -203,10 +137,11 @@ local function ring(q)
   end
 end
 
--- Wakes a waiting worker if something is due at `score` before any of them looks by itself.
-local function tell_due(q, score, now)
+-- Wakes a waiting worker if something is due at `score` before any of them looks by itself, which who has asked says.
+local function tell_due(q, score, now, look)
   if score <= now then return ring(q) end
-  local look = tonumber(get(q .. ':s7:look'))
+  if look == nil then look = get(q .. ':s7:look') end
+  look = tonumber(look)
   if look and score < look then ring(q) end
 end
 
@@ -221,32 +156,3 @@ local function have_notes(ids)
   return redis.call('EXISTS', unpack(keys)) > 0
 end
 
--- Until when a due job of a task that we do not know is left to Python workers, who poll; 0 when it is not.
-local function left_until(known_c, known_b, score)
-  return not known_b and math.min(moment_of(known_c), score + LEFT_TO_PYTHON) or 0
-end
-
--- The score of the first due job that nobody has, how many due ones before it are not ours to take, and when the
--- first of those that are only left to others for a while is.
-local function first_free(q, now)
-  local held, again = 0, nil
-  while held < LOOK_AT_MOST do
-    local size = held == 0 and 1 or 500
-    local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', held, size)
-    if #page == 0 then return nil, held, again end
-    local ids = {}
-    for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
-    local values, noted = mget('arq:in-progress:', ids), have_notes(ids)
-    for i = 1, #ids do
-      local score = sane(tonumber(page[2 * i]))
-      if score ~= 0 and not is_held(read_lease(values[i]), now) then
-        local known = noted and hmget(meta(ids[i]), 'c', 'b') or {}
-        local till = left_until(known[1], known[2], score)
-        if till <= now then return score, held, again end
-        again = math.min(again or till, till)
-      end
-      held = held + 1
-    end
-  end
-  return nil, held, again
-end

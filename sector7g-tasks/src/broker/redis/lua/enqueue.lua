@@ -37,9 +37,7 @@ local function are_unknown(ids)
     local at = 5 * i
     keys[at - 4], keys[at - 3], keys[at - 2], keys[at - 1], keys[at] = names(ids[i])
   end
-  local found = 0
-  each_batch(keys, function(from, to) found = found + redis.call('EXISTS', unpack(keys, from, to)) end)
-  return found == 0
+  return call_many('EXISTS', nil, keys) == 0
 end
 
 local function is_free(id, replace)
@@ -51,7 +49,8 @@ local function is_free(id, replace)
     if not replace then return false end
     redis.call('DEL', result, hold, claimed)
   elseif not replace then
-    local lease = read_lease(redis.call('GET', claimed))
+    -- with: notes.lua
+    local lease = read_lease(get(claimed))
     if lease and lease.foreign then return false end
   end
   redis.call('DEL', notes, 'arq:retry:' .. id) -- left by a job of that id which a Python worker ended
@@ -75,20 +74,19 @@ for i = 1, #ids do
     taken[id] = true
     members[#members + 1] = int(due)
     members[#members + 1] = id
-    local at = #jobs
-    jobs[at + 1], jobs[at + 2], jobs[at + 3] = 'arq:job:' .. id, payload, expires
+    local key = 'arq:job:' .. id
+    if expires == '' then
+      local at = #jobs
+      jobs[at + 1], jobs[at + 2] = key, payload
+    else
+      redis.call('SET', key, payload, 'PX', expires)
+    end
     earliest = math.min(earliest or due, due)
   end
   answers[i] = free and 1 or 0
 end
 call_many('ZADD', q, members)
-for i = 1, #jobs, 3 do
-  if jobs[i + 2] == '' then
-    redis.call('SET', jobs[i], jobs[i + 1])
-  else
-    redis.call('SET', jobs[i], jobs[i + 1], 'PX', jobs[i + 2])
-  end
-end
+ask_many('MSET', nil, jobs)
 if earliest then tell_due(q, earliest, now) end
 redis.call('ZREMRANGEBYSCORE', asked, '-inf', '(' .. ARGV[3])
 redis.call('ZADD', asked, 'GT', ARGV[3], '!', number, number .. ':' .. table.concat(answers))

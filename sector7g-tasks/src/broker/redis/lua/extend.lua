@@ -3,6 +3,8 @@
 -- Returns n integers in order: 1 renewed, 0 lost.   O(n log N).
 -- Keeps true: only the newest token moves a score.
 
+-- with: notes.lua
+
 local q, now, span = KEYS[1], now_ms(), tonumber(ARGV[1])
 allow_when_full(q)
 local ids = {}
@@ -14,7 +16,7 @@ for i = 1, #ids do
   local ours = lease and lease.token == ARGV[2 * i + 1] and scores[i]
   if ours then
     local value = lease.token .. ' ' .. till .. ' ' .. int(lease.due) .. ' ' .. int(lease.expires)
-    redis.call('SET', keys[i], value, 'PX', kept_for(span))
+    redis.call('SET', keys[i], value, 'PX', int(kept_for(span)))
     ends[#ends + 1] = till
     ends[#ends + 1] = ids[i]
   end

@@ -2,6 +2,8 @@
 -- KEYS[1] queue   ARGV[1] id   ARGV[2] token   ARGV[3] progress
 -- Returns 1 stored, 0 the lease is lost.   O(1).
 
+-- with: notes.lua
+
 local lease = read_lease(get('arq:in-progress:' .. ARGV[1]))
 if not lease or lease.token ~= ARGV[2] then return 0 end
 set_meta(ARGV[1], 0, 'p', ARGV[3])

@@ -1,0 +1,91 @@
+-- notes.lua: of what is stored for a job, what few calls of a script need. Where a script wants it stands «with: notes.lua»:
+-- in a function of its own, so that only such a call spends the time to make these functions.
+
+local function moment_of(text)
+  return sane(tonumber(text) or 0)
+end
+
+local function read_lease(value)
+  if not value then return nil end
+  local token, ends, due, expires = string.match(value, '^(%S+) (%d+) (%-?%d+) (%d+)$')
+  if not token then return { foreign = true } end
+  return { token = token, ends = moment_of(ends), due = moment_of(due), expires = moment_of(expires) }
+end
+
+-- The fields, none where something else is stored under the key.
+local function hmget(key, ...)
+  local values = redis.pcall('HMGET', key, ...)
+  if not values.err then return values end
+  if not string.find(values.err, 'WRONGTYPE', 1, true) then redis.call('HMGET', key, ...) end -- fails as it should
+  return {}
+end
+
+-- The payload, or false when it has run out.
+local function payload_of(id)
+  return get('arq:job:' .. id)
+end
+
+-- Attempts so far; what can't be a count is none, or as many as there can be.
+local function count_of(text)
+  local count = tonumber(text) or 0
+  return count == count and math.floor(math.max(0, math.min(MOST_ATTEMPTS, count))) or 0
+end
+
+-- Tells a job, or a result, from a later one of its id: a Python worker ends a job and leaves our notes behind.
+local function digest(bytes)
+  return redis.sha1hex(bytes or '')
+end
+
+-- Whether notes with this digest are of the job with this payload. When it has run out, nothing tells, and they stay.
+local function is_noted_of(known, payload)
+  return not payload or known == digest(payload)
+end
+
+local function set_meta(id, delay, ...)
+  local payload, known = payload_of(id), hmget(meta(id), 'j')[1]
+  if not is_noted_of(known, payload) then redis.call('DEL', meta(id)) end
+  redis.call('HSET', meta(id), 'j', payload and digest(payload) or known or digest(), ...)
+  redis.call('PEXPIRE', meta(id), int(ATTEMPTS_TTL * 1000 + delay))
+end
+
+-- The failures with one more, the last MAX_FAILURES of them.
+local function add_failure(failures, failure)
+  if not failures or failures == '' then return failure end
+  local _, lines = string.gsub(failures, '\n', '\n')
+  local all = failures .. '\n' .. failure
+  while lines + 2 > MAX_FAILURES do
+    all = string.sub(all, string.find(all, '\n', 1, true) + 1)
+    lines = lines - 1
+  end
+  return all
+end
+
+-- Until when a due job of a task that we do not know is left to Python workers, who poll; 0 when it is not.
+local function left_until(known_c, known_b, score)
+  return not known_b and math.min(moment_of(known_c), score + LEFT_TO_PYTHON) or 0
+end
+
+-- The score of the first due job that nobody has, how many due ones before it are not ours to take, and when the
+-- first of those that are only left to others for a while is.
+local function first_free(q, now)
+  local held, again = 0, nil
+  while held < LOOK_AT_MOST do
+    local size = held == 0 and 1 or 500
+    local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', held, size)
+    if #page == 0 then return nil, held, again end
+    local ids = {}
+    for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
+    local values, noted = mget('arq:in-progress:', ids), have_notes(ids)
+    for i = 1, #ids do
+      local score = sane(tonumber(page[2 * i]))
+      if score ~= 0 and not is_held(read_lease(values[i]), now) then
+        local known = noted and hmget(meta(ids[i]), 'c', 'b') or {}
+        local till = left_until(known[1], known[2], score)
+        if till <= now then return score, held, again end
+        again = math.min(again or till, till)
+      end
+      held = held + 1
+    end
+  end
+  return nil, held, again
+end
