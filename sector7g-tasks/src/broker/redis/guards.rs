@@ -58,7 +58,7 @@ impl Guard {
             )],
             Self::Attempts => &[("  redis.call('SET', counter, int(count), 'PXAT', counted_until)\n", "")],
             Self::Repeat => &[("if readable and type(last) == 'table' then", "if false then")],
-            Self::Grace => &[("if now - sent_at > span / 2 then", "if false then")],
+            Self::Grace => &[("if passed == 0 and now - sent_at > span / 2 then", "if false then")],
             Self::Request => &[("if known == number then", "if false then")],
         }
     }

@@ -80,26 +80,28 @@ pub(super) async fn claim(
     let mut reply = Reply::of("claim", link.script(&call).await?)?;
     let (now, more_due) = (reply.moment()?, reply.flag()?);
     let mut finished = vec![Finished::Applied; request.finished.len()];
-    let mut lost = reply.list()?;
-    while !lost.is_over() {
-        *lost.place_in(&mut finished)? = Finished::LeaseLost;
+    let (lost, odd) = (reply.count::<usize>()?, reply.count::<usize>()?);
+    let many = reply.len().saturating_sub(lost).saturating_sub(odd.saturating_mul(5)) / 3;
+    let mut jobs = (0..many).map(|_| claimed(&mut reply, request)).collect::<Result<Vec<_>, _>>()?;
+    for _ in 0..odd {
+        tell_odd(&mut reply, &mut jobs)?;
     }
-    let mut told = reply.list()?;
-    let mut jobs = Vec::with_capacity(told.len() / 3);
-    while !told.is_over() {
-        jobs.push(claimed(&mut told, request)?);
-    }
-    let mut odd = reply.list()?;
-    while !odd.is_over() {
-        let job = odd.place_in(&mut jobs)?;
-        let (attempt, delivery, abort_requested) = (odd.count()?, odd.count()?, odd.flag()?);
-        let unknown_since = Some(odd.moment()?).filter(|since| *since != Timestamp::default());
-        if let Some(job) = job {
-            (job.attempt, job.delivery) = (attempt, delivery);
-            (job.abort_requested, job.unknown_since) = (abort_requested, unknown_since);
-        }
+    for _ in 0..lost {
+        *reply.place_in(&mut finished)? = Finished::LeaseLost;
     }
     Ok(Claimed { jobs: jobs.into_iter().flatten().collect(), finished, more_due, now })
+}
+
+/// Takes in what is not as with most jobs of one of them.
+fn tell_odd(reply: &mut Reply, jobs: &mut [Option<ClaimedJob>]) -> Result<(), BrokerError> {
+    let job = reply.place_in(jobs)?;
+    let (attempt, delivery, abort_requested) = (reply.count()?, reply.count()?, reply.flag()?);
+    let unknown_since = Some(reply.moment()?).filter(|since| *since != Timestamp::default());
+    if let Some(job) = job {
+        (job.attempt, job.delivery) = (attempt, delivery);
+        (job.abort_requested, job.unknown_since) = (abort_requested, unknown_since);
+    }
+    Ok(())
 }
 
 /// A job at its first attempt, of which nothing else is known.

@@ -8,9 +8,11 @@
 --   'e' result (or ''), ms to keep it ('' for ever), last failure of a dead letter (or ''), ms to hold the id
 --   'r' delay, ms; failure; attempt; ''
 --   'g' delay, ms; 's' stop, 'z' snooze or 'u' unknown task; ''; ''
--- Returns { now, more due: 0 or 1, { places of the finishes that were lost }, { of each job three values: id, payload or
---   nil, due at }, { of each job that is not plainly at its first attempt five values: its place, attempt, delivery, abort
---   asked: 0 or 1, unknown since or 0 } }, places from 1; a job whose id is no text is told so once, and is a dead letter.
+-- Returns one list, as each list within it costs Redis a look for what else it could be:
+--   now, more due: 0 or 1, how many finishes were lost, how many jobs are odd;
+--   of each job three values: id, payload or nil, due at; a job whose id is no text is told so once, and is a dead letter;
+--   of each odd one, which is not plainly at its first attempt, five: its place among the jobs, from 1, attempt, delivery,
+--   abort asked: 0 or 1, unknown since or 0;   the places of the lost finishes, from 1.
 -- O((n + m) log N), whatever else is due or runs, plus what Python workers hold at the head of the queue.
 -- Keeps true: one live lease a job; an attempt is counted before it is handed out; only the newest token
 --   ends a job; its result is there before it leaves the queue.
@@ -30,13 +32,12 @@ local last_call, is_off, grace, look = unpack(redis.call('MGET', call_key, q .. 
 
 -- What the whole call deletes, in one command; what stays in the queue of that which has finished; what is answered.
 local deleted, stays, has_buried = {}, {}, false
-local jobs, odd, leased, raised, bytes, python_works = {}, {}, {}, {}, 0, false
+local answer, odd, leased, raised, bytes, python_works = { 0, 0, 0, 0 }, {}, {}, {}, 0, false
 local again, again_jobs = {}, {}
 
--- One list of all, as each list within an answer costs Redis a look for what else it could be.
 local function tell(id, payload, due)
-  local at = #jobs
-  jobs[at + 1], jobs[at + 2], jobs[at + 3] = id, payload, due
+  local at = #answer
+  answer[at + 1], answer[at + 2], answer[at + 3] = id, payload, due
 end
 
 -- Writes the lease of a job and hands it out.
@@ -45,12 +46,6 @@ local function lease(id, key, payload, due, expires)
   leased[#leased + 1] = id
   bytes = bytes + (payload and #payload or 0)
   tell(id, payload, due)
-end
-
--- A Python scheduler that comes late enqueues a tick again which has run here: its id is held, its job goes.
-local function drop_ended(id)
-  again[#again + 1] = id
-  again_jobs[#again_jobs + 1] = 'arq:job:' .. id
 end
 
 -- What few calls need, made when the first of them does: to make a function costs half a microsecond, in each call anew.
@@ -195,7 +190,7 @@ local function make_rare()
     local delivery, aborting = math.max(1, count + beyond(known[1])), known[2] and 1 or 0
     if count == 1 and delivery == 1 and aborting == 0 and unknown == 0 then return end
     local at = #odd
-    odd[at + 1], odd[at + 2], odd[at + 3], odd[at + 4], odd[at + 5] = #jobs / 3, count, delivery, aborting, int(unknown)
+    odd[at + 1], odd[at + 2], odd[at + 3], odd[at + 4], odd[at + 5] = (#answer - 4) / 3, count, delivery, aborting, int(unknown)
   end
 
   -- The same call again: what is still leased under its token, with the lease anew.
@@ -225,13 +220,24 @@ local function make_rare()
     return true
   end
 
+  -- A Python scheduler that comes late enqueues a tick again which has run here: its id is held, its job goes.
+  function rare.drop_ended(id)
+    again[#again + 1] = id
+    again_jobs[#again_jobs + 1] = 'arq:job:' .. id
+  end
+
+  -- A Python client's abort puts a running job's member back, also when the job has just ended: it is over.
+  function rare.is_over(id)
+    return redis.call('EXISTS', 'arq:job:' .. id) == 0 and redis.call('EXISTS', 'arq:result:' .. id) == 1
+  end
+
   -- Ids are text. Under another name nobody could ask for the job, and no answer could tell it: its letter has the
   -- name in printable signs.
   function rare.set_aside(id)
     local name = string.gsub(id, '[^ -~]', function(byte) return string.format('\\x%02x', string.byte(byte)) end)
     if name == '' then name = '(empty)' end
     rare.bury(id, string.format(BAD_ID, int(now)), string.sub(name, 1, 500), '')
-    drop_ended(id)
+    rare.drop_ended(id)
     redis.call('DEL', 'arq:in-progress:' .. id, 'arq:retry:' .. id, meta(id))
     tell(id, false, 0)
   end
@@ -339,20 +345,6 @@ local function start(id, key, counter, payload, score, before, count, known)
   if count ~= 1 or known ~= NOTHING then rare().tell_odd(count, known, unknown) end
 end
 
--- A Python client's abort puts a running job's member back, also when the job has just ended: it is over.
-local function is_over(id)
-  return redis.call('EXISTS', 'arq:job:' .. id) == 0 and redis.call('EXISTS', 'arq:result:' .. id) == 1
-end
-
--- A call that was under way for half a lease waited for Redis itself, and so did the heartbeats of those who hold
--- jobs: they get one more lease before any of these is taken over.
-local function give_grace()
-  if now - sent_at > span / 2 then
-    redis.call('SET', grace_key, '1', 'PX', int(span))
-    grace = true
-  end
-end
-
 -- Reads payloads from place `from` on, some at a time, and few beyond those that one answer takes: each may be large.
 local function read_payloads(ids, payloads, from, size)
   local told = 0
@@ -388,7 +380,12 @@ local function lease_due()
     local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', passed + #leased, asked)
     if #page == 0 then return passed > 0 and nil end
     if is_off then return false end
-    if passed == 0 then give_grace() end
+    -- A call that was under way for half a lease waited for Redis itself, and so did the heartbeats of those who hold
+    -- jobs: they get one more lease before any of these is taken over.
+    if passed == 0 and now - sent_at > span / 2 then
+      redis.call('SET', grace_key, '1', 'PX', int(span))
+      grace = true
+    end
     local ids, keys, values, are_text = read_page(page)
     local noted, payloads, read_to, size = have_notes(ids), {}, 0, 4
     for i = 1, #ids do
@@ -409,15 +406,15 @@ local function lease_due()
         if known ~= NOTHING and rare().left_until(known[5], known[2], score) > now
           or grace and (before or redis.call('ZSCORE', leases_key, id)) then
           passed = passed + 1
-        elseif not payload and is_over(id) then
+        elseif not payload and rare().is_over(id) then
           passed = passed + 1
-          drop_ended(id)
+          rare().drop_ended(id)
         else
           start(id, keys[2 * i - 1], keys[2 * i], payload, score, before, count, known)
         end
       elseif before.foreign then
         passed = passed + 1
-        if value == HELD then drop_ended(id) else python_works = true end
+        if value == HELD then rare().drop_ended(id) else python_works = true end
       else
         passed = passed + 1
         rare().raise(id, keys[2 * i - 1], before)
@@ -461,4 +458,7 @@ if finishes > 0 or #leased > 0 then
 end
 if more == nil then more = rare().first_free(q, now) end
 if more and not is_off then ring(q) else more = nil end
-return { int(now), more and 1 or 0, lost, jobs, odd }
+answer[1], answer[2], answer[3], answer[4] = int(now), more and 1 or 0, #lost, #odd / 5
+for i = 1, #odd do answer[#answer + 1] = odd[i] end
+for i = 1, #lost do answer[#answer + 1] = lost[i] end
+return answer

@@ -145,10 +145,6 @@ local function tell_due(q, score, now, look)
   if look and score < look then ring(q) end
 end
 
-local function is_paused(q)
-  return redis.call('EXISTS', q .. ':s7:paused') == 1
-end
-
 -- Most jobs have no notes, and then one command says so for all.
 local function have_notes(ids)
   local keys = {}

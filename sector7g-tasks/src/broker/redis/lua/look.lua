@@ -10,7 +10,7 @@ local now, pause, due = now_ms(), tonumber(ARGV[1]), 0
 for _, q in ipairs(KEYS) do
   local free, _, again = first_free(q, now)
   if again then pause = math.min(pause, again - now) end
-  if free and not is_paused(q) then
+  if free and not get(q .. ':s7:paused') then
     due = 1
     if ARGV[2] == '1' then ring(q) end
   else
