@@ -1,7 +1,7 @@
 //! Lenny: diagnostics, inspections and reports. Mostly waits for instruments and disks.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,10 +18,25 @@ use crate::sim::sorting::{self, Numbers};
 use crate::sim::{checksum, real, vibration};
 use crate::timeclock::{clock_in, clock_out};
 
-/// Fifteen at once: he waits for most of them anyway.
+/// Fifteen at once: he waits for most of them anyway. When his work piles up, or most of it fails, the siren tells.
 #[derive(Worker)]
-#[worker(queue = "lenny", max_jobs = 15, job_timeout = 300, on_job_start = clock_in, after_job_end = clock_out)]
+#[worker(
+    queue = "lenny",
+    max_jobs = 15,
+    job_timeout = 300,
+    on_job_start = clock_in,
+    after_job_end = clock_out,
+    alerts(depth = 1_000, oldest_due = "1m", failure_rate = 0.5, window = "1m"),
+    on_alert = sound_siren
+)]
 pub struct Lenny;
+
+/// Writes every alert, and its end, into the siren's log, which the control room reads.
+async fn sound_siren(worker: &WorkerContext, alert: &Alert) -> Result<(), io::Error> {
+    let plant = worker.state::<Plant>().ok_or_else(|| io::Error::other("lenny has no plant to warn"))?;
+    let mut log = fs::OpenOptions::new().create(true).append(true).open(plant.room(Room::Logs).join("siren.log"))?;
+    writeln!(log, "{} {alert}", alert.at)
+}
 
 /// The thermometer of every reactor, °C. Its contact is loose.
 pub const THERMOMETER: Instrument = Instrument { nominal: 280.0, spread: 6.0, failing: 0.2 };

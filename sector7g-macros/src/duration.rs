@@ -57,6 +57,20 @@ impl Scalar for Lease {
     }
 }
 
+/// A window over what was of late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window(pub(crate) Duration);
+
+impl Scalar for Window {
+    const TAKES: &'static str =
+        "a time span of at least 1 s, as seconds (`300`, `1.5`) or as text (`\"10m\"`, `\"90s\"`)";
+
+    fn read(value: &Expr) -> Result<Self, String> {
+        let span = read(value)?;
+        if span < Duration::from_secs(1) { Err(format!("{span:?} is too short")) } else { Ok(Self(span)) }
+    }
+}
+
 /// How long results are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {

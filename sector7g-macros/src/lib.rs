@@ -156,6 +156,8 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 /// | `on_job_start` | path of an `async fn(&Context)`: runs before each attempt | | `on_job_start` |
 /// | `on_job_end` | path of an `async fn(&Context, &JobEnd)`: runs after each attempt, before its outcome is stored | | `on_job_end` |
 /// | `after_job_end` | path of an `async fn(&Context, &JobEnd)`: runs after each attempt, once its outcome is stored | | `after_job_end` |
+/// | `alerts(..)` | thresholds on its queues, one at least: `depth` (jobs that have yet to end, from 1), `oldest_due` (the wait of the oldest due job), `failure_rate` (of its attempts, above 0 and up to 1) with `window` (how far that looks back, from 1 s; 5 min): `alerts(depth = 1000, oldest_due = "5m", failure_rate = 0.25, window = "10m")`. See `worker::Alerts` | | (none) |
+/// | `on_alert` | path of an `async fn(&WorkerContext, &Alert)`: runs at each crossing of `alerts` | | (none) |
 ///
 /// Hooks return nothing, or a `Result<(), E>` with an `E` that turns into a `TaskError`.
 ///

@@ -49,6 +49,32 @@ impl Scalar for Count {
     }
 }
 
+/// A part of a whole, more than none of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rate(pub(crate) f64);
+
+impl Scalar for Rate {
+    const TAKES: &'static str = "a part of 1, above 0, such as `0.25`";
+
+    fn read(value: &Expr) -> Result<Self, String> {
+        let (minus, digits, suffix) = match literal(value) {
+            Some((minus, Lit::Int(number))) => (minus, number.base10_digits(), number.suffix()),
+            Some((minus, Lit::Float(number))) => (minus, number.base10_digits(), number.suffix()),
+            _ => return Err(String::new()),
+        };
+        if !suffix.is_empty() {
+            return Err(format!("leave out the suffix `{suffix}`"));
+        }
+        match digits.parse::<f64>() {
+            Ok(rate) if !minus && rate > 0.0 && rate <= 1.0 => Ok(Self(rate)),
+            Ok(rate) if !minus && rate > 1.0 => {
+                Err(format!("`{digits}` is more than 1; {digits} % is `{}`", rate / 100.0))
+            }
+            _ => Err(format!("`{}{digits}` is less", if minus { "-" } else { "" })),
+        }
+    }
+}
+
 /// Yes or no; the key alone is a yes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flag(pub(crate) bool);
@@ -105,7 +131,7 @@ impl Scalar for Zone {
 mod tests {
     use syn::{Expr, parse_quote};
 
-    use super::{Count, Cron, Flag, Name, Zone};
+    use super::{Count, Cron, Flag, Name, Rate, Zone};
     use crate::attr::Scalar;
 
     fn check<T: Scalar>(value: &Expr, expected: Result<(), &str>) {
@@ -134,6 +160,19 @@ mod tests {
         check::<Count>(&parse_quote!(3u8), Err("leave out the suffix `u8`"));
         check::<Count>(&parse_quote!(1.5), Err(""));
         check::<Count>(&parse_quote!("3"), Err(""));
+    }
+
+    #[test]
+    fn rates_are_parts_of_one() {
+        assert_eq!(Rate::read(&parse_quote!(0.25)), Ok(Rate(0.25)));
+        assert_eq!(Rate::read(&parse_quote!(1)), Ok(Rate(1.0)));
+        check::<Rate>(&parse_quote!(0), Err("`0` is less"));
+        check::<Rate>(&parse_quote!(0.0), Err("`0.0` is less"));
+        check::<Rate>(&parse_quote!(-0.5), Err("`-0.5` is less"));
+        check::<Rate>(&parse_quote!(25), Err("`25` is more than 1; 25 % is `0.25`"));
+        check::<Rate>(&parse_quote!(0.5f32), Err("leave out the suffix `f32`"));
+        check::<Rate>(&parse_quote!(f64::NAN), Err(""));
+        check::<Rate>(&parse_quote!("0.5"), Err(""));
     }
 
     #[test]

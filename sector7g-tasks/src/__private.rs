@@ -15,7 +15,8 @@ pub use crate::job::{Job, JobKind};
 pub use crate::retry::RetryPolicy;
 pub use crate::task::{Keep, RunFuture, RunResult, Source, StateRef, Task, TaskDef};
 pub use crate::worker::{
-    CronEntry, EndHook, HookFuture, JobEnd, JobHook, Order, QueueShare, StartHook, Worker, WorkerSettings,
+    Alert, AlertHook, Alerts, CronEntry, EndHook, HookFuture, JobEnd, JobHook, Order, QueueShare, StartHook, Worker,
+    WorkerSettings,
 };
 
 /// Binds the job's arguments.

@@ -11,5 +11,5 @@ pub use crate::job::{Failure, FailureKind, Job, Untyped};
 pub use crate::middleware::{Middleware, Next};
 pub use crate::runner::{RunReport, Runner};
 pub use crate::task::{RunResult, Task};
-pub use crate::worker::{JobEnd, JobEndKind, Worker};
+pub use crate::worker::{Alert, AlertEvent, AlertLevel, JobEnd, JobEndKind, Worker};
 pub use crate::{Worker, task};

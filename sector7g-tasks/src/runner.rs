@@ -20,7 +20,7 @@ use crate::health::{Health, HealthLimits};
 use crate::inventory::{Inventory, InventoryError, PlannedWorker};
 use crate::middleware::Middleware;
 use crate::task::TaskDef;
-use crate::worker::{Engine, Meters, Pulse, Running, Stop, WorkerError, WorkerReport};
+use crate::worker::{Attempts, Engine, Meters, Pulse, Running, Stop, WorkerError, WorkerReport};
 
 /// Runs workers: all of the inventory, or the named ones.
 ///
@@ -386,6 +386,8 @@ impl Runner {
             max_result_size: worker.settings.max_result_size,
         };
         let meters = Meters::new(&shared.name, &shared.queues, tasks);
+        let has_alerts = worker.settings.alerts.is_some();
+        let attempts = shared.queues.iter().filter(|_| has_alerts).map(|_| Attempts::default()).collect();
         let last_codecs = shared.queues.iter().map(|_| LastCodec::default()).collect();
         Ok(Arc::new(Engine {
             settings: worker.settings,
@@ -397,6 +399,7 @@ impl Runner {
             layers: self.layers.clone().into(),
             running: Running::default(),
             meters,
+            attempts,
             last_codecs,
             instance: rand::random(),
             burst: self.burst.then(|| Arc::clone(all)),

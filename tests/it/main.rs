@@ -4,6 +4,7 @@
 #![allow(clippy::duration_suboptimal_units, reason = "a test counts in one unit")]
 
 mod aborts;
+mod alerts;
 mod around;
 mod arq;
 mod attempts;

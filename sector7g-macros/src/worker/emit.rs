@@ -6,7 +6,7 @@ use syn::Path;
 use syn::spanned::Spanned;
 
 use super::Worker;
-use super::options::{CronJob, Options, Slots};
+use super::options::{CronJob, Options, Slots, Thresholds};
 use crate::attr::{Given, option};
 use crate::duration;
 use crate::value::Count;
@@ -17,6 +17,7 @@ pub(super) fn settings(worker: &Worker, root: &TokenStream) -> TokenStream {
     let made = is_unit.then(|| quote!(const _: #ident = #ident;));
     let lists = lists(options);
     let setters = [plain(options), spans(&options.slots), hooks(&options.slots)];
+    let alerts = alerts(&options.slots);
     let source = quote_spanned! {ident.span()=>
         __s7g::Source { file: ::core::file!(), line: ::core::line!(), module: ::core::module_path!() }
     };
@@ -26,7 +27,7 @@ pub(super) fn settings(worker: &Worker, root: &TokenStream) -> TokenStream {
             #made
             #lists
             static __S7G_WORKER: __s7g::WorkerSettings =
-                __s7g::WorkerSettings::new(#name, &__S7G_QUEUES).source(#source) #(#setters)*;
+                __s7g::WorkerSettings::new(#name, &__S7G_QUEUES).source(#source) #(#setters)* #alerts;
             impl __s7g::Worker for #ident {
                 const SETTINGS: &'static __s7g::WorkerSettings = &__S7G_WORKER;
             }
@@ -106,8 +107,22 @@ fn hooks(slots: &Slots) -> TokenStream {
         ("on_job_start", slots.on_job_start.as_ref().map(|given| &given.value.0), false),
         ("on_job_end", slots.on_job_end.as_ref().map(|given| &given.value.0), true),
         ("after_job_end", slots.after_job_end.as_ref().map(|given| &given.value.0), true),
+        ("on_alert", slots.on_alert.as_ref().map(|given| &given.value.0), true),
     ];
     hooks.iter().filter_map(|(name, path, with_end)| (*path).map(|path| hook(name, path, *with_end))).collect()
+}
+
+/// Thresholds.
+fn alerts(slots: &Slots) -> Option<TokenStream> {
+    let Thresholds { depth, oldest_due, failure_rate, window } = &slots.alerts.as_ref()?.value.0;
+    let depth = depth.iter().map(|given| Literal::u32_unsuffixed(given.value.0));
+    let oldest_due = oldest_due.iter().map(|given| duration::tokens(given.value.0));
+    let failure_rate = failure_rate.iter().map(|given| Literal::f64_unsuffixed(given.value.0));
+    let window = window.iter().map(|given| duration::tokens(given.value.0));
+    Some(quote! {
+        .alerts(__s7g::Alerts::new() #(.depth(#depth))* #(.oldest_due(#oldest_due))*
+            #(.failure_rate(#failure_rate))* #(.window(#window))*)
+    })
 }
 
 fn hook(name: &str, path: &Path, with_end: bool) -> TokenStream {

@@ -7,8 +7,8 @@ use syn::{Attribute, Error, Expr, Ident, LitInt, LitStr, Meta, Path, Result, Tok
 use crate::attr::{
     Errors, Given, Scalar, Value, meant, options, parenthesized, read_options, text, unfit, whole_attribute,
 };
-use crate::duration::{Keep, Lease, Positive, Span};
-use crate::value::{self, Count, Cron, Name, Zone};
+use crate::duration::{Keep, Lease, Positive, Span, Window};
+use crate::value::{self, Count, Cron, Name, Rate, Zone};
 
 options! {
     /// What was given, as far as it is good.
@@ -35,6 +35,8 @@ options! {
         on_job_start: JobHook,
         on_job_end: EndHook,
         after_job_end: EndHook,
+        alerts: Alerts,
+        on_alert: AlertHook,
     }
     besides cron
 }
@@ -45,6 +47,7 @@ pub(super) struct Options {
     pub(super) slots: Slots,
     pub(super) cron: Vec<CronJob>,
     has_queue_key: bool,
+    has_alerts_key: bool,
 }
 
 impl Options {
@@ -64,6 +67,7 @@ impl Options {
 
     fn set(&mut self, key: &Ident, input: ParseStream<'_>) -> Result<()> {
         self.has_queue_key |= matches!(meant(key, Slots::KNOWN), Some("queue" | "queues"));
+        self.has_alerts_key |= meant(key, Slots::KNOWN) == Some("alerts");
         if key != "cron" {
             return self.slots.set(key, input);
         }
@@ -73,13 +77,16 @@ impl Options {
 
     /// Checks the options against each other.
     fn check(&self, errors: &mut Errors) {
-        let Slots { queue, queues, order, .. } = &self.slots;
+        let Self { slots: Slots { queue, queues, order, on_alert, .. }, has_alerts_key, .. } = self;
         if !self.has_queue_key {
             let message = "`queue` is missing: say whose jobs it runs, as in `#[worker(queue = \"homer\")]`";
             errors.add(Error::new(whole_attribute(), message));
         }
         if let (Some(_), Some(Given { key, .. })) = (queue, queues) {
             errors.at(key, "a worker has `queue` or `queues`, not both");
+        }
+        if let (Some(Given { key, .. }), false) = (on_alert, *has_alerts_key) {
+            errors.at(key, "`on_alert` is never called without a threshold, as in `alerts(depth = 1000)`");
         }
         match (order, queues) {
             (Some(Given { key, .. }), None) if queue.is_some() => {
@@ -218,6 +225,41 @@ impl CronJob {
     }
 }
 
+options! {
+    /// The thresholds of `alerts(..)`.
+    Thresholds {
+        depth: Count,
+        oldest_due: Positive,
+        failure_rate: Rate,
+        window: Window,
+    }
+}
+
+/// `alerts(depth = 1000, oldest_due = "5m", failure_rate = 0.25, window = "10m")`.
+pub(super) struct Alerts(pub(super) Thresholds);
+
+impl Value for Alerts {
+    fn parse(key: &Ident, input: ParseStream<'_>) -> Result<Self> {
+        let example = "alerts(depth = 1000, oldest_due = \"5m\", failure_rate = 0.25, window = \"10m\")";
+        let (mut options, mut errors) = (Thresholds::default(), Errors::default());
+        parenthesized(key, input, example, |input| {
+            read_options(input.parse()?, &mut errors, |key, input| options.set(key, input));
+            Ok(())
+        })?;
+        errors.into_result()?;
+        match &options {
+            Thresholds { failure_rate: None, window: Some(window), .. } => {
+                Err(Error::new(window.key.span(), "`window` is that of `failure_rate`, which is not given"))
+            }
+            Thresholds { depth: None, oldest_due: None, failure_rate: None, .. } => {
+                let message = "`alerts` needs a threshold: `depth`, `oldest_due` or `failure_rate`";
+                Err(Error::new(key.span(), message))
+            }
+            _ => Ok(Self(options)),
+        }
+    }
+}
+
 macro_rules! hooks {
     ($($Hook:ident: $takes:literal;)*) => {$(
         #[doc = concat!("The path of ", $takes)]
@@ -241,4 +283,5 @@ hooks! {
     StartHook: "an `async fn(&WorkerContext)`";
     JobHook: "an `async fn(&Context)`";
     EndHook: "an `async fn(&Context, &JobEnd)`";
+    AlertHook: "an `async fn(&WorkerContext, &Alert)`";
 }

@@ -41,6 +41,8 @@ fn every_option() {
             on_job_start = job_starts,
             on_job_end = job_ends,
             after_job_end = crate::job_ended,
+            alerts(depth = 1_000, oldest_due = "5m", failure_rate = 0.25, window = "10m"),
+            on_alert = hooks::page,
             cron(sweep, "0 */5 * * * *"),
             cron(tasks::audit, "@daily", timezone = "America/New_York"),
         )),
@@ -89,7 +91,7 @@ fn check(options: TokenStream, expected: &[&str]) {
 const KNOWN: &str = "expected one of: `queue`, `queues`, `order`, `name`, `max_jobs`, `job_timeout`, `max_tries`, \
                      `keep_result`, `poll_delay`, `health_check_interval`, `job_completion_wait`, `lease`, \
                      `unknown_task_grace`, `misfire_window`, `max_payload_size`, `max_result_size`, `timezone`, \
-                     `on_startup`, `on_shutdown`, `on_job_start`, `on_job_end`, `after_job_end`, `cron`";
+                     `on_startup`, `on_shutdown`, `on_job_start`, `on_job_end`, `after_job_end`, `alerts`, `on_alert`, `cron`";
 const MISSING: &str = "`queue` is missing: say whose jobs it runs, as in `#[worker(queue = \"homer\")]`";
 
 #[test]
@@ -106,6 +108,31 @@ fn a_worker_has_queues() {
     check(quote!(queues("a" = 2, "")), &["a queue needs a name: it is empty"]);
     check(quote!(queues(a, b)), &["expected a queue's name in quotes, or `\"name\" = weight`"]);
     check(quote!(queues("a" "b")), &["expected a queue's name in quotes, or `\"name\" = weight`"]);
+}
+
+#[test]
+fn alerts_have_thresholds() {
+    let written =
+        "`alerts` is written `alerts(depth = 1000, oldest_due = \"5m\", failure_rate = 0.25, window = \"10m\")`";
+    check(quote!(queue = "a", alerts = 5), &[written]);
+    let none = "`alerts` needs a threshold: `depth`, `oldest_due` or `failure_rate`";
+    check(quote!(queue = "a", alerts()), &[none]);
+    check(
+        quote!(queue = "a", alerts(depth = 1, window = 5)),
+        &["`window` is that of `failure_rate`, which is not given"],
+    );
+    let known = "expected one of: `depth`, `oldest_due`, `failure_rate`, `window`";
+    check(
+        quote!(queue = "a", alerts(depth = 0, failure_rate = 1.5, windo = 5), on_alert = page),
+        &[
+            "`depth` takes a whole number, from 1: `0` is less",
+            "`failure_rate` takes a part of 1, above 0, such as `0.25`: `1.5` is more than 1; 1.5 % is `0.015`",
+            &format!("unknown argument `windo`, did you mean `window`? {known}"),
+        ],
+    );
+    check(quote!(queue = "a", alerts(depth = 1), alerts(depth = 1)), &["`alerts` is given twice"]);
+    let unheard = "`on_alert` is never called without a threshold, as in `alerts(depth = 1000)`";
+    check(quote!(queue = "a", on_alert = page), &[unheard]);
 }
 
 #[test]

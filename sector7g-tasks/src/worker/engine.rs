@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::alerts::Attempts;
 use super::execute::guard_hook;
 use super::fetch::{Fetch, RECONNECT, WAIT};
 use super::meters::Meters;
@@ -42,6 +43,8 @@ pub(crate) struct Engine {
     pub(crate) layers: Arc<[Arc<dyn Middleware>]>,
     pub(crate) running: Running,
     pub(crate) meters: Meters,
+    /// Of each queue, for alerts; without these, none.
+    pub(crate) attempts: Box<[Attempts]>,
     /// One for each queue of the context.
     pub(crate) last_codecs: Box<[LastCodec]>,
     /// Random for each start: two workers of one name are two.
@@ -144,7 +147,7 @@ impl Engine {
         if self.clock().is_virtual() { VIRTUAL_LOOK } else { real }
     }
 
-    /// What goes on beside the loop: the watch for aborts, the health entry and the schedules.
+    /// What goes on beside the loop: the watches for aborts and alerts, the health entry and the schedules.
     fn beside(self: &Arc<Self>, stop: &Stop) -> JoinSet<()> {
         #[cfg(feature = "cron")]
         self.tell_first_schedules();
@@ -157,6 +160,10 @@ impl Engine {
         {
             let engine = Arc::clone(self);
             beside.spawn(async move { keep_going("the gauges", || engine.tell_gauges()).await });
+        }
+        if let Some(alerts) = self.settings.alerts {
+            let engine = Arc::clone(self);
+            beside.spawn(async move { keep_going("the watch for alerts", || engine.watch_alerts(alerts)).await });
         }
         let (engine, stop) = (Arc::clone(self), stop.graceful.clone());
         beside.spawn(async move {
@@ -213,14 +220,20 @@ impl Engine {
         let started_at = self.clock().now();
         loop {
             let health = self.health(started_at);
-            // Two intervals and a second: one may come late without the worker looking dead.
-            let ttl = longest.saturating_mul(2).saturating_add(Duration::from_secs(1));
-            if let Err(error) = self.broker.set_health(&self.instance_name(), Some(&health), ttl).await {
+            if let Err(error) =
+                self.broker.set_health(&self.instance_name(), Some(&health), self.counts_as_living()).await
+            {
                 tracing::debug!(worker = self.name(), "the health entry was not stored: {}", Chain(&error));
             }
             sleep(interval).await;
             let _ = timeout(longest.saturating_sub(interval), self.running.busy()).await; // idle on a virtual clock, it has no news
         }
+    }
+
+    /// For how long its health entry lasts: two intervals and a second, as one may come late without the worker looking dead.
+    pub(super) fn counts_as_living(&self) -> Duration {
+        let interval = self.settings.health_check_interval;
+        interval.max(self.look(interval)).saturating_mul(2).saturating_add(Duration::from_secs(1))
     }
 
     fn instance_name(&self) -> String {
@@ -244,6 +257,7 @@ impl Engine {
             retried: count(&tally.retried),
             running: self.running.len() as u64,
             max_jobs: self.settings.max_jobs as u64,
+            alerts: self.settings.alerts.is_some(),
             tasks: self.known_tasks(),
             schedules: self.told_schedules.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }

@@ -293,7 +293,7 @@ impl Engine {
         };
         let end = JobEnd::new(kind, failure, run_time);
         log::end(run.held.id(), run.def.name, &end);
-        self.tally(kind);
+        self.tally(run.held.queue, kind);
         self.meters.ended(run.held.queue, run.def, &end);
         run.held.is_counted.store(true, Ordering::Relaxed);
         Some(end)
@@ -372,7 +372,10 @@ impl Engine {
         tick.map_or(Duration::ZERO, |_| self.settings.misfire_window.saturating_mul(2).saturating_add(HOLD_MARGIN))
     }
 
-    fn tally(&self, kind: JobEndKind) {
+    fn tally(&self, queue: usize, kind: JobEndKind) {
+        if let Some(attempts) = self.attempts.get(queue) {
+            attempts.count(kind);
+        }
         let tally = &self.running.tally;
         let count: &AtomicU64 = match kind {
             JobEndKind::Done => &tally.done,
@@ -393,7 +396,7 @@ impl Engine {
                     log::Shown(&task)
                 );
                 let kind = JobEndKind::GivenBack(delay);
-                self.tally(kind);
+                self.tally(taken.held.queue, kind);
                 self.meters.ended_without_run(taken.held.queue, None, &JobEnd::new(kind, None, Duration::ZERO));
                 return Outcome::GiveBack { delay, why: GiveBack::UnknownTask };
             }
@@ -403,7 +406,7 @@ impl Engine {
         let task = seen.as_ref().map_or("<unknown>", |seen| &*seen.task);
         let end = JobEnd::new(kind, Some(failure.clone()), Duration::ZERO);
         log::end(id, task, &end);
-        self.tally(kind);
+        self.tally(taken.held.queue, kind);
         taken.held.is_counted.store(true, Ordering::Relaxed);
         let known = seen.as_ref().and_then(|seen| self.tasks.get(&*seen.task).copied());
         self.meters.ended_without_run(taken.held.queue, known, &end);

@@ -1,5 +1,6 @@
 //! The engine: one loop a worker, which claims, runs and finishes jobs.
 
+mod alerts;
 pub(crate) mod control;
 mod crew;
 mod engine;
@@ -19,11 +20,13 @@ mod tests;
 #[cfg(feature = "cron")]
 mod ticker;
 
+pub use self::alerts::{Alert, AlertEvent, AlertHook, AlertLevel, Alerts, Measure};
 pub use self::engine::WorkerReport;
 pub use self::settings::{
     CronEntry, EndHook, HookFuture, JobEnd, JobEndKind, JobHook, Order, QueueShare, StartHook, Worker, WorkerSettings,
 };
 
+pub(crate) use self::alerts::Attempts;
 pub(crate) use self::engine::{Engine, Stop, WorkerError};
 pub(crate) use self::meters::Meters;
 pub(crate) use self::pulse::Pulse;

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::alerts::{AlertHook, Alerts};
 use crate::context::{Context, WorkerContext};
 use crate::error::TaskError;
 use crate::job::Failure;
@@ -94,6 +95,8 @@ pub struct WorkerSettings {
     pub(crate) on_job_start: Option<JobHook>,
     pub(crate) on_job_end: Option<EndHook>,
     pub(crate) after_job_end: Option<EndHook>,
+    pub(crate) alerts: Option<Alerts>,
+    pub(crate) on_alert: Option<AlertHook>,
 }
 
 /// A queue that a worker serves.
@@ -173,6 +176,8 @@ impl WorkerSettings {
             on_job_start: None,
             on_job_end: None,
             after_job_end: None,
+            alerts: None,
+            on_alert: None,
         }
     }
 
@@ -225,6 +230,10 @@ impl WorkerSettings {
         on_job_end: EndHook => Some;
         /// Runs after each attempt, once its outcome is stored.
         after_job_end: EndHook => Some;
+        /// Thresholds on its queues; each crossing is logged once. Default: none.
+        alerts: Alerts => Some;
+        /// Runs at each crossing of `alerts`, for 30 s at most.
+        on_alert: AlertHook => Some;
     }
 }
 
@@ -252,6 +261,10 @@ impl WorkerSettings {
         }
         if self.max_tries == 0 {
             mistakes.push("max_tries is 0: every job would fail before it runs".to_owned());
+        }
+        mistakes.extend(self.alerts.iter().flat_map(Alerts::mistakes));
+        if self.on_alert.is_some() && self.alerts.is_none() {
+            mistakes.push("on_alert is never called: set a threshold in alerts".to_owned());
         }
         mistakes
     }

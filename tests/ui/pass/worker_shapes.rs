@@ -28,6 +28,8 @@ struct Homer;
     on_job_start = hooks::job_starts,
     on_job_end = hooks::job_ends,
     after_job_end = hooks::job_ended,
+    alerts(depth = 1_000, oldest_due = "5m", failure_rate = 0.25, window = "10m"),
+    on_alert = hooks::page,
     cron(sweep, "0 */5 * * * *"),
     cron(self::audit, "@daily", timezone = "America/New_York"),
 )]
@@ -37,7 +39,7 @@ struct LennyAndCarl {
 
 /// In strict order.
 #[derive(Worker)]
-#[worker(queues("first", "second"), order = "strict", keep_result = false)]
+#[worker(queues("first", "second"), order = "strict", keep_result = false, alerts(failure_rate = 1))]
 struct Charlie(#[expect(dead_code)] u8);
 
 #[task(queue = "inanimate_rod")]
@@ -66,6 +68,10 @@ mod hooks {
     }
 
     pub(super) async fn job_ended(_: &Context, _: &JobEnd) {}
+
+    pub(super) async fn page(_: &WorkerContext, _: &Alert) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 fn main() {
