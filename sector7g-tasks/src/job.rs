@@ -257,6 +257,27 @@ pub enum FailureKind {
     Result,
 }
 
+impl FailureKind {
+    /// The word for it in metrics and traces.
+    #[cfg(any(feature = "metrics", feature = "otel"))]
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Permanent => "permanent",
+            Self::Timeout => "timeout",
+            Self::Panic => "panic",
+            Self::LeaseLost => "lease_lost",
+            Self::MaxTries => "max_tries",
+            Self::Aborted => "aborted",
+            Self::Expired => "expired",
+            Self::Payload => "payload",
+            Self::Arguments => "arguments",
+            Self::UnknownTask => "unknown_task",
+            Self::Result => "result",
+        }
+    }
+}
+
 impl fmt::Display for FailureKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

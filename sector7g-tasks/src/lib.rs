@@ -24,6 +24,10 @@ pub mod runner;
 #[cfg(feature = "cron")]
 pub mod schedule;
 pub mod task;
+mod trace;
+#[cfg(feature = "otel")]
+#[doc = include_str!("docs/traces.md")]
+pub mod traces {}
 pub mod worker;
 
 #[cfg(feature = "cli")]

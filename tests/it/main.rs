@@ -25,3 +25,4 @@ mod servers;
 mod stopping;
 mod threads;
 mod tidy;
+mod traces;

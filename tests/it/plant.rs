@@ -7,15 +7,19 @@ use support::{Program, RedisServer};
 
 const QUEUES: [&str; 6] = ["inanimate_rod", "homer", "lenny", "carl", "charlie", "grimey"];
 
-/// The plant, built as the other tests are, so that nothing is compiled twice.
 pub(crate) fn plant_program() -> PathBuf {
+    example_program("plant")
+}
+
+/// An example, built as the other tests are, so that nothing is compiled twice.
+pub(crate) fn example_program(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let arguments = ["build", "--quiet", "--workspace", "--all-features", "--example", "plant"];
+    let arguments = ["build", "--quiet", "--workspace", "--all-features", "--example", name];
     let built = Command::new(env!("CARGO")).args(arguments).current_dir(root).status().unwrap();
-    assert!(built.success(), "the plant can be built");
+    assert!(built.success(), "the example {name} can be built");
     let own = std::env::current_exe().unwrap();
     let folder = own.ancestors().find(|folder| folder.ends_with("deps")).unwrap().parent().unwrap();
-    folder.join("examples/plant")
+    folder.join("examples").join(name)
 }
 
 /// Holds a shift, which itself compares what was done with what was asked for. Returns what it said.

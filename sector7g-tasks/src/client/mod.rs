@@ -16,9 +16,10 @@ use crate::broker::{
     Broker, BrokerError, Enqueued, InvalidName, JobFilter, JobId, MAX_BATCH, MAX_BATCH_BYTES, NewJob, Page, PageMark,
     QueueName, QueueStats,
 };
-use crate::codec::{Codec, CodecError, Extra};
+use crate::codec::{Codec, CodecError, Extra, Trace};
 use crate::job::{Job, JobKind};
 use crate::retry::RetryPolicy;
+use crate::trace::Sending;
 
 use self::requests::Requests;
 
@@ -150,7 +151,15 @@ impl Client {
     /// # Cancel safety
     /// Not cancel safe: dropped, the job may or may not have been added.
     pub async fn enqueue<K: JobKind>(&self, job: Job<K>) -> Result<JobHandle<K>, EnqueueError> {
-        let new = self.encode(&job)?;
+        let sending = Sending::begin(Some(job.queue_name()));
+        let enqueued = sending.run(self.send(job, &sending)).await;
+        sending.end(enqueued.as_ref().err());
+        enqueued
+    }
+
+    async fn send<K: JobKind>(&self, job: Job<K>, sending: &Sending) -> Result<JobHandle<K>, EnqueueError> {
+        let new = self.encode_for(&job, sending.trace())?;
+        sending.encoded(std::slice::from_ref(&new));
         match self.add(std::slice::from_ref(&new), std::iter::once(&*job.task)).await {
             Ok(enqueued) => Ok(self.handle_of(new, enqueued.first().copied())),
             Err(cause) => Err(EnqueueError::Broker { ids: vec![new.id], confirmed: 0, cause }),
@@ -172,9 +181,27 @@ impl Client {
         &self,
         jobs: impl IntoIterator<Item = Job<K>>,
     ) -> Result<Vec<JobHandle<K>>, EnqueueError> {
-        let encode = |job: Job<K>| self.encode(&job).map(|new| (new, job.task));
-        let (new, tasks): (Vec<NewJob>, Vec<Cow<'static, str>>) =
-            jobs.into_iter().map(encode).collect::<Result<_, _>>()?;
+        let mut jobs = jobs.into_iter().peekable();
+        let sending = Sending::begin(jobs.peek().map(Job::queue_name));
+        let trace = sending.trace();
+        let encode = |job: Job<K>| self.encode_for(&job, trace.clone()).map(|new| (new, job.task));
+        let encoded = jobs.map(encode).collect::<Result<(Vec<NewJob>, Vec<Cow<'static, str>>), _>>();
+        let enqueued = match encoded {
+            Ok((new, tasks)) => {
+                sending.encoded(&new);
+                sending.run(self.send_all(new, &tasks)).await
+            }
+            Err(error) => Err(error),
+        };
+        sending.end(enqueued.as_ref().err());
+        enqueued
+    }
+
+    async fn send_all<K: JobKind>(
+        &self,
+        new: Vec<NewJob>,
+        tasks: &[Cow<'static, str>],
+    ) -> Result<Vec<JobHandle<K>>, EnqueueError> {
         let mut enqueued = Vec::with_capacity(new.len());
         for batch in batches(&new, |job| job.payload.len()) {
             let tasks = tasks[enqueued.len()..].iter().map(|task| &**task);
@@ -225,10 +252,15 @@ impl Client {
     /// Makes of a job what the broker stores; public for benchmarks.
     #[doc(hidden)]
     pub fn encode<K: JobKind>(&self, job: &Job<K>) -> Result<NewJob, EnqueueError> {
+        self.encode_for(job, None)
+    }
+
+    /// The same for a job that belongs to a trace.
+    fn encode_for<K: JobKind>(&self, job: &Job<K>, trace: Option<Trace>) -> Result<NewJob, EnqueueError> {
         let options = &job.options;
         let task = || job.task.clone().into_owned();
         let name = |cause| EnqueueError::Name { task: task(), cause };
-        let extra = Extra { max_tries: options.max_tries, tick: options.tick };
+        let extra = Extra { max_tries: options.max_tries, tick: options.tick, trace: trace.map(Box::new) };
         let now = self.broker.clock().now();
         let payload = self
             .codec

@@ -16,6 +16,7 @@ mod pickle;
 mod record;
 #[cfg(test)]
 mod tests;
+mod trace;
 #[cfg(any(feature = "msgpack", feature = "pickle"))]
 #[cfg_attr(
     not(all(feature = "msgpack", feature = "pickle")),
@@ -36,6 +37,11 @@ pub use self::arguments::Arguments;
 pub(crate) use self::arguments::{NamedValues, Place};
 pub use self::encoded::Encoded;
 use self::encoded::Form;
+#[cfg(feature = "otel")]
+pub(crate) use self::trace::LONGEST as LONGEST_TRACE_STATE;
+pub(crate) use self::trace::Trace;
+#[cfg(any(feature = "otel", test))]
+pub(crate) use self::trace::TraceParent;
 use crate::args::JobArgs;
 use crate::clock::Timestamp;
 use crate::error::BoxError;
@@ -130,8 +136,7 @@ pub(crate) struct Envelope<'a> {
 }
 
 /// What we add to arq's fields; its readers skip it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Extra {
     /// Attempts allowed for this job.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,6 +144,30 @@ pub(crate) struct Extra {
     /// The tick of a schedule that made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tick: Option<Timestamp>,
+    /// The trace that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<Box<Trace>>,
+}
+
+/// The same as it is read: a context that is none costs the job nothing, so it is read apart.
+#[derive(Deserialize)]
+struct ExtraIn<T> {
+    max_tries: Option<u32>,
+    tick: Option<Timestamp>,
+    trace: Option<T>,
+}
+
+impl<T> Default for ExtraIn<T> {
+    fn default() -> Self {
+        Self { max_tries: None, tick: None, trace: None }
+    }
+}
+
+impl<T> ExtraIn<T> {
+    fn with(self, read: impl FnOnce(T) -> Option<Trace>) -> Extra {
+        let Self { max_tries, tick, trace } = self;
+        Extra { max_tries, tick, trace: trace.and_then(read).map(Box::new) }
+    }
 }
 
 impl Extra {

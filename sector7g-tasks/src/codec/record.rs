@@ -4,10 +4,11 @@ use serde::de::DeserializeOwned;
 
 use super::arguments::{Raw, Repr, Tree};
 use super::foreign::{self, Foreign};
+use super::trace::Loose;
 use super::value::{Reader, Value};
 use super::write::{Kind, Sink, Writer, write};
 use super::{
-    Arguments, Encoded, Envelope, Extra, FailureIn, FailureOut, Form, JobOut, Problem, ResultRecord, StoredResult,
+    Arguments, Encoded, Envelope, ExtraIn, FailureIn, FailureOut, Form, JobOut, Problem, ResultRecord, StoredResult,
     UNKNOWN_TASK,
 };
 use crate::args::JobArgs;
@@ -114,7 +115,8 @@ fn missing(name: &str) -> Problem {
 
 pub(super) fn read_job(mut fields: Fields, raw: Option<Raw>) -> Result<Envelope<'static>, Problem> {
     let (task, enqueued_at) = (fields.read::<String>("f")?, fields.read("et")?);
-    let (job_try, extra) = (fields.read_or_default("t")?, fields.read_or_default::<Extra>("s7")?);
+    let (job_try, extra) = (fields.read_or_default("t")?, fields.read_or_default::<ExtraIn<Loose>>("s7")?);
+    let extra = extra.with(|Loose(trace)| trace);
     let tree = Tree { positional: fields.take("a")?, named: fields.take("k")?, raw };
     let arguments = Arguments(Repr::Tree(tree.into()));
     Ok(Envelope { task: task.into(), job_try, enqueued_at, extra, arguments })

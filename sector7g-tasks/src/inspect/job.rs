@@ -123,6 +123,8 @@ pub struct JobView {
     pub worker: Option<String>,
     /// The tick of the schedule that made it.
     pub tick: Option<Timestamp>,
+    /// The trace that it belongs to, as 32 hex digits, while the encoded job is there.
+    pub trace_id: Option<String>,
     /// How it ended, where that is kept.
     pub outcome: Option<Outcome>,
     /// Its failed attempts, oldest first, the last twenty.
@@ -182,6 +184,7 @@ impl JobView {
             finished_at: ended.as_ref().map(|end| end.finished_at),
             worker: record.worker,
             tick: job.as_ref().and_then(|(_, job)| job.extra.tick),
+            trace_id: job.as_ref().and_then(|(_, job)| job.extra.trace.as_ref()).map(|trace| trace.parent.trace()),
             outcome: ended.map(|end| match end.value {
                 Ok(value) => Outcome::Result(shown(&value.as_json())),
                 Err(failure) => Outcome::Failure(failure),

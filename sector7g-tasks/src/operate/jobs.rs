@@ -170,6 +170,7 @@ pub(super) fn for_people(job: &JobView, now: Timestamp) -> String {
             "worker",
             job.worker.as_ref().map(|worker| if worker.is_empty() { "Python's".to_owned() } else { worker.clone() }),
         ),
+        ("trace", job.trace_id.clone()),
         ("progress", job.progress.as_ref().map(ToString::to_string)),
     ];
     match &job.outcome {

@@ -28,6 +28,7 @@ use crate::job::{Failure, FailureKind};
 use crate::middleware::Next;
 use crate::retry::RetryPolicy;
 use crate::task::{Keep, RunFuture, RunResult, TaskDef};
+use crate::trace;
 
 /// The longest that an end hook may take: a slot is held meanwhile.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -111,7 +112,7 @@ async fn execute(taken: &Taken) -> Ended {
             return taken.ended(Some(outcome), None);
         }
     };
-    let span = tracing::info_span!("job", job_id = %ctx.job_id(), task = ctx.task(), queue = %ctx.queue(), job_try = ctx.attempt());
+    let span = trace::job_span(&ctx);
     engine.attempt(taken, &ctx, task).instrument(span).await
 }
 
@@ -284,6 +285,7 @@ impl Engine {
         let Some((kind, failure)) = Self::rules(run).decide(ending, now, chance) else {
             self.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
             self.meters.lost(run.held.queue, run.def, run_time);
+            trace::lost();
             tracing::warn!(
                 "⊘ {}:{} lost its lease and was cancelled; another worker may have it",
                 run.held.id(),
@@ -295,6 +297,7 @@ impl Engine {
         log::end(run.held.id(), run.def.name, &end);
         self.tally(run.held.queue, kind);
         self.meters.ended(run.held.queue, run.def, &end);
+        trace::ended(&end);
         run.held.is_counted.store(true, Ordering::Relaxed);
         Some(end)
     }

@@ -125,7 +125,7 @@ impl Engine {
 
     /// The id is arq's: a Python worker with a cron of the same name and moment enqueues the same job.
     fn tick_job(&self, task: &'static TaskDef, tick: Timestamp) -> Result<NewJob, BoxError> {
-        let extra = Extra { max_tries: None, tick: Some(tick) };
+        let extra = Extra { tick: Some(tick), ..Extra::default() };
         let queue = QueueName::new(task.queue)?;
         let tag = queue.hash_tag().map(|tag| format!("{tag}:")).unwrap_or_default();
         Ok(NewJob {

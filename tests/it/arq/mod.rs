@@ -10,6 +10,7 @@ mod handover;
 mod health;
 mod rules;
 mod seen;
+mod traces;
 mod unknown;
 mod views;
 

@@ -8,6 +8,7 @@ use support::{Program, PythonClient, PythonWorker, RedisServer};
 
 use super::super::redis::load::calls;
 use super::{Mended, OPERATE, WORKER, broker, command, die, operate, rod, said, until};
+use crate::traces::Traced;
 
 #[test]
 fn a_broker_that_is_not_there_is_down_and_one_that_is_not_named_a_mistake() {
@@ -128,6 +129,18 @@ async fn schedules_are_told_by_the_workers_that_have_them() {
     assert_eq!(next % 86_400 / 3600, 3, "at three in the morning, UTC");
     operate(&server, "schedule list").expect(0, &["counts_the_year", "0 4 1 1 *", "Europe/Berlin", "Python workers"]);
     fleet.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_trace_of_a_job_is_told() {
+    let (server, traced) = (RedisServer::start(), Traced::start());
+    let client = Client::new(broker(&server));
+    client.enqueue(Job::untyped("stumbles", "rod").id("traced")).await.unwrap();
+    let trace = traced.named("send rod")[0].span_context.trace_id().to_string();
+    let shown = operate(&server, "jobs show traced -q rod").expect(0, &[&trace]);
+    assert!(shown.out.lines().any(|line| line.starts_with("trace ") && line.ends_with(&trace)), "{shown:?}");
+    let told = operate(&server, "jobs show traced -q rod --json").expect(0, &[]).json();
+    assert_eq!(told["trace_id"], trace);
 }
 
 /// A queue of stock arq, its jobs pickled, is told like one of ours; of its arguments nobody says that they may be shown.

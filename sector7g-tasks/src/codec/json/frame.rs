@@ -9,8 +9,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
-use super::super::{Arguments, Envelope, Extra};
+use super::super::{Arguments, Envelope, ExtraIn, trace};
 use super::Repr;
 use crate::clock::Timestamp;
 
@@ -31,7 +32,7 @@ pub(super) fn decode_job(payload: &Bytes) -> Option<Envelope<'_>> {
             [b'a', b'"', ..] => once(&mut positional, reader.field(1)?.place()?)?,
             [b'k', b'"', ..] => once(&mut named, reader.field(1)?.place()?)?,
             [b'e', b't', b'"', ..] => once(&mut enqueued_at, reader.field(2)?.moment()?)?,
-            [b's', b'7', b'"', ..] => once(&mut extra, reader.field(2)?.value::<Extra>()?)?,
+            [b's', b'7', b'"', ..] => once(&mut extra, reader.field(2)?.value::<ExtraIn<&RawValue>>()?)?,
             _ => return None,
         }
         match reader.next()? {
@@ -47,7 +48,7 @@ pub(super) fn decode_job(payload: &Bytes) -> Option<Envelope<'_>> {
         task: Cow::Borrowed(task?),
         job_try: job_try.flatten(),
         enqueued_at: enqueued_at?,
-        extra: extra.unwrap_or_default(),
+        extra: extra.unwrap_or_default().with(trace::of_json),
         arguments: Arguments(Repr::Json { payload: payload.clone(), positional: positional?, named: named? }),
     })
 }
@@ -152,7 +153,8 @@ mod tests {
     use super::*;
 
     /// Payloads in our layout and in that of Python's `json.dumps`.
-    const USUAL: [&str; 7] = [
+    const USUAL: [&str; 8] = [
+        r#"{"t":null,"f":"eat","a":[],"k":{},"et":1,"s7":{"trace":{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}}"#,
         r#"{"t":null,"f":"eat","a":[1,"two\n\u00e9",[{}]],"k":{"b":null,"c":-1.5e3},"et":1700000000000}"#,
         r#"{"t": 2, "f": "eat", "a": [], "k": {}, "et": 1700000000000}"#,
         r#"{"t":null,"f":"é","a":["é"],"k":{},"et":-1,"s7":{"max_tries":3,"tick":1700000000000}}"#,

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use super::arguments::Repr;
 use super::{
-    Arguments, Encoded, Envelope, Extra, FailureIn, FailureOut, Form, JobOut, JobRef, Problem, ResultRecord,
-    StoredResult, UNKNOWN_TASK, foreign,
+    Arguments, Encoded, Envelope, Extra, ExtraIn, FailureIn, FailureOut, Form, JobOut, JobRef, Problem, ResultRecord,
+    StoredResult, UNKNOWN_TASK, foreign, trace,
 };
 use crate::args::JobArgs;
 use crate::clock::Timestamp;
@@ -53,8 +53,8 @@ struct JobIn<'a> {
     #[serde(borrow)]
     k: &'a RawValue,
     et: Timestamp,
-    #[serde(default)]
-    s7: Extra,
+    #[serde(borrow, default)]
+    s7: ExtraIn<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -108,7 +108,7 @@ fn envelope<'a>(payload: &Bytes, job: JobIn<'a>) -> Envelope<'a> {
         start..start + raw.get().len()
     };
     let arguments = Arguments(Repr::Json { payload: payload.clone(), positional: place(job.a), named: place(job.k) });
-    Envelope { task: job.f, job_try: job.t, enqueued_at: job.et, extra: job.s7, arguments }
+    Envelope { task: job.f, job_try: job.t, enqueued_at: job.et, extra: job.s7.with(trace::of_json), arguments }
 }
 
 /// Room for a record's field names, numbers and times.

@@ -35,7 +35,7 @@ fn the_codec_shows_in_the_first_bytes() {
 #[test]
 fn an_envelope_comes_back_whole() {
     for codec in ALL {
-        let extra = Extra { max_tries: Some(7), tick: Some(NOW) };
+        let extra = Extra { max_tries: Some(7), tick: Some(NOW), trace: None };
         let payload = codec.encode_job("inspect", NOW, &extra, &(1, "a")).unwrap();
         let (detected, envelope) = Codec::decode_job(&payload).unwrap();
         assert_eq!((detected, &*envelope.task), (*codec, "inspect"));

@@ -11,6 +11,7 @@ mod python;
 mod rounds;
 #[cfg(all(feature = "msgpack", feature = "pickle"))]
 mod same;
+mod traces;
 mod values;
 #[cfg(all(feature = "msgpack", feature = "pickle"))]
 mod vectors;

@@ -237,7 +237,7 @@ fn what_rust_returns_is_read_by_python() {
 fn jobs_are_read_by_python() {
     let named = json!({"by": "carl", "deep": {"a": [1, 2.5, null]}});
     let args = UntypedArgs { positional: vec![json!(7), json!("λ")], named: named.as_object().unwrap().clone() };
-    let extra = Extra { max_tries: Some(3), tick: None };
+    let extra = Extra { max_tries: Some(3), tick: None, trace: None };
     let told = "{'t': None, 'f': 'inspect', 'a': (7, 'λ'), 'k': {'by': 'carl', 'deep': {'a': [1, 2.5, None]}}, 'et': 1795485916103}";
     let payload = job(Codec::Pickle, &args);
     assert_eq!(python("said(repr(loads(given)))", &json!(base64::encode(&payload))), [told]);

@@ -63,6 +63,7 @@ fn job() -> JobView {
         finished_at: None,
         worker: Some("1".to_owned()),
         tick: None,
+        trace_id: None,
         outcome: None,
         failures: vec![failure],
         progress: Some(serde_json::json!({ "rods": 3 })),

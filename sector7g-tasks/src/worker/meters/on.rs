@@ -7,7 +7,6 @@ use ::metrics::{Counter, Histogram};
 use super::NotStored;
 use crate::broker::QueueName;
 use crate::hash::Map;
-use crate::job::FailureKind;
 use crate::metrics::names::{self, counter, histogram};
 use crate::task::TaskDef;
 use crate::worker::{JobEnd, JobEndKind};
@@ -101,7 +100,7 @@ impl Meters {
         let is_error = matches!(end.kind, JobEndKind::Failed | JobEndKind::Retried(_));
         if let Some(failure) = end.failure.as_ref().filter(|_| is_error) {
             let task = def.map_or(UNKNOWN, |def| def.name);
-            let labels = [("queue", &*self.queues[queue].name), ("task", task), ("error_type", label(failure.kind))];
+            let labels = [("queue", &*self.queues[queue].name), ("task", task), ("error_type", failure.kind.label())];
             counter(names::ERRORS, labels).increment(1); // looked up each time: failures are few
         }
     }
@@ -180,23 +179,6 @@ impl TaskMeters {
 /// A definition is a static: its address is its name, and cheaper to look up.
 fn address(def: &'static TaskDef) -> usize {
     std::ptr::from_ref(def).addr()
-}
-
-fn label(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Error => "error",
-        FailureKind::Permanent => "permanent",
-        FailureKind::Timeout => "timeout",
-        FailureKind::Panic => "panic",
-        FailureKind::LeaseLost => "lease_lost",
-        FailureKind::MaxTries => "max_tries",
-        FailureKind::Aborted => "aborted",
-        FailureKind::Expired => "expired",
-        FailureKind::Payload => "payload",
-        FailureKind::Arguments => "arguments",
-        FailureKind::UnknownTask => "unknown_task",
-        FailureKind::Result => "result",
-    }
 }
 
 // By hand: handles show nothing.
