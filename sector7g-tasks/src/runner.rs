@@ -85,11 +85,11 @@ pub enum RunnerError {
         error: TaskError,
     },
     /// The broker does not answer.
-    #[error("the workers can't start")]
+    #[error("starting the workers failed")]
     Broker(#[source] BrokerError),
     /// The address to listen on can't be had.
     #[cfg(feature = "http")]
-    #[error("can't listen on {address}; choose another address, or port 0 for any that is free")]
+    #[error("listening on {address} failed; choose another address, or port 0 for any that is free")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -98,7 +98,7 @@ pub enum RunnerError {
         cause: std::io::Error,
     },
     /// The system refused a thread or a signal handler, or a worker ended abnormally.
-    #[error("the workers can't run")]
+    #[error("running the workers failed")]
     System(#[source] BoxError),
 }
 

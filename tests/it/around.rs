@@ -174,7 +174,7 @@ async fn hooks_run_at_their_times_and_can_break_nothing() {
             "shutdown"
         ]
     );
-    assert_eq!(lines.with("hook after_job_end panicked: a hook's panic is logged, no more").len(), 2);
+    assert_eq!(lines.with("panicked: a hook's panic is logged, no more").len(), 2);
     assert_eq!(lines.with("hook on_shutdown failed: a hook's error is logged, no more").len(), 1);
 }
 

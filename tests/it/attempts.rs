@@ -263,7 +263,7 @@ async fn a_panic_of_a_type_is_one_jobs_failure_at_its_first_attempt() {
     let dead = harness.dead_letters("attempts").await.unwrap();
     let failure = dead[0].failures.last().unwrap();
     assert_eq!((failure.kind, failure.attempt, dead[0].failures.len()), (FailureKind::Panic, 1, 1));
-    assert_eq!(failure.message, "panicked outside of its run: while it was shown");
+    assert_eq!(failure.message, "outside of its run, it panicked: while it was shown");
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,7 +35,7 @@ pub(super) enum CliError {
     /// `--watch` does not know how to build the program.
     #[error("--watch can't rebuild this program: {0}")]
     Unbuildable(String),
-    #[error("the program can't run")]
+    #[error("running the program failed")]
     System(#[source] BoxError),
 }
 

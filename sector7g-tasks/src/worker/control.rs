@@ -46,8 +46,8 @@ pub(crate) struct Control {
     on_blocking_pool: AtomicBool,
     /// Wakes those who wait for that thread: it has left, or the job is cancelled.
     thread: Notify,
-    /// What the job turned out to be, for the watchdog.
-    pub(crate) task: OnceLock<&'static TaskDef>,
+    /// What the job turned out to be, and which attempt this is, for those who tell of it.
+    pub(crate) task: OnceLock<(&'static TaskDef, u32)>,
     /// Whether the watchdog has named it.
     pub(crate) reported: AtomicBool,
 }

@@ -1,9 +1,7 @@
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -12,9 +10,9 @@ use super::alerts::Attempts;
 use super::execute::guard_hook;
 use super::fetch::{Fetch, RECONNECT, WAIT};
 use super::meters::Meters;
+use super::panics::catch_all;
 use super::running::Running;
 use super::settings::{QueueShare, WorkerSettings};
-use super::supervise::message_of;
 use crate::args::Param;
 use crate::broker::{AbortMark, Broker, KnownParameter, KnownSchedule, KnownTask, QueueName, WorkerHealth};
 use crate::clock::{Clock, Timestamp};
@@ -118,18 +116,18 @@ impl Engine {
 
     async fn start_up(&self) -> Result<(), WorkerError> {
         let Some(hook) = self.settings.on_startup else { return Ok(()) };
-        let started = AssertUnwindSafe(async { hook(self.context.clone()).await }).catch_unwind().await;
+        let started = catch_all(async { hook(self.context.clone()).await }).await;
         let error = match started {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,
-            Err(panic) => TaskError::permanent(format!("it panicked: {}", message_of(&*panic))),
+            Err(panic) => TaskError::permanent(format!("it {panic}")),
         };
         Err(WorkerError::Startup { worker: self.name().to_owned(), error })
     }
 
     async fn shut_down(&self) {
         if let Some(hook) = self.settings.on_shutdown {
-            guard_hook("on_shutdown", || hook(self.context.clone())).await;
+            guard_hook(&"on_shutdown", || hook(self.context.clone())).await;
         }
         if let Err(error) = self.broker.set_health(&self.instance_name(), None, Duration::ZERO).await {
             tracing::debug!(
@@ -292,9 +290,9 @@ impl Engine {
 /// Runs a loop that must not end: should it panic, it says so and starts again.
 pub(super) async fn keep_going<F: Future<Output = ()>>(what: &str, start: impl Fn() -> F) {
     loop {
-        match AssertUnwindSafe(start()).catch_unwind().await {
+        match catch_all(start()).await {
             Ok(()) => return,
-            Err(panic) => tracing::error!("{what} panicked and is started again: {}", message_of(&*panic)),
+            Err(panic) => tracing::error!("{what} {panic}; it is started again"),
         }
         sleep(Duration::from_secs(1)).await;
     }

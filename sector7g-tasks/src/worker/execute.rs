@@ -1,6 +1,5 @@
-use std::any::Any;
+use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,9 +15,10 @@ use super::fetch::Event;
 use super::log;
 use super::meters::NotStored;
 use super::outcome::{Rules, aborted, arguments_error, unknown_delay};
+use super::panics::{Panicked, catch, catch_all};
 use super::running::Held;
 use super::settings::{EndHook, HookFuture, JobEnd, JobEndKind};
-use super::supervise::{Ending, Supervised, Timed, message_of};
+use super::supervise::{Ending, Supervised, Timed};
 use crate::broker::{ClaimedJob, Finish, GiveBack, KeptResult, Outcome};
 use crate::clock::Timestamp;
 use crate::codec::{Codec, Envelope, JobRef, ResultRecord};
@@ -49,6 +49,9 @@ impl Drop for Taken {
         if !self.has_ended {
             // Only a stop that goes on without a job drops it: its lease runs out, the job is due again.
             self.engine.running.remove([self.key]);
+            if !self.engine.cut.is_cancelled() {
+                log::broken(&self.engine, &self.held, "cut off: it starts again when its lease ends");
+            }
         }
     }
 }
@@ -97,8 +100,8 @@ pub(super) fn execute_guarded(taken: Taken) -> BoxFuture<'static, Event> {
 }
 
 async fn guarded(mut taken: Taken) -> Event {
-    let executed = AssertUnwindSafe(execute(&taken)).catch_unwind().await;
-    let ended = executed.unwrap_or_else(|panic| taken.ended(Some(taken.broken(&*panic)), None));
+    let executed = catch_all(execute(&taken)).await;
+    let ended = executed.unwrap_or_else(|panic| taken.ended(Some(taken.broken(&panic)), None));
     taken.has_ended = true;
     Event::Ended(ended)
 }
@@ -125,16 +128,15 @@ impl Taken {
     }
 
     /// For a job that panicked where only what is ours should run.
-    fn broken(&self, panic: &(dyn Any + Send)) -> Outcome {
-        let ClaimedJob { lease, attempt, .. } = &self.held.job;
-        let problem = format!("panicked outside of its run: {}", message_of(panic));
-        tracing::error!("job {} failed, {problem}", lease.id);
-        let failure = Failure::new(FailureKind::Panic, problem, *attempt, self.engine.clock().now());
+    fn broken(&self, panic: &Panicked) -> Outcome {
+        let problem = format!("outside of its run, it {panic}");
+        let failure = Failure::new(FailureKind::Panic, problem, self.held.attempt(), self.engine.clock().now());
+        log::broken(&self.engine, &self.held, &failure);
         let end = JobEnd::new(JobEndKind::Failed, Some(failure.clone()), Duration::ZERO);
         if self.held.is_counted.load(Ordering::Relaxed) {
             self.engine.meters.not_stored(self.held.queue, NotStored::Broken, 1);
         } else {
-            self.engine.meters.ended_without_run(self.held.queue, self.held.control.task.get().copied(), &end);
+            self.engine.meters.ended_without_run(self.held.queue, self.held.task(), &end);
         }
         Outcome::End { result: None, dead: Some(failure.into()), hold_id: Duration::ZERO }
     }
@@ -190,17 +192,17 @@ impl Engine {
             arguments: envelope.arguments,
             worker: self.context.clone(),
         };
-        let _ = control.task.set(def); // set once: this is the only attempt of this control
+        let _ = control.task.set((def, attempt)); // set once: this is the only attempt of this control
         let ctx = Context(Arc::new(run));
         let unfit = |error: TaskError| {
             NotRun::Failed(Failure::of(&error, attempt, now()), Some(Box::new(Seen::of_run(&ctx.0))))
         };
-        let bound = catch_unwind(AssertUnwindSafe(|| (def.run)(ctx.clone())));
+        let bound = catch(|| (def.run)(ctx.clone()));
         match bound {
             Ok(Ok(task)) => Ok((ctx, task)),
             Ok(Err(error)) => Err(unfit(arguments_error(def.name, &error))),
             Err(panic) => {
-                let problem = format!("task `{}`: reading its arguments panicked: {}", def.name, message_of(&*panic));
+                let problem = format!("task `{}`: reading its arguments {panic}", def.name);
                 Err(unfit(TaskError::because(Verdict::Arguments, problem)))
             }
         }
@@ -275,7 +277,7 @@ impl Engine {
 
     /// A worker that is out of time stores the outcome without the hook.
     async fn call_on_job_end(&self, hook: EndHook, ctx: Context, end: Arc<JobEnd>) {
-        let _ = self.cut.run_until_cancelled(guard_hook("on_job_end", || hook(ctx, end))).await;
+        let _ = self.cut.run_until_cancelled(guard_hook(&JobHook("on_job_end", ctx.clone()), || hook(ctx, end))).await;
     }
 
     /// Decides, logs and counts how an attempt ended; `None` when the job is no longer ours.
@@ -286,15 +288,11 @@ impl Engine {
             self.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
             self.meters.lost(run.held.queue, run.def, run_time);
             trace::lost();
-            tracing::warn!(
-                "⊘ {}:{} lost its lease and was cancelled; another worker may have it",
-                run.held.id(),
-                run.def.name
-            );
+            log::lost(self, &run.held, "lease lost: it was cancelled here, and another worker may have it");
             return None;
         };
         let end = JobEnd::new(kind, failure, run_time);
-        log::end(run.held.id(), run.def.name, &end);
+        log::end(run.held.id(), run.def.name, run.attempt, &end);
         self.tally(run.held.queue, kind);
         self.meters.ended(run.held.queue, run.def, &end);
         trace::ended(&end);
@@ -335,7 +333,7 @@ impl Engine {
         let held = &*ctx.0.held;
         let timeout = ctx.0.def.timeout.unwrap_or(self.settings.job_timeout);
         if self.settings.on_job_start.is_none() && self.layers.is_empty() {
-            return Supervised::new(Timed::new(task, held, timeout).since(began), &held.control, &self.running).await;
+            return Supervised::new(Timed::new(task, held, timeout).since(began), held, &self.running).await;
         }
         let layered: Pin<Box<dyn Future<Output = RunResult> + Send + '_>> = Box::pin(async move {
             if let Some(hook) = self.settings.on_job_start {
@@ -354,7 +352,7 @@ impl Engine {
                 }
             }
         });
-        Supervised::new(layered, &held.control, &self.running).await
+        Supervised::new(layered, held, &self.running).await
     }
 
     fn rules(run: &JobRun) -> Rules {
@@ -406,9 +404,9 @@ impl Engine {
             NotRun::Failed(failure, seen) => (failure, seen),
         };
         let kind = if failure.kind == FailureKind::Aborted { JobEndKind::Aborted } else { JobEndKind::Failed };
-        let task = seen.as_ref().map_or("<unknown>", |seen| &*seen.task);
+        let task = seen.as_ref().map_or(log::UNKNOWN, |seen| &*seen.task);
         let end = JobEnd::new(kind, Some(failure.clone()), Duration::ZERO);
-        log::end(id, task, &end);
+        log::span(self, &taken.held).in_scope(|| log::end(id, task, failure.attempt, &end));
         self.tally(taken.held.queue, kind);
         taken.held.is_counted.store(true, Ordering::Relaxed);
         let known = seen.as_ref().and_then(|seen| self.tasks.get(&*seen.task).copied());
@@ -508,7 +506,13 @@ impl Terms {
         match self.codec.encode_result(record) {
             Ok(record) => Some(KeptResult { record, keep }),
             Err(error) => {
-                tracing::error!("the result of job {} can't be stored: {}", record.id, crate::error::Chain(&error));
+                let task = record.job.map_or(log::UNKNOWN, |job| job.task);
+                let (attempt, error) = (record.attempt, crate::error::Chain(&error));
+                tracing::error!(
+                    "{}:{} has a result that can't be stored, try={attempt}, {error}",
+                    record.id,
+                    log::Shown(task)
+                );
                 None
             }
         }
@@ -534,14 +538,24 @@ fn too_long(what: &str, limit: Duration) -> TaskError {
     TaskError::because(Verdict::Timeout, format!("{what} ran longer than {limit:?}"))
 }
 
+/// A hook that is called for a job.
+pub(super) struct JobHook(pub(super) &'static str, pub(super) Context);
+
+impl fmt::Display for JobHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(hook, ctx) = self;
+        write!(f, "{hook} of {}:{}, try={},", ctx.job_id(), ctx.task(), ctx.attempt())
+    }
+}
+
 /// Awaits a hook: whatever it does, the job's outcome stands.
-pub(super) async fn guard_hook(name: &'static str, hook: impl FnOnce() -> HookFuture) {
+pub(super) async fn guard_hook(name: &(dyn fmt::Display + Send + Sync), hook: impl FnOnce() -> HookFuture) {
     // Called inside, so that a hook which panics before it returns its future is caught as well.
-    let guarded = AssertUnwindSafe(async { hook().await }).catch_unwind();
+    let guarded = catch_all(async { hook().await });
     match tokio::time::timeout(HOOK_TIMEOUT, guarded).await {
         Ok(Ok(Ok(()))) => {}
         Ok(Ok(Err(error))) => tracing::error!("hook {name} failed: {error}"),
-        Ok(Err(panic)) => tracing::error!("hook {name} panicked: {}", message_of(&*panic)),
+        Ok(Err(panic)) => tracing::error!("hook {name} {panic}"),
         Err(_) => tracing::error!("hook {name} was dropped: it ran longer than {HOOK_TIMEOUT:?}"),
     }
 }

@@ -1,11 +1,16 @@
-//! The lines of a job's life, worded like arq's, so that `grep "ERROR\|failed"` finds failures.
+//! The lines of a job's life, worded like arq's, so that `grep "ERROR\|failed"` finds failures: each says `<id>:<task>`,
+//! `try=<attempt>` and why.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use super::engine::Engine;
+use super::running::Held;
 use super::settings::{JobEnd, JobEndKind};
 use crate::broker::JobId;
 use crate::clock::Timestamp;
+use crate::codec::Codec;
 use crate::context::JobRun;
 
 /// How many bytes of a job's arguments a line shows.
@@ -67,19 +72,57 @@ pub(crate) fn start(run: &JobRun, now: Timestamp) {
     tracing::info!("{}", Start(run, now.since(run.held.job.due_at)));
 }
 
-pub(crate) fn end(id: &JobId, task: &str, end: &JobEnd) {
+/// How an attempt ended, or a job that never got to one. The caller is in the job's span.
+pub(crate) fn end(id: &JobId, task: &str, attempt: u32, end: &JobEnd) {
     let (name, spent) = (Named(id, task), Seconds(end.run_time));
     let failure = end.failure.as_ref().map(ToString::to_string).unwrap_or_default();
     match end.kind {
         JobEndKind::Done => tracing::info!("{spent} ← {name} ●"),
-        JobEndKind::Failed => tracing::error!("{spent} ! {name} failed, {failure}"),
+        JobEndKind::Failed => tracing::error!("{spent} ! {name} failed, try={attempt}, {failure}"),
         JobEndKind::Retried(delay) => {
-            tracing::warn!("{spent} ↻ {name} retrying job in {:.2}s, {failure}", delay.as_secs_f64());
+            let delay = delay.as_secs_f64();
+            tracing::warn!("{spent} ↻ {name} failed, try={attempt}, retrying job in {delay:.2}s, {failure}");
         }
         JobEndKind::GivenBack(delay) if delay.is_zero() => {
             tracing::info!("{spent} ↻ {name} cancelled, will be run again");
         }
         JobEndKind::GivenBack(delay) => tracing::info!("{spent} ↻ {name} snoozed for {:.2}s", delay.as_secs_f64()),
-        JobEndKind::Aborted => tracing::info!("{spent} ⊘ {name} aborted"),
+        JobEndKind::Aborted => tracing::info!("{spent} ⊘ {name} aborted, try={attempt}"),
     }
 }
+
+/// An attempt that went wrong through no fault of its task, and that another one follows.
+pub(crate) fn lost(engine: &Engine, held: &Held, why: impl fmt::Display) {
+    span(engine, held).in_scope(|| tracing::warn!("⊘ {} failed, try={}, {why}", Name(held), held.attempt()));
+}
+
+/// The same, where somebody should see to it.
+pub(crate) fn broken(engine: &Engine, held: &Held, why: impl fmt::Display) {
+    span(engine, held).in_scope(|| tracing::error!("! {} failed, try={}, {why}", Name(held), held.attempt()));
+}
+
+/// The span of a job that is not being run.
+pub(crate) fn span(engine: &Engine, held: &Held) -> tracing::Span {
+    let (queue, task) = (&engine.context.0.queues[held.queue], task_of(held));
+    tracing::info_span!("job", job_id = %held.id(), %task, %queue, job_try = held.attempt())
+}
+
+struct Name<'a>(&'a Held);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Named(self.0.id(), &task_of(self.0)).fmt(f)
+    }
+}
+
+/// Its task's name, which is read again where it was not looked up: that costs nobody anything any more.
+fn task_of(held: &Held) -> Cow<'_, str> {
+    let read = || {
+        let (_, envelope) = Codec::decode_job(held.job.payload.as_ref()?).ok()?;
+        Some(envelope.task.into_owned().into())
+    };
+    held.task().map(|task| task.name.into()).or_else(read).unwrap_or(UNKNOWN.into())
+}
+
+/// What the task of a job is called that can't be read.
+pub(crate) const UNKNOWN: &str = "<unknown>";

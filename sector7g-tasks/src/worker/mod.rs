@@ -11,6 +11,7 @@ mod gauges;
 mod log;
 mod meters;
 mod outcome;
+pub(crate) mod panics;
 mod pulse;
 mod running;
 mod settings;

@@ -140,7 +140,7 @@ fn look(engine: &Engine) {
     engine.running.for_each(|held| {
         let blocking = held.control.polled_since().filter(|since| over(*since, BLOCKED_TICKS));
         if let Some(since) = blocking.filter(|_| first_time(&held.control)) {
-            let task = held.control.task.get().map_or("?", |def| def.name);
+            let task = held.task().map_or("?", |def| def.name);
             tracing::warn!(
                 "task `{task}` (job {}) has blocked a thread of the runtime for {:.1}s: make it a plain `fn`, or use spawn_blocking",
                 held.id(),

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::control::{Cancel, Control};
 use crate::broker::{ClaimedJob, JobId, Lease};
 use crate::clock::Timestamp;
+use crate::task::TaskDef;
 
 /// What a worker holds leases for: written by its loop, read by its heartbeat and the watchdog.
 ///
@@ -73,6 +74,15 @@ impl Held {
 
     pub(crate) fn id(&self) -> &JobId {
         &self.job.lease.id
+    }
+
+    /// Its task, once that was looked up.
+    pub(crate) fn task(&self) -> Option<&'static TaskDef> {
+        self.control.task.get().map(|(task, _)| *task)
+    }
+
+    pub(crate) fn attempt(&self) -> u32 {
+        self.control.task.get().map_or(self.job.attempt, |(_, attempt)| *attempt)
     }
 
     /// Whether it was claimed before, perhaps by this very worker.
@@ -174,6 +184,10 @@ impl Running {
         for key in batch {
             jobs.held.remove(&key);
         }
+    }
+
+    pub(crate) fn get(&self, key: u64) -> Option<Arc<Held>> {
+        self.jobs().held.get(&key).cloned()
     }
 
     pub(crate) fn len(&self) -> usize {

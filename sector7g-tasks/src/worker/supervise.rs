@@ -1,7 +1,5 @@
-use std::any::Any;
 use std::future::Future;
 use std::ops::Deref;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +8,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::control::{Cancel, Control};
+use super::control::Cancel;
+use super::panics::{Panicked, catch};
 use super::running::{Held, Running};
 use crate::context::Context;
 use crate::error::{TaskError, Verdict};
@@ -47,10 +46,10 @@ impl<H: Deref<Target = Held>> Timed<H> {
 
     fn poll_task(&mut self, cx: &mut Cx<'_>) -> Poll<RunResult> {
         let Some(task) = &mut self.task else { return Poll::Pending };
-        match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+        match catch(|| task.as_mut().poll(cx)) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(result)) => Poll::Ready(result),
-            Err(panic) => Poll::Ready(Err(panicked(&*panic))),
+            Err(panic) => Poll::Ready(Err(panicked(&panic))),
         }
     }
 }
@@ -62,7 +61,7 @@ impl<H: Deref<Target = Held> + Unpin> Future for Timed<H> {
         let this = &mut *self;
         let started = *this.started.get_or_insert_with(Instant::now);
         if let Poll::Ready(result) = this.poll_task(cx) {
-            drop_quietly(this.task.take());
+            drop_quietly(&this.held, this.task.take());
             return Poll::Ready(result);
         }
         let Self { held, timeout, .. } = this;
@@ -80,7 +79,7 @@ impl<H: Deref<Target = Held> + Unpin> Future for Timed<H> {
             return Poll::Pending;
         }
         this.held.control.cancel(Cancel::Timeout);
-        drop_quietly(this.task.take());
+        drop_quietly(&this.held, this.task.take());
         let problem = format!("ran longer than its timeout of {:?}", this.timeout);
         Poll::Ready(Err(TaskError::because(Verdict::Timeout, problem)))
     }
@@ -92,31 +91,32 @@ impl<H: Deref<Target = Held>> Drop for Timed<H> {
             // Code around it has given it up; a thread that runs it can only be told.
             self.held.control.cancel(Cancel::Timeout);
         }
-        drop_quietly(self.task.take());
+        drop_quietly(&self.held, self.task.take());
     }
 }
 
 /// Drops a task; a panic in the drop of its locals is not to reach the engine.
-fn drop_quietly<F>(task: Option<F>) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
-        tracing::error!(panic = message_of(&*panic), "a task panicked while it was dropped");
+fn drop_quietly<F>(held: &Held, task: Option<F>) {
+    if let Err(panic) = catch(|| drop(task)) {
+        let task = held.task().map_or("?", |def| def.name);
+        tracing::error!("{}:{task} failed to be dropped, try={}, {panic}", held.id(), held.attempt());
     }
 }
 
 /// Runs all of an attempt (hooks, middleware, task) until it ends or is cancelled.
 pub(crate) struct Supervised<'a, F> {
     inner: Option<F>,
-    control: &'a Control,
+    held: &'a Held,
     running: &'a Running,
 }
 
 impl<'a, F: Future<Output = RunResult> + Unpin> Supervised<'a, F> {
-    pub(crate) fn new(inner: F, control: &'a Control, running: &'a Running) -> Self {
-        Self { inner: Some(inner), control, running }
+    pub(crate) fn new(inner: F, held: &'a Held, running: &'a Running) -> Self {
+        Self { inner: Some(inner), held, running }
     }
 
     fn cancelled(&self) -> Option<Cancel> {
-        self.control.why().filter(|why| *why != Cancel::Timeout) // that is the task's own end, on its way out
+        self.held.control.why().filter(|why| *why != Cancel::Timeout) // that is the task's own end, on its way out
     }
 }
 
@@ -128,35 +128,30 @@ impl<F: Future<Output = RunResult> + Unpin> Future for Supervised<'_, F> {
         if let Some(why) = this.cancelled() {
             return Poll::Ready(Ending::Cancelled(why));
         }
-        this.control.poll_begins(this.running.tick.load(Ordering::Relaxed).max(1));
+        this.held.control.poll_begins(this.running.tick.load(Ordering::Relaxed).max(1));
         let Some(inner) = &mut this.inner else { return Poll::Pending };
-        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll(cx)));
-        this.control.poll_ends();
+        let polled = catch(|| Pin::new(inner).poll(cx));
+        this.held.control.poll_ends();
         match polled {
             Ok(Poll::Pending) => {
                 // Registered before the flag is read again, so a cancellation in between is not missed.
-                this.control.register(cx.waker());
+                this.held.control.register(cx.waker());
                 this.cancelled().map_or(Poll::Pending, |why| Poll::Ready(Ending::Cancelled(why)))
             }
             Ok(Poll::Ready(result)) => Poll::Ready(Ending::Returned(result)),
-            Err(panic) => Poll::Ready(Ending::Returned(Err(panicked(&*panic)))),
+            Err(panic) => Poll::Ready(Ending::Returned(Err(panicked(&panic)))),
         }
     }
 }
 
 impl<F> Drop for Supervised<'_, F> {
     fn drop(&mut self) {
-        drop_quietly(self.inner.take());
+        drop_quietly(self.held, self.inner.take());
     }
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> TaskError {
-    TaskError::because(Verdict::Panic, format!("panicked: {}", message_of(panic)))
-}
-
-pub(super) fn message_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(a panic without a text)")
+fn panicked(panic: &Panicked) -> TaskError {
+    TaskError::because(Verdict::Panic, panic.to_string())
 }
 
 /// A call on a thread of the blocking pool; tells when it has left, also by a panic.
@@ -188,12 +183,13 @@ pub(crate) fn run_blocking(ctx: Context, call: impl FnOnce(&Context) -> RunResul
             if on_pool.0.is_cancelled() {
                 return Err(TaskError::because(Verdict::Policy, "was cancelled before a thread was free"));
             }
-            span.in_scope(|| call(&on_pool.0))
+            // Caught on this thread, which alone knows where it was.
+            span.in_scope(|| catch(|| call(&on_pool.0))).unwrap_or_else(|panic| Err(panicked(&panic)))
         });
         match (AbortOnDrop { thread, held }).await {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
-                Ok(panic) => Err(panicked(&*panic)),
+                Ok(panic) => Err(panicked(&Panicked::new(panic))),
                 Err(error) => Err(TaskError::because(Verdict::Policy, error)), // the runtime is shutting down
             },
         }

@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use futures_util::FutureExt;
 
-use super::control::{Cancel, Control};
+use super::control::Cancel;
 use super::supervise::{Ending, Supervised};
 use super::{Running, run_blocking};
 use crate::error::{TaskError, Verdict};
@@ -31,11 +31,12 @@ async fn a_thread_that_comes_after_the_cancellation_is_seen_and_runs_nothing() {
 /// At the first poll nobody can be woken yet: a cancellation meanwhile is seen when the poll is over.
 #[test]
 fn a_cancellation_during_the_first_poll_is_not_missed() {
-    let (control, running) = (Control::default(), Running::default());
+    let (ctx, running) = (TestContext::new().build(), Running::default());
+    let held = &*ctx.0.held;
     let task = poll_fn(|_| {
-        control.cancel(Cancel::Abort);
+        held.control.cancel(Cancel::Abort);
         Poll::Pending // and nothing of its own wakes it
     });
-    let ending = Supervised::new(task, &control, &running).now_or_never();
+    let ending = Supervised::new(task, held, &running).now_or_never();
     assert!(matches!(ending, Some(Ending::Cancelled(Cancel::Abort))));
 }

@@ -2,6 +2,7 @@
 
 mod deploy;
 mod health;
+mod logs;
 mod metrics;
 #[cfg(unix)]
 mod systemd;

@@ -1,10 +1,12 @@
+use std::borrow::Cow;
 use std::fmt;
 
 use clap::builder::styling::{AnsiColor, Effects, Style};
 use jiff::tz::TimeZone;
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{EnvFilter, ParseError};
-use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::format::{self, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -51,10 +53,16 @@ pub(super) fn start(config: &LogConfig) {
     let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(config.filter.clone());
     // Else a line that can't be written is told on the same stderr, with a panic in whatever job wrote it.
     let lines = lines.log_internal_errors(false);
-    let _ = match config.format {
-        Format::Pretty => lines.with_ansi(ansi).event_format(Pretty::new(TimeZone::system())).try_init(),
+    let started = match config.format {
+        Format::Pretty => {
+            let lines = lines.with_ansi(ansi).fmt_fields(fields());
+            lines.event_format(Pretty::new(TimeZone::system())).try_init()
+        }
         Format::Json => lines.json().flatten_event(true).with_span_list(false).try_init(),
     };
+    if started.is_ok() {
+        crate::worker::panics::tell_places();
+    }
 }
 
 /// The line of an error that ends the program, shaped like the others.
@@ -107,6 +115,29 @@ where
         }
         writeln!(writer)
     }
+}
+
+/// The message, and ` name=value` of each other field.
+fn fields() -> impl for<'a> FormatFields<'a> + 'static {
+    format::debug_fn(|writer, field, value| {
+        if field.name() != "message" {
+            let (name, dim) = (Style::new().effects(Effects::ITALIC), Style::new().effects(Effects::DIMMED));
+            let (name, dim) = (style(writer, name), style(writer, dim));
+            write!(writer, "{name}{field}{name:#}{dim}={dim:#}")?;
+        }
+        writer.write_str(&on_one_line(&format!("{value:?}")))
+    })
+    .delimited(" ")
+}
+
+/// An event is one line, whatever its texts hold: a failed `assert_eq!` has several lines, and others' texts could look like
+/// lines of ours.
+fn on_one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let escaped = |letter: char| if letter.is_control() { letter.escape_default().to_string() } else { letter.into() };
+    text.chars().map(escaped).collect()
 }
 
 fn style(writer: &Writer<'_>, style: Style) -> Style {

@@ -35,6 +35,7 @@ fn logged(ansi: bool, directives: (bool, Option<&str>), log: impl FnOnce()) -> S
         .with_writer(lines.clone())
         .with_env_filter(filter(directives.0, directives.1).unwrap())
         .with_ansi(ansi)
+        .fmt_fields(fields())
         .event_format(Pretty { clock, zone: TimeZone::UTC })
         .finish();
     tracing::subscriber::with_default(subscriber, log);
@@ -75,6 +76,18 @@ fn colours_only_on_demand() {
     let colourful = logged(true, (false, Some("warn")), || tracing::error!("dropped"));
     assert!(colourful.contains("\x1b[31mERROR\x1b[0m"), "{colourful:?}");
     assert!(!logged(false, (false, None), log_all).contains('\x1b'));
+}
+
+#[test]
+fn an_event_is_one_line() {
+    let log = || {
+        let span = tracing::info_span!("order", boxes = "3\n12:34:56: ERROR forged");
+        let _in_order = span.enter();
+        tracing::error!(target: "plant", cause = %"a\r\nb", "assertion failed\n  left: 1\n right: 2\u{1b}[2J\u{b}");
+    };
+    let expected = "12:34:56: ERROR assertion failed\\n  left: 1\\n right: 2\\u{1b}[2J\\u{b} cause=a\\r\\nb \
+                    boxes=\"3\\n12:34:56: ERROR forged\"\n";
+    assert_eq!(logged(false, (false, None), log), expected);
 }
 
 #[test]

@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep};
 
 use super::crew::{Crew, CutOff};
 use super::engine::{Engine, Stop};
-use super::execute::{After, Ended, Taken, execute_guarded, guard_hook};
+use super::execute::{After, Ended, JobHook, Taken, execute_guarded, guard_hook};
+use super::log;
 use super::meters::NotStored;
 use super::running::Held;
 use super::settings::Order;
@@ -158,8 +159,7 @@ impl Fetch {
     fn take(&mut self, event: Result<Event, CutOff>) {
         match event {
             Ok(Event::Ended(ended)) => self.push(ended),
-            Ok(Event::Hooked) => {}
-            Err(CutOff) => tracing::error!("a job's execution was cut off"), // its drop has freed its slot
+            Ok(Event::Hooked) | Err(CutOff) => {} // what is cut off has said so, and freed its slot, when it was dropped
         }
     }
 
@@ -277,41 +277,45 @@ impl Fetch {
 
     /// After an answer that was long under way: only jobs whose lease could be renewed may start.
     async fn still_ours(&self, queue: usize, jobs: Vec<ClaimedJob>) -> Vec<ClaimedJob> {
-        let claimed = jobs.len();
-        let ours = self.renewed(queue, jobs).await;
-        for _ in ours.len()..claimed {
-            self.engine.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
-            self.engine.meters.lease_lost(queue);
-        }
-        ours
-    }
-
-    async fn renewed(&self, queue: usize, jobs: Vec<ClaimedJob>) -> Vec<ClaimedJob> {
         let leases: Vec<Lease> = jobs.iter().map(|job| job.lease.clone()).collect();
-        let queue = &self.engine.context.0.queues[queue];
-        let answers = match self.engine.broker.extend(queue, &leases, self.engine.settings.lease).await {
-            Ok(answers) => answers,
+        let name = &self.engine.context.0.queues[queue];
+        let answers = self.engine.broker.extend(name, &leases, self.engine.settings.lease).await;
+        let why = match &answers {
+            Ok(_) => "the answer to its claim came too late".to_owned(),
             Err(error) => {
-                tracing::warn!("{} claimed jobs are not started, they run elsewhere: {}", jobs.len(), Chain(&error));
-                return Vec::new();
+                format!("the answer to its claim came late, and the lease could not be renewed: {}", Chain(error))
             }
         };
-        let renewed = jobs.into_iter().zip(answers).filter(|(_, answer)| *answer == Extended::Renewed);
-        renewed.map(|(job, _)| job).collect()
+        let is_renewed =
+            |nth: usize| answers.as_ref().is_ok_and(|answers| answers.get(nth) == Some(&Extended::Renewed));
+        let mut ours = Vec::with_capacity(jobs.len());
+        for (nth, job) in jobs.into_iter().enumerate() {
+            if is_renewed(nth) {
+                ours.push(job);
+                continue;
+            }
+            self.engine.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
+            self.engine.meters.lease_lost(queue);
+            log::lost(&self.engine, &Held::new(queue, job), format_args!("lease lost: it was not started here, {why}"));
+        }
+        ours
     }
 
     /// A finish that the broker refuses for good must not hold up those behind it: results go
     /// first, then the finish itself, whose job is due again when its lease ends.
     fn refused(&mut self, index: usize, batch: usize, error: &BrokerError) {
         let queue = &mut self.unreported[index];
-        let mut stripped = 0;
+        let mut is_stripped = false;
         for finish in &mut queue.finishes[..batch] {
             if let Outcome::End { result, .. } = &mut finish.outcome {
-                stripped += usize::from(result.take().is_some());
+                is_stripped |= result.take().is_some();
             }
         }
-        tracing::error!("the outcomes of {batch} jobs were refused: {}", Chain(error));
-        if stripped == 0 {
+        let fate = if is_stripped { "results are left out" } else { "it runs again when its lease ends" };
+        for held in queue.ends[..batch].iter().filter_map(|(key, _)| self.engine.running.get(*key)) {
+            log::broken(&self.engine, &held, format_args!("its outcome was refused, {fate}: {}", Chain(error)));
+        }
+        if !is_stripped {
             queue.finishes.drain(..batch);
             self.engine.meters.not_stored(index, NotStored::Refused, batch);
             self.engine.running.remove(queue.ends.drain(..batch).map(|(key, _)| key));
@@ -320,25 +324,24 @@ impl Fetch {
 
     fn reported(&mut self, queue: usize, batch: usize, answers: &[Finished]) {
         let Unreported { finishes, ends, .. } = &mut self.unreported[queue];
-        self.engine.running.remove(ends[..batch].iter().map(|(key, _)| *key));
-        for ((finish, (_, after)), answer) in finishes.iter().zip(&mut *ends).zip(answers) {
+        for ((key, after), answer) in ends[..batch].iter_mut().zip(answers) {
             if *answer == Finished::LeaseLost {
                 self.engine.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
                 self.engine.meters.lease_lost(queue);
                 self.engine.meters.not_stored(queue, NotStored::Late, 1);
-                tracing::warn!(
-                    "the outcome of job {} came too late and was not stored: its lease was lost",
-                    finish.lease.id
-                );
+                if let Some(held) = self.engine.running.get(*key) {
+                    log::lost(&self.engine, &held, "lease lost: its outcome came too late and was not stored");
+                }
                 continue;
             }
             if let (Some(hook), Some((ctx, end))) = (self.engine.settings.after_job_end, after.take()) {
                 self.jobs.spawn(Box::pin(async move {
-                    guard_hook("after_job_end", || hook(ctx, end)).await;
+                    guard_hook(&JobHook("after_job_end", ctx.clone()), || hook(ctx, end)).await;
                     Event::Hooked
                 }));
             }
         }
+        self.engine.running.remove(ends[..batch].iter().map(|(key, _)| *key));
         finishes.drain(..batch); // none is moved one by one: they are large
         ends.drain(..batch);
     }

@@ -9,6 +9,7 @@ use super::{Fetch, RECONNECT};
 use crate::broker::{ClaimedJob, Finish, GiveBack, Outcome};
 use crate::worker::control::Cancel;
 use crate::worker::execute::Ended;
+use crate::worker::log;
 use crate::worker::meters::NotStored;
 use crate::worker::settings::{JobEnd, JobEndKind};
 
@@ -52,13 +53,8 @@ impl Fetch {
         }
         if !self.jobs.is_empty() {
             // Given back now, they would run twice at once; their leases run out when this process has ended.
-            self.engine.running.for_each(|held| {
-                let task = held.control.task.get().map_or("?", |def| def.name);
-                tracing::error!(
-                    "task `{task}` (job {}) ignores its cancellation; it starts again elsewhere when its lease ends",
-                    held.id()
-                );
-            });
+            let why = "cut off: it ignores its cancellation, and starts again elsewhere when its lease ends";
+            self.engine.running.for_each(|held| log::broken(&self.engine, held, why));
             self.jobs.abort_all();
         }
     }
@@ -102,11 +98,16 @@ impl Fetch {
             }
         };
         if timeout(LAST_REPORT, reporting).await.is_err() {
-            let left: usize = self.unreported.iter().map(|queue| queue.finishes.len()).sum();
             for (index, queue) in self.unreported.iter().enumerate() {
                 self.engine.meters.not_stored(index, NotStored::Unreported, queue.finishes.len());
+                for held in queue.ends.iter().filter_map(|(key, _)| self.engine.running.get(*key)) {
+                    log::broken(
+                        &self.engine,
+                        &held,
+                        "the broker took no report of its end; it runs again when its lease ends",
+                    );
+                }
             }
-            tracing::error!("the broker took no report of {left} ended jobs; they run again when their leases end");
         }
         // The hooks of the last jobs.
         let hooks = async { while self.jobs.next().await.is_some() {} };
