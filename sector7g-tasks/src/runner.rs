@@ -215,6 +215,14 @@ impl Runner {
         self
     }
 
+    /// Changes those of the limits that are given.
+    #[cfg(feature = "cli")]
+    pub(crate) fn with_limits(self, blocked: Option<std::time::Duration>, away: Option<std::time::Duration>) -> Self {
+        let HealthLimits { blocked: now_blocked, away: now_away } = self.health.limits();
+        let limits = HealthLimits { blocked: blocked.unwrap_or(now_blocked), away: away.unwrap_or(now_away) };
+        self.health_limits(limits)
+    }
+
     /// Tells how the run is, before it, during it and after it.
     pub fn health(&self) -> Health {
         self.health.clone()

@@ -198,6 +198,7 @@ async fn work(runner: Runner, setups: Vec<Setup>, config: &Config, until_eof: bo
     if let Some(burst) = config.burst {
         runner = runner.burst(burst);
     }
+    runner = runner.with_limits(config.max_blocked, config.max_away);
     if !config.workers.is_empty() && !runner.broker.is_shared() {
         warn_of_embedded(&workers);
     }

@@ -110,6 +110,11 @@ impl Health {
         self.state().limits = HealthLimits { away: limits.away.max(LEAST_AWAY), ..limits };
     }
 
+    #[cfg(feature = "cli")]
+    pub(crate) fn limits(&self) -> HealthLimits {
+        self.state().limits
+    }
+
     /// Whether the process does anything at all. If not, it should be killed and started anew.
     ///
     /// # Errors

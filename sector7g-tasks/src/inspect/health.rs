@@ -38,7 +38,7 @@ pub enum ReasonKind {
     Dead,
     /// Too few workers.
     Workers,
-    /// A worker lives and asks for no work.
+    /// A worker lives and hears nothing from the broker.
     Silent,
     /// A queue is paused.
     Paused,
@@ -79,7 +79,8 @@ pub struct Thresholds {
     pub max_dead: u64,
     /// The least number of workers of each queue (1).
     pub min_workers: usize,
-    /// The longest that a worker with free slots may not have asked for work (1 min).
+    /// The longest that a worker may have heard nothing from the broker (1 min): an idle one asks for work every 5 s, a
+    /// full one renews its leases.
     pub max_silence: Duration,
     /// The most of the server's memory that may be in use, in percent of its limit (90).
     pub max_memory: u64,
@@ -205,18 +206,17 @@ impl Thresholds {
     }
 
     fn silence(&self, worker: &WorkerView, queue: &str, now: Timestamp) -> Option<String> {
-        let is_full = worker.max_jobs.is_some_and(|most| worker.running >= most);
         let silent = now.since(worker.at);
         let host = worker.host.as_deref().unwrap_or("an unknown host").escape_debug();
         let message = format!(
-            "worker `{}` (process {} on {host}) of queue `{}` has asked for no work for {}, though it has room: see its log, \
-             and restart it if it hangs",
+            "worker `{}` (process {} on {host}) of queue `{}` has not heard from the broker for {}: see its log, and restart it \
+             if it hangs",
             worker.name.escape_debug(),
             worker.pid.unwrap_or_default(),
             queue.escape_debug(),
             span(silent)
         );
-        (!worker.is_python && !is_full && silent > self.max_silence).then_some(message)
+        (!worker.is_python && silent > self.max_silence).then_some(message)
     }
 }
 

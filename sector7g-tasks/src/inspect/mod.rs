@@ -86,7 +86,7 @@ pub struct WorkerView {
     pub pid: Option<u32>,
     /// When it started.
     pub started_at: Option<Timestamp>,
-    /// When it last claimed or waited with success.
+    /// When it last heard from the broker: by a claim, a wait, or a heartbeat of its jobs.
     pub at: Timestamp,
     /// Jobs that ended well since the start.
     pub done: u64,

@@ -39,14 +39,14 @@ fn each_threshold_is_kept_up_to_itself() {
     check(|all| all.queues.clear(), &[]);
 }
 
-/// A worker that is full asks for nothing, and of a Python worker nobody knows when it did.
+/// A worker that is full renews its leases; of a Python worker nobody knows when it heard something.
 #[test]
-fn only_a_worker_with_room_is_missed() {
+fn a_silent_worker_is_missed_full_or_not() {
     let long_ago = NOW - Duration::from_secs(61);
     check(|all| all.queues[0].workers[0].at = NOW - Duration::from_mins(1), &[]);
     check(|all| all.queues[0].workers[0].at = long_ago, &[ReasonKind::Silent]);
     let full = |all: &mut Overview| (all.queues[0].workers[0].at, all.queues[0].workers[0].running) = (long_ago, 3);
-    check(full, &[]);
+    check(full, &[ReasonKind::Silent]);
     let python =
         |all: &mut Overview| (all.queues[0].workers[0].at, all.queues[0].workers[0].is_python) = (long_ago, true);
     check(python, &[]);

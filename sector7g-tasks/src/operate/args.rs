@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 use super::error::OperateError;
 use crate::broker::{JobId, MAX_BATCH, PageMark, QueueName};
-use crate::cli::args::REDIS_URL;
+use crate::cli::args::{REDIS_URL, span};
 use crate::inspect::Thresholds;
 
 const CODES: &str = "\
@@ -113,25 +113,25 @@ pub(super) struct StatusArgs {
     #[arg(long)]
     pub(super) detailed: bool,
     /// The most jobs of a queue that may wait and run
-    #[arg(long, value_name = "N", default_value_t = Thresholds::default().max_depth)]
+    #[arg(long, env = "SECTOR7G_MAX_DEPTH", value_name = "N", default_value_t = Thresholds::default().max_depth)]
     max_depth: u64,
     /// The longest that a due job may have waited
-    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = span)]
+    #[arg(long, env = "SECTOR7G_MAX_AGE", value_name = "SPAN", default_value = "5m", value_parser = span)]
     max_age: Duration,
     /// The most dead letters that a queue may have
-    #[arg(long, value_name = "N", default_value_t = Thresholds::default().max_dead)]
+    #[arg(long, env = "SECTOR7G_MAX_DEAD", value_name = "N", default_value_t = Thresholds::default().max_dead)]
     max_dead: u64,
     /// The least number of workers of each queue
-    #[arg(long, value_name = "N", default_value_t = Thresholds::default().min_workers)]
+    #[arg(long, env = "SECTOR7G_MIN_WORKERS", value_name = "N", default_value_t = Thresholds::default().min_workers)]
     min_workers: usize,
-    /// The longest that a worker with room may not have asked for work
-    #[arg(long, value_name = "SPAN", default_value = "1m", value_parser = span)]
+    /// The longest that a worker may have heard nothing from the broker
+    #[arg(long, env = "SECTOR7G_MAX_SILENCE", value_name = "SPAN", default_value = "1m", value_parser = span)]
     max_silence: Duration,
     /// The most of the server's memory limit that may be in use, in percent
-    #[arg(long, value_name = "PERCENT", default_value_t = Thresholds::default().max_memory)]
+    #[arg(long, env = "SECTOR7G_MAX_MEMORY", value_name = "PERCENT", default_value_t = Thresholds::default().max_memory)]
     max_memory: u64,
     /// A paused queue is well
-    #[arg(long)]
+    #[arg(long, env = "SECTOR7G_ALLOW_PAUSED")]
     allow_paused: bool,
 }
 
@@ -270,14 +270,4 @@ fn limit(text: &str) -> Result<usize, String> {
 fn pause(text: &str) -> Result<Duration, String> {
     let span = span(text)?;
     if span >= Duration::from_millis(100) { Ok(span) } else { Err("it is 100ms or longer".to_owned()) }
-}
-
-/// `90s`, `1h30m`, `7d`.
-fn span(text: &str) -> Result<Duration, String> {
-    let read = || {
-        let span: jiff::Span = text.parse().ok()?;
-        let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
-        Duration::try_from(span).ok()
-    };
-    read().ok_or_else(|| "a span is written as `90s`, `5m`, `1h30m` or `7d`".to_owned())
 }

@@ -31,7 +31,8 @@ struct Observed {
 impl Observed {
     async fn start(server: &RedisServer, environment: &[String]) -> Self {
         let assignments: Vec<&str> = environment.iter().map(String::as_str).collect();
-        Self::run(server, &[&assignments[..], &[PROGRAM, "observed", "--listen", "0"]].concat()).await
+        let program = ["SECTOR7G_MAX_AWAY=6s", PROGRAM, "observed", "--listen", "0", "--max-blocked", "1s"];
+        Self::run(server, &[&assignments[..], &program].concat()).await
     }
 
     /// Starts what `env` is told to run, on the server.

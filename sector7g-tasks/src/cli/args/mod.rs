@@ -2,6 +2,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
@@ -50,6 +51,14 @@ struct Args {
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     listen: Option<std::net::SocketAddr>,
 
+    /// How long the workers' runtime may be blocked before /live says no [default: 10s, unless the program says otherwise]
+    #[arg(long, value_name = "SPAN", env = "SECTOR7G_MAX_BLOCKED", value_parser = span)]
+    max_blocked: Option<Duration>,
+
+    /// How long a worker may hear nothing from the broker before /ready says no, 6s or longer [default: 30s, unless the program says otherwise]
+    #[arg(long, value_name = "SPAN", env = "SECTOR7G_MAX_AWAY", value_parser = span)]
+    max_away: Option<Duration>,
+
     /// How log lines look
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Pretty)]
     log_format: Format,
@@ -79,6 +88,9 @@ pub(super) struct Config {
     pub(super) redis: Option<String>,
     #[cfg(feature = "http")]
     pub(super) listen: Option<std::net::SocketAddr>,
+    /// When `/live` and `/ready` say no; `None` leaves it to the program.
+    pub(super) max_blocked: Option<Duration>,
+    pub(super) max_away: Option<Duration>,
     pub(super) log: LogConfig,
     /// The arguments of a worker that `--watch` starts: these, without what is its parent's alone.
     pub(super) passed_on: Vec<OsString>,
@@ -111,6 +123,8 @@ impl Config {
             redis: args.redis.or_else(|| set(REDIS_URL)),
             #[cfg(feature = "http")]
             listen: args.listen,
+            max_blocked: args.max_blocked,
+            max_away: args.max_away,
             log: LogConfig::new(args.log_format, args.verbose, set("RUST_LOG").as_deref())?,
             passed_on: without_watch(arguments.get(1..).unwrap_or_default()),
             workers: args.workers,
@@ -138,6 +152,16 @@ fn after_help() -> String {
         none if none.is_empty() => codes.to_owned(),
         names => format!("Workers: {}\n\n{codes}", names.join(", ")),
     }
+}
+
+/// `90s`, `1h30m`, `7d`.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    let read = || {
+        let span: jiff::Span = text.parse().ok()?;
+        let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
+        Duration::try_from(span).ok()
+    };
+    read().ok_or_else(|| "a span is written as `90s`, `5m`, `1h30m` or `7d`".to_owned())
 }
 
 /// An address and a port, or a port of the loopback address.
