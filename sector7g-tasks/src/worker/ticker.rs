@@ -24,6 +24,8 @@ struct Entry {
     until: Timestamp,
     /// Its last tick that was enqueued.
     last: Option<Timestamp>,
+    /// Whether the last try to enqueue ticks failed, which is told once.
+    is_failing: bool,
 }
 
 impl Engine {
@@ -86,7 +88,7 @@ impl Engine {
 
     fn entry(&self, task: &'static TaskDef, rule: CronRule, until: Timestamp) -> Option<Entry> {
         match Schedule::parse_with_default(rule.expression, rule.timezone, self.settings.timezone) {
-            Ok(schedule) => Some(Entry { task, schedule, until, last: None }),
+            Ok(schedule) => Some(Entry { task, schedule, until, last: None, is_failing: false }),
             Err(error) => {
                 // The inventory's check refuses these before a worker starts.
                 tracing::error!("the schedule of task `{}` is left out: {}", task.name, Chain(&error));
@@ -104,8 +106,10 @@ impl Engine {
             return;
         };
         match self.enqueue_batch(entry.task, &ticks).await {
-            Ok(()) => (entry.until, entry.last) = (last, Some(last)),
+            Ok(()) => (entry.until, entry.last, entry.is_failing) = (last, Some(last), false),
+            Err(_) if entry.is_failing => sleep(Duration::from_millis(500)).await,
             Err(error) => {
+                entry.is_failing = true;
                 tracing::error!(
                     "{} ticks of task `{}` were not enqueued, trying again: {}",
                     ticks.len(),
