@@ -12,11 +12,14 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     cargo build --locked --release --package examples --example plant \
     && cargo build --locked --release --package sector7g-tasks --features operate --bin sector-7g \
-    && install -D --strip --target-directory=/out target/release/examples/plant target/release/sector-7g
+    && install -D --strip --target-directory=/out target/release/examples/plant target/release/sector-7g \
+    && install -d /rooms
 
 # glibc, CA certificates and nothing else: no shell, no package manager. It runs as user 65532.
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /out/plant /out/sector-7g /usr/local/bin/
+# A volume that is mounted there is the workers' own, too.
+COPY --from=build --chown=65532:65532 /rooms /var/lib/plant
 # What the workers log goes to standard error; `docker stop` sends SIGTERM, on which they finish or give back their jobs.
 ENV RUST_LOG=info
 ENTRYPOINT ["/usr/local/bin/plant"]

@@ -30,16 +30,26 @@ pub struct Health {
     pub bytes: u64,
 }
 
+/// Why the plant's health can't be told.
+#[derive(Debug, thiserror::Error)]
+pub enum HealthError {
+    #[error("the room of the reports can't be read")]
+    Reports(#[source] io::Error),
+    #[error("the health can't be logged")]
+    Log(#[from] io::Error),
+}
+
 /// Samples the machine, and logs it.
 #[task(queue = "inanimate_rod", cron = "*/2 * * * * *")]
-pub fn system_health_check(State(plant): State<Plant>) -> Result<Health, io::Error> {
+pub fn system_health_check(State(plant): State<Plant>) -> Result<Health, HealthError> {
     let vitals = vitals::sample();
-    let found = files::walk(&plant.room(Room::Reports))?;
+    let found = files::walk(&plant.room(Room::Reports)).map_err(HealthError::Reports)?;
     let bytes = found.iter().map(|file| file.length).sum();
     let health =
         Health { stamp: Stamp::when(vitals.is_healthy(), "system_health_check"), vitals, files: found.len(), bytes };
     let mut log = fs::OpenOptions::new().create(true).append(true).open(plant.room(Room::Logs).join("health.log"))?;
-    log.write_all(format!("{}\n", serde_json::to_string(&health)?).as_bytes())?;
+    let line = serde_json::to_string(&health).map_err(io::Error::from)?;
+    log.write_all(format!("{line}\n").as_bytes())?;
     Ok(health)
 }
 

@@ -7,6 +7,9 @@
 //! cargo run --example plant -- --help       # what else the command line knows
 //! ```
 //!
+//! `PLANT_ROOMS` names a directory for the plant's files that several such processes share; without it each has one of its
+//! own, which goes with it.
+//!
 //! A file for each worker holds its settings, its tasks and their results; nothing lists them. `sim` holds the real
 //! work, and the rest is the shift. `RUST_LOG=info` shows the workers' logs.
 
@@ -29,6 +32,7 @@ mod sim;
 mod timeclock;
 
 use std::env;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -39,6 +43,9 @@ use tracing_subscriber::EnvFilter;
 use crate::plant::Plant;
 use crate::progress::Style;
 use crate::shift::Trouble;
+
+/// The environment variable with the directory of the plant's rooms.
+const ROOMS: &str = "PLANT_ROOMS";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -51,16 +58,26 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Opens the plant, works in it, and leaves nothing behind.
+/// Opens the plant, works in it, and leaves nothing behind, unless it is to share its rooms.
 async fn work() -> Result<ExitCode, Trouble> {
+    // What Lenny files, Carl reads: in processes of their own they need one place.
+    if let Some(rooms) = env::var_os(ROOMS) {
+        return work_in(&Plant::new(Path::new(&rooms))?).await;
+    }
     let scratch = tempfile::Builder::new().prefix("sector7g-plant-").tempdir()?;
-    let plant = Plant::new(scratch.path())?;
-    let code = match broker_of_shift(env::args().skip(1)) {
-        Some(broker) => hold_shift(broker, &plant).await?,
-        None => Cli::new().configure(|runner| runner.state(plant)).run().await,
-    };
+    let code = work_in(&Plant::new(scratch.path())?).await?;
     scratch.close()?;
     Ok(code)
+}
+
+async fn work_in(plant: &Plant) -> Result<ExitCode, Trouble> {
+    match broker_of_shift(env::args().skip(1)) {
+        Some(broker) => hold_shift(broker, plant).await,
+        None => {
+            let plant = plant.clone();
+            Ok(Cli::new().configure(|runner| runner.state(plant)).run().await)
+        }
+    }
 }
 
 /// Where to hold a shift: without arguments here, with a URL alone there. All else is for the workers' command line,

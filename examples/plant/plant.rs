@@ -65,7 +65,7 @@ pub struct DeskTaken;
 pub struct Desk(Plant);
 
 impl Plant {
-    /// Furnishes a plant in `scratch`, an existing directory of its own.
+    /// Furnishes a plant in `scratch`, a directory that it has to itself, or shares with the plant's other processes.
     ///
     /// # Errors
     /// When a room can't be made.
