@@ -2,6 +2,7 @@
 
 #![allow(clippy::missing_panics_doc, reason = "whatever fails here fails a test, and says why")]
 
+mod console;
 mod dice;
 mod interpreter;
 mod lines;
@@ -13,9 +14,11 @@ mod python;
 mod redis;
 mod watched;
 
+pub use console::{Block, Console, Script};
 pub use dice::Dice;
 pub use interpreter::interpreter;
 pub use lines::Lines;
+pub use ports::free as free_port;
 pub use program::Program;
 pub use promtool::promtool;
 pub use proxy::{Proxy, Way};

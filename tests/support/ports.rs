@@ -11,7 +11,8 @@ const PORTS: std::ops::Range<u16> = 12_000..22_000;
 const BUS: u16 = 10_000;
 
 /// A port that was free just now, as was that of its bus. Whoever listens on it must be ready to find it taken.
-pub(crate) fn free() -> u16 {
+#[must_use]
+pub fn free() -> u16 {
     let span = u64::from(PORTS.end - PORTS.start);
     let mut candidates = (0..1000_u64).map(|index| {
         let random = RandomState::new().hash_one(index) % span; // a new state has new keys

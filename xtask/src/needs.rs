@@ -46,6 +46,13 @@ pub(crate) const NEEDS: &[Need] = &[
         why: "reading what we pickle; arq has a Python of its own",
     },
     Need {
+        program: "curl",
+        version: "--version",
+        debian_package: "curl",
+        why: "what OPERATIONS.md has operators type",
+    },
+    Need { program: "bash", version: "--version", debian_package: "bash", why: "the shell that it is typed into" },
+    Need {
         program: "faketime",
         version: "--version",
         debian_package: "faketime",

@@ -21,11 +21,11 @@ const IN_THE_IMAGE: &str = "/usr/local/bin/plant";
 /// Where a worker's metrics are, as all of these files have it.
 const METRICS: &str = "0.0.0.0:9464";
 
-fn root() -> &'static Path {
+pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-fn read(path: &str) -> String {
+pub(super) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -170,6 +170,11 @@ struct Service {
     stop_grace_period: Option<String>,
     healthcheck: Option<HealthCheck>,
     deploy: Value,
+}
+
+/// The names of compose.yaml's services.
+pub(super) fn services() -> BTreeSet<String> {
+    yaml::<Compose>("compose.yaml").services.into_keys().collect()
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,8 @@
 mod deploy;
 mod health;
 mod logs;
+#[cfg(unix)]
+mod manual;
 mod metrics;
 #[cfg(unix)]
 mod systemd;

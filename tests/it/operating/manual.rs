@@ -1,0 +1,188 @@
+//! OPERATIONS.md is typed in, section by section, into a shell of its own beside a plant of its own.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::{Block, Console, Script, free_port, interpreter, promtool};
+
+use super::deploy::{read, root, services};
+use crate::plant::plant_program;
+
+const OPERATE: &str = env!("CARGO_BIN_EXE_fixture-sector-7g");
+
+/// Ports that the page has: Redis's, the dashboard's, and those of the workers' metrics.
+const PORTS: [u16; 9] = [6379, 8090, 9464, 9465, 9466, 9467, 9468, 9469, 9470];
+
+/// The section that the others stand on.
+const START: &str = "Start";
+
+/// Those that begin with an empty plant, each in a test below.
+const DAYS: [&str; 5] =
+    [START, "Stop, roll, scale", "A failure, from the alert to the mend", "Redis is full", "Moving from arq"];
+
+fn page() -> Vec<Block> {
+    Block::all(&read("OPERATIONS.md"))
+}
+
+/// A folder with the repository's files and the programs that the page calls by name.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::Builder::new().prefix("s7-operator-").tempdir().unwrap();
+    let bin = folder.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let programs: [(&str, PathBuf); 4] = [
+        ("plant", plant_program()),
+        ("sector-7g", OPERATE.into()),
+        ("promtool", promtool()),
+        ("python", interpreter()),
+    ];
+    for (name, program) in programs {
+        // Called by its own path: Python looks there for what belongs to it.
+        let script = format!("#!/bin/sh\nexec '{}' \"$@\"\n", program.display());
+        fs::write(bin.join(name), script).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(bin.join(name), mode).unwrap();
+    }
+    for (name, choice) in [("redis-server", "SECTOR7G_REDIS_SERVER"), ("redis-cli", "SECTOR7G_REDIS_CLI")] {
+        if let Some(program) = std::env::var_os(choice) {
+            symlink(program, bin.join(name)).unwrap();
+        }
+    }
+    symlink(root().join("deploy"), folder.path().join("deploy")).unwrap();
+    folder
+}
+
+/// Types in what a section says, after what it stands on.
+fn work_through(section: &str) {
+    let folder = folder();
+    let ports = PORTS.map(|port| (port.to_string(), free_port().to_string()));
+    let mut console = Console::open(folder.path(), &ports);
+    let blocks = page();
+    let sections: BTreeSet<&str> = [START, section].into();
+    let mut typed = 0;
+    for block in blocks.iter().filter(|block| sections.contains(&*block.section)) {
+        match &*block.language {
+            "console" => {
+                for script in Script::of(block) {
+                    console.run(&script);
+                    typed += 1;
+                }
+            }
+            "python" => write(folder.path(), block),
+            _ => {}
+        }
+    }
+    assert!(typed > 3, "{section}: {typed} commands");
+}
+
+/// A program of the page, whose first line is its name: `# enqueue.py`.
+fn write(folder: &Path, block: &Block) {
+    let name = block.text.lines().next().and_then(|line| line.strip_prefix("# ")).unwrap();
+    fs::write(folder.join(name), &block.text).unwrap();
+}
+
+#[test]
+fn the_plant_is_started() {
+    work_through(DAYS[0]);
+}
+
+#[test]
+fn workers_are_stopped_rolled_and_scaled() {
+    work_through(DAYS[1]);
+}
+
+#[test]
+fn a_failure_is_seen_and_mended() {
+    work_through(DAYS[2]);
+}
+
+#[test]
+fn a_full_server_is_seen_and_mended() {
+    work_through(DAYS[3]);
+}
+
+#[test]
+fn a_queue_moves_from_python() {
+    work_through(DAYS[4]);
+}
+
+/// What is not typed in is looked at: `docker compose` here, and nothing else is left out.
+#[test]
+fn every_command_is_typed_in_or_looked_at() {
+    for block in page() {
+        match &*block.language {
+            "console" => {
+                assert!(DAYS.contains(&&*block.section), "line {}: a section that no test types in", block.line);
+            }
+            "console docker" => Script::of(&block).iter().for_each(look_at),
+            "python" | "text" => {}
+            other => panic!("line {}: what is `{other}`?", block.line),
+        }
+    }
+}
+
+/// What this page has `docker compose` do, with the options that it takes there.
+const DOCKER: [(&str, &[&str]); 10] = [
+    ("up", &["--build", "--detach", "--scale", "--no-deps"]),
+    ("down", &[]),
+    ("ps", &[]),
+    ("logs", &["--follow", "--since"]),
+    ("stats", &["--no-stream"]),
+    ("restart", &[]),
+    ("stop", &[]),
+    ("start", &[]),
+    ("exec", &[]),
+    ("run", &["--rm"]),
+];
+
+fn look_at(script: &Script) {
+    let Script { command, line, .. } = script;
+    let first = command.split(" | ").next().unwrap();
+    let words: Vec<&str> = first.split_whitespace().collect();
+    let ["docker", "compose", words @ ..] = &words[..] else { panic!("line {line}: {command}") };
+    let words = if let ["--profile", "monitoring", rest @ ..] = words { rest } else { words };
+    let (verb, rest) = words.split_first().unwrap();
+    let (_, options) = DOCKER.iter().find(|(known, _)| known == verb).unwrap_or_else(|| panic!("line {line}: {verb}"));
+    let services = services();
+    let mut rest = rest.iter().copied();
+    while let Some(word) = rest.next() {
+        if word.starts_with("--") {
+            assert!(options.contains(&word), "line {line}: {word}");
+            if word == "--scale" {
+                let (service, count) = rest.next().unwrap().split_once('=').unwrap();
+                assert!(services.contains(service) && count.parse::<u8>().is_ok(), "line {line}");
+            } else if word == "--since" {
+                rest.next().unwrap();
+            }
+            continue;
+        }
+        assert!(services.contains(word), "line {line}: {word} is no service of compose.yaml");
+        match *verb {
+            "run" => return operators(rest.collect(), *line),
+            "exec" => return assert_eq!((word, rest.next()), ("redis", Some("redis-cli")), "line {line}"),
+            _ => {}
+        }
+    }
+}
+
+/// The service `operator` is `sector-7g`, which reads these words before it says its help.
+fn operators(words: Vec<&str>, line: usize) {
+    let output = Command::new(OPERATE).args(words).arg("--help").output().unwrap();
+    assert!(output.status.success(), "line {line}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Each alert that may come has its row, and each row its alert.
+#[test]
+fn each_alert_has_an_answer() {
+    let rules = read("deploy/prometheus/alerts.yml");
+    let alerts: BTreeSet<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let page = read("OPERATIONS.md");
+    let rows: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .filter(|name| name.starts_with("Sector7g"))
+        .collect();
+    assert_eq!(rows, alerts);
+}
