@@ -50,6 +50,9 @@ pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// 8,000 values at which Lua's `unpack` fails).
 pub const MAX_BATCH: usize = 1_000;
 
+/// How many queues are asked about at once, where many are: what one look takes of a broker stays bounded.
+pub(crate) const QUEUES_AT_ONCE: usize = 16;
+
 /// Keeps jobs, and hands each to one worker at a time.
 ///
 /// All times are the broker's own clock; a caller's clock decides nothing. A write whose answer

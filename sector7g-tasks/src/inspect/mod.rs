@@ -26,11 +26,15 @@ mod tests;
 
 use std::time::Duration;
 
+use futures_util::future::join;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 
 pub use self::health::{Health, Reason, ReasonKind, Status, Thresholds, span};
 pub use self::job::{JobView, Outcome, Reveal};
-use crate::broker::{Broker, BrokerError, KnownSchedule, QueueName, QueueStats, ServerInfo, WorkerHealth};
+use crate::broker::{
+    Broker, BrokerError, KnownSchedule, QUEUES_AT_ONCE, QueueName, QueueStats, ServerInfo, WorkerHealth,
+};
 use crate::clock::Timestamp;
 
 /// A fleet at one moment.
@@ -121,18 +125,19 @@ impl Overview {
     /// # Cancel safety
     /// Cancel safe: it only reads.
     pub async fn of(broker: &dyn Broker, queues: Option<&[QueueName]>) -> Result<Self, BrokerError> {
-        let server = match broker.server().await {
+        let known = async {
+            match queues {
+                Some(names) => Ok(names.to_vec()),
+                None => broker.queues().await,
+            }
+        };
+        let (server, names) = join(broker.server(), known).await;
+        let server = match server {
             Err(BrokerError::Refused(_)) => None,
             server => server?,
         };
-        let names = match queues {
-            Some(names) => names.to_vec(),
-            None => broker.queues().await?,
-        };
-        let mut views = Vec::with_capacity(names.len());
-        for name in &names {
-            views.push(QueueView::new(name, broker.stats(name).await?));
-        }
+        let stats = stats_of(broker, names?).await?;
+        let views = stats.into_iter().map(|(name, stats)| QueueView::new(&name, stats)).collect();
         Ok(Self { location: broker.location(), at: broker.clock().now(), server, concerns: Vec::new(), queues: views })
     }
 
@@ -193,6 +198,12 @@ impl From<WorkerHealth> for WorkerView {
     }
 }
 
+/// What the broker says of each of these queues, in their order.
+async fn stats_of(broker: &dyn Broker, names: Vec<QueueName>) -> Result<Vec<(QueueName, QueueStats)>, BrokerError> {
+    let asked = stream::iter(names).map(|name| async move { broker.stats(&name).await.map(|stats| (name, stats)) });
+    asked.buffered(QUEUES_AT_ONCE).try_collect().await
+}
+
 /// The schedules that the living workers of these queues enqueue, by task.
 ///
 /// Those of Python workers can't be known: they tell nobody.
@@ -204,8 +215,8 @@ impl From<WorkerHealth> for WorkerView {
 /// Cancel safe: it only reads.
 pub async fn schedules(broker: &dyn Broker, queues: &[QueueName]) -> Result<Vec<ScheduleView>, BrokerError> {
     let mut views: Vec<ScheduleView> = Vec::new();
-    for queue in queues {
-        for worker in broker.stats(queue).await?.workers {
+    for (_, stats) in stats_of(broker, queues.to_vec()).await? {
+        for worker in stats.workers {
             for told in worker.schedules {
                 add_schedule(&mut views, told, &worker.name);
             }

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::time::{Instant, sleep};
 
 use self::aborts::Seen;
@@ -37,8 +38,8 @@ use self::source::Source;
 use super::url::{Address, redacted};
 use super::{
     AbortMark, Aborts, Broker, BrokerError, Claim, Claimed, Enqueued, Extended, JobFilter, JobId, JobRecord, Lease,
-    NewJob, Page, PageMark, QueueName, QueueStats, RequestId, ResultState, ServerInfo, UrlError, WorkerHealth,
-    check_batch, check_lease,
+    NewJob, Page, PageMark, QUEUES_AT_ONCE, QueueName, QueueStats, RequestId, ResultState, ServerInfo, UrlError,
+    WorkerHealth, check_batch, check_lease,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::error::BoxError;
@@ -504,14 +505,16 @@ impl Broker for RedisBroker {
     async fn queues(&self) -> Result<Vec<QueueName>, BrokerError> {
         let value = self.shared.link.command(redis::cmd("ZRANGE").arg(QUEUES).arg(0).arg(-1)).await?;
         let mut reply = Reply::of("ZRANGE", value)?;
-        let mut queues = Vec::new();
+        let mut names = Vec::new();
         while !reply.is_over() {
-            let Some(queue) = reply.lossy()?.and_then(|name| QueueName::new(name).ok()) else { continue };
-            let stats = self.stats(&queue).await?;
-            if stats.live() + stats.dead > 0 || stats.paused_since.is_some() || !stats.workers.is_empty() {
-                queues.push(queue);
-            }
+            names.extend(reply.lossy()?.and_then(|name| QueueName::new(name).ok()));
         }
+        let asked = stream::iter(names).map(|name| async move { self.stats(&name).await.map(|stats| (name, stats)) });
+        let known: Vec<(QueueName, QueueStats)> = asked.buffered(QUEUES_AT_ONCE).try_collect().await?;
+        let has = |stats: &QueueStats| {
+            stats.live() + stats.dead > 0 || stats.paused_since.is_some() || !stats.workers.is_empty()
+        };
+        let mut queues: Vec<_> = known.into_iter().filter(|(_, stats)| has(stats)).map(|(name, _)| name).collect();
         queues.sort_unstable();
         Ok(queues)
     }
