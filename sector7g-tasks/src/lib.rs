@@ -32,6 +32,8 @@ pub mod worker;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 #[cfg(feature = "operate")]
 pub mod operate;
 #[cfg(feature = "testing")]

@@ -13,6 +13,7 @@ mod cli;
 mod clients;
 mod codecs;
 mod crashes;
+mod dashboard;
 mod hostile;
 mod inventory;
 mod operate;

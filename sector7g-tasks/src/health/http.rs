@@ -45,7 +45,7 @@ fn answer(health: Result<(), Unwell>) -> impl IntoResponse {
     }
 }
 
-pub(super) async fn serve(listener: Bounded, router: Router, stop: CancellationToken) {
+pub(crate) async fn serve(listener: Bounded, router: Router, stop: CancellationToken) {
     let ended = stop.clone().cancelled_owned();
     let serving = axum::serve(listener, router).with_graceful_shutdown(ended).into_future();
     let late = async {
@@ -59,7 +59,7 @@ pub(super) async fn serve(listener: Bounded, router: Router, stop: CancellationT
 }
 
 /// A listener with a bound on connections.
-pub(super) struct Bounded {
+pub(crate) struct Bounded {
     listener: TcpListener,
     slots: Arc<Semaphore>,
     /// Whether the last try to accept a connection failed.
@@ -67,7 +67,7 @@ pub(super) struct Bounded {
 }
 
 impl Bounded {
-    pub(super) fn new(listener: std::net::TcpListener) -> io::Result<Self> {
+    pub(crate) fn new(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         Ok(Self { listener: TcpListener::from_std(listener)?, slots, is_failing: false })
@@ -105,7 +105,7 @@ impl axum::serve::Listener for Bounded {
 }
 
 /// A connection that ends when the other side has neither sent nor taken a byte for too long.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,
     _slot: OwnedSemaphorePermit,

@@ -21,6 +21,8 @@ use crate::worker::Engine;
 
 #[cfg(any(feature = "http", all(unix, feature = "systemd")))]
 pub(crate) use self::attendant::{Attendant, Duties};
+#[cfg(feature = "operate")]
+pub(crate) use self::http::{Bounded, serve};
 
 /// How often the workers' runtime shows that it gets to its tasks.
 const BEAT: Duration = Duration::from_millis(500);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::broker::{Broker, BrokerError, JobId, JobRecord, JobState, KnownTask, QueueName};
+use crate::broker::{Broker, BrokerError, JobId, JobRecord, JobState, KnownTask, QueueName, QueueStats};
 use crate::clock::Timestamp;
 use crate::codec::{Codec, Place, StoredResult};
 use crate::error::Chain;
@@ -32,12 +32,16 @@ impl Reveal {
     /// # Cancel safety
     /// Cancel safe: it only reads.
     pub async fn of(broker: &dyn Broker, queue: &QueueName) -> Result<Self, BrokerError> {
-        let workers = broker.stats(queue).await?.workers;
+        Ok(Self::told(&mut broker.stats(queue).await?))
+    }
+
+    /// The same, by what the broker said of the queue; it takes the tasks out of that.
+    pub(crate) fn told(stats: &mut QueueStats) -> Self {
         let mut reveal = Self::default();
-        for told in workers.into_iter().flat_map(|worker| worker.tasks) {
+        for told in stats.workers.iter_mut().flat_map(|worker| std::mem::take(&mut worker.tasks)) {
             reveal.add(told);
         }
-        Ok(reveal)
+        reveal
     }
 
     /// Shows the arguments of tasks that nobody knows, too; those that are known to be hidden stay so.

@@ -21,8 +21,12 @@
 
 mod health;
 mod job;
+#[cfg(feature = "dashboard")]
+pub(crate) mod rates;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "dashboard")]
+pub(crate) mod text;
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -29,6 +30,9 @@ Exit codes: 0 done, or healthy
     arg_required_else_help = false
 )]
 pub(super) struct Args {
+    /// A name under which a proxy in front passes requests on, beside those of loopback; wants a token
+    #[arg(long, value_name = "NAME")]
+    pub(super) host: Vec<String>,
     // Not by clap's own `env`, which shows the value, and so a password, in its help.
     #[arg(
         long,
@@ -97,8 +101,33 @@ pub(super) enum Command {
         #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = pause)]
         every: Duration,
     },
+    /// Serve the pages about queues, jobs, workers and dead letters to browsers
+    Dashboard(DashboardArgs),
     /// Print a script with which a shell completes this command
     Completions { shell: Shell },
+}
+
+#[derive(clap::Args)]
+pub(super) struct DashboardArgs {
+    /// Where to listen; beyond loopback a token is needed
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
+    pub(super) listen: SocketAddr,
+    /// A name under which a proxy in front passes requests on, beside those of loopback; wants a token
+    #[arg(long, value_name = "NAME")]
+    pub(super) host: Vec<String>,
+    // Not by clap's own `env`, which shows the value in its help.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        help = "What has to be told to log in, at least 16 bytes [env: SECTOR7G_DASHBOARD_TOKEN]"
+    )]
+    pub(super) token: Option<String>,
+    /// Let who sees the pages retry, discard, abort and start jobs, and pause queues
+    #[arg(long)]
+    pub(super) allow_actions: bool,
+    /// Show the arguments of tasks that no living worker knows, too
+    #[arg(long)]
+    pub(super) show_args: bool,
 }
 
 #[derive(Subcommand)]

@@ -1,12 +1,14 @@
 //! Why a command was not done, and with which exit code that ends.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::builder::styling::{AnsiColor, Style};
 
 use super::show::plain;
 use crate::broker::{BrokerError, UrlError};
+use crate::dashboard::AloneError;
 use crate::error::{BoxError, Chain};
 
 /// Where usage is wrong, as in `sysexits.h`: 1 and 2 are for what is found out about the fleet.
@@ -41,6 +43,10 @@ pub(super) enum OperateError {
     Unasked { what: String },
     #[error("nothing was changed")]
     Declined,
+    #[error(transparent)]
+    Dashboard(#[from] AloneError),
+    #[error("the dashboard can't listen on {address}")]
+    Listen { address: SocketAddr, source: io::Error },
     #[error("the program can't run")]
     System(#[source] BoxError),
 }
@@ -63,9 +69,10 @@ impl OperateError {
             | Self::NoTerminal
             | Self::NoneChosen
             | Self::Url(_)
+            | Self::Dashboard(_)
             | Self::Unasked { .. } => USAGE,
             Self::Broker(BrokerError::Unavailable { .. }) => 2,
-            Self::Broker(_) | Self::System(_) => 1,
+            Self::Broker(_) | Self::Listen { .. } | Self::System(_) => 1,
             Self::UnknownQueue { .. } | Self::NotFound { .. } | Self::NotPossible(_) | Self::Declined => 3,
         }
     }

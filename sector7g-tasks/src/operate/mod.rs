@@ -4,6 +4,7 @@
 
 mod args;
 mod ask;
+mod dashboard;
 mod dead;
 mod error;
 mod health;
@@ -57,6 +58,9 @@ async fn run(arguments: &[OsString]) -> Result<u8, OperateError> {
     if let Command::Health { command } = &args.command {
         return health::status(&broker, command, args.queue.as_ref(), &output).await;
     }
+    if let Command::Dashboard(command) = &args.command {
+        return dashboard::run(broker, args.queue.as_ref(), command, &output).await; // it says itself when the broker is away
+    }
     broker.ready().await?;
     let site = Site { broker: &broker, queue: args.queue.as_ref(), output: &output };
     match &args.command {
@@ -67,7 +71,7 @@ async fn run(arguments: &[OsString]) -> Result<u8, OperateError> {
         Command::Resume { queue } => queues::resume(&site, queue).await?,
         Command::Top { every } => top::run(&site, *every).await?,
         Command::Schedule { .. } => schedules::list(&site).await?,
-        Command::Health { .. } | Command::Completions { .. } => {} // done above
+        Command::Dashboard(_) | Command::Health { .. } | Command::Completions { .. } => {} // done above
     }
     Ok(0)
 }

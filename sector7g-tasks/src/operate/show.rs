@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::inspect;
+pub(super) use crate::inspect::text::{plain, relative};
 
 /// Where a command's answer goes.
 pub(super) struct Output {
@@ -74,45 +75,9 @@ pub(super) fn fields(entries: &[(&str, Option<String>)]) -> String {
     text
 }
 
-/// A text that others have chosen, with all that could move the cursor, hide or turn other text spelled out.
-pub(super) fn plain(text: &str) -> String {
-    if text.chars().all(|c| !is_odd(c)) {
-        return text.to_owned();
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match c {
-            '\n' => shown.push_str("\\n"),
-            '\r' => shown.push_str("\\r"),
-            '\t' => shown.push_str("\\t"),
-            c if is_odd(c) => {
-                let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => shown.push(c),
-        }
-    }
-    shown
-}
-
-/// Control characters, and those that have no width or turn the direction of writing.
-fn is_odd(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
 /// `3m 20s`, or `-`.
 pub(super) fn span(ms: Option<u64>) -> String {
     ms.map_or_else(|| "-".to_owned(), |ms| inspect::span(Duration::from_millis(ms)))
-}
-
-/// `3m 20s ago`, `in 5s`, or `-`.
-pub(super) fn relative(moment: Option<Timestamp>, now: Timestamp) -> String {
-    match moment {
-        None => "-".to_owned(),
-        Some(moment) if moment > now => format!("in {}", inspect::span(moment.since(now))),
-        Some(moment) => format!("{} ago", inspect::span(now.since(moment))),
-    }
 }
 
 /// A moment, and how far it is away.

@@ -1,12 +1,10 @@
 //! What `top` shows, and what keys do to it: pure.
 
-use std::collections::HashMap;
-
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::widgets::TableState;
 
 use crate::broker::JobFilter;
-use crate::clock::Timestamp;
+use crate::inspect::rates::{Rate, Rates};
 use crate::inspect::{JobView, Overview};
 
 /// What a key asks for.
@@ -65,34 +63,13 @@ pub(super) struct Model {
     pub(super) job_row: TableState,
     /// How far the text of a job is scrolled.
     pub(super) scroll: u16,
-    counts: HashMap<String, Count>,
-}
-
-/// What a worker had ended when its entry last changed, and how quickly it did.
-#[derive(Clone, Copy, Debug)]
-struct Count {
-    ended: u64,
-    at: Timestamp,
-    per_minute: Option<u64>,
+    rates: Rates,
 }
 
 impl Model {
     /// Takes what a look has found.
     pub(super) fn see(&mut self, overview: Overview) {
-        let counts = std::mem::take(&mut self.counts);
-        for worker in overview.queues.iter().flat_map(|queue| &queue.workers).filter(|worker| !worker.is_python) {
-            let ended = worker.done + worker.failed;
-            let count = match counts.get(&worker.instance) {
-                None => Count { ended, at: worker.at, per_minute: None },
-                Some(count) if worker.at <= count.at => *count, // it has said nothing new
-                Some(count) => {
-                    let ms = u64::try_from(worker.at.since(count.at).as_millis()).unwrap_or(u64::MAX).max(1);
-                    let per_minute = Some(ended.saturating_sub(count.ended).saturating_mul(60_000) / ms);
-                    Count { ended, at: worker.at, per_minute }
-                }
-            };
-            self.counts.insert(worker.instance.clone(), count);
-        }
+        self.rates.see(&overview);
         self.overview = Some(overview);
         self.stay_within();
     }
@@ -100,9 +77,7 @@ impl Model {
     /// How many jobs a minute the workers of a queue end, those of their other queues included; `None` until they have
     /// said so twice.
     pub(super) fn per_minute(&self, queue: usize) -> Option<u64> {
-        let workers = &self.overview.as_ref()?.queues.get(queue)?.workers;
-        let rates = workers.iter().filter_map(|worker| self.counts.get(&worker.instance)?.per_minute);
-        rates.reduce(u64::saturating_add)
+        self.rates.of(self.overview.as_ref()?.queues.get(queue)?).map(Rate::ended)
     }
 
     /// Rows may have gone.

@@ -1,0 +1,250 @@
+//! What changes something: only by a form of ours, only where it is allowed, and what can't be undone after a question.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Form;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Extension, OriginalUri, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use tokio::time::Instant;
+
+use super::guard::{Csrf, is_ours};
+use super::params::{Params, encoded};
+use super::{Fault, Site, draw};
+use crate::broker::{JobFilter, JobId, MAX_BATCH, QueueName};
+use crate::inspect::text::plain;
+
+/// How long all letters of a queue are worked at, at most: well within what a page may take.
+const AT_LENGTH: Duration = Duration::from_secs(5);
+
+/// The most letters that are worked at in one go.
+const MOST_LETTERS: usize = 20 * MAX_BATCH;
+
+type Sent = Result<Form<Vec<(String, String)>>, FormRejection>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Pause,
+    Resume,
+    Abort,
+    RunNow,
+    Retry,
+    Discard,
+    RetryAll,
+    DiscardAll,
+}
+
+const ACTS: [(&str, Act); 8] = [
+    ("pause", Act::Pause),
+    ("resume", Act::Resume),
+    ("abort", Act::Abort),
+    ("run-now", Act::RunNow),
+    ("retry", Act::Retry),
+    ("discard", Act::Discard),
+    ("retry-all", Act::RetryAll),
+    ("discard-all", Act::DiscardAll),
+];
+
+impl Act {
+    fn of(name: &str) -> Option<Self> {
+        ACTS.iter().find(|(known, _)| *known == name).map(|(_, act)| *act)
+    }
+
+    fn name(self) -> &'static str {
+        ACTS.iter().find(|(_, act)| *act == self).map_or("", |(name, _)| name)
+    }
+
+    /// The question to be answered before it is done: its title, and what will be so.
+    fn question(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            Self::Abort => ("Abort this job?", "It ends as aborted, and is not tried again by itself."),
+            Self::Discard => {
+                ("Discard these dead letters?", "They are deleted for good, with their arguments and errors.")
+            }
+            Self::RetryAll => ("Retry all dead letters?", "They become due at once, their attempts counted from 1."),
+            Self::DiscardAll => {
+                ("Discard all dead letters?", "They are deleted for good, with their arguments and errors.")
+            }
+            Self::Pause | Self::Resume | Self::RunNow | Self::Retry => return None,
+        })
+    }
+}
+
+/// What was asked for, and has passed all checks.
+struct Order {
+    act: Act,
+    queue: QueueName,
+    ids: Vec<JobId>,
+    /// Whether it was asked for on the job's own page.
+    from_job: bool,
+}
+
+/// What became of it.
+#[derive(Default)]
+struct Done {
+    changed: usize,
+    left: usize,
+    /// Whether there is more to do.
+    more: bool,
+}
+
+pub(super) async fn act(
+    State(site): State<Arc<Site>>,
+    Extension(csrf): Extension<Csrf>,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    sent: Sent,
+) -> Result<Response, Fault> {
+    if !site.dashboard.actions {
+        let text = "this dashboard only reads: who runs it may allow actions";
+        return Err(Fault::new(StatusCode::FORBIDDEN, text));
+    }
+    is_ours(&headers, &uri)?;
+    let Form(pairs) =
+        sent.map_err(|error| Fault::new(error.status(), "the form can't be read; nothing was changed"))?;
+    let params = Params(pairs);
+    if !csrf.admits(params.text("csrf")) {
+        let text =
+            "the form is not one of this page's, or too old: go back, load it again, and repeat; nothing was changed";
+        return Err(Fault::new(StatusCode::FORBIDDEN, text));
+    }
+    let order = Order::of(&site, &params)?;
+    match order.act.question() {
+        Some(question) if params.text("sure") != Some("yes") => {
+            Ok(draw::page(question.0, "", None, &order.ask(question.1, &csrf)).into_response())
+        }
+        _ => {
+            let done = order.apply(&site).await?;
+            Ok((StatusCode::SEE_OTHER, [(header::LOCATION, order.place(&done))]).into_response())
+        }
+    }
+}
+
+impl Order {
+    fn of(site: &Site, params: &Params) -> Result<Self, Fault> {
+        let act = params.text("act").and_then(Act::of);
+        let act = act.ok_or_else(|| Fault::bad("there is no such action; nothing was changed"))?;
+        let (queue, ids) = (site.queue(params)?, params.ids()?);
+        match (act, ids.len()) {
+            (Act::Abort | Act::RunNow, 1) => {}
+            (Act::Abort | Act::RunNow, _) => {
+                return Err(Fault::bad("this is done to one job at a time; nothing was changed"));
+            }
+            (Act::Retry | Act::Discard, 0) => {
+                return Err(Fault::bad("no dead letter was chosen; nothing was changed"));
+            }
+            (_, many) if many > MAX_BATCH => {
+                return Err(Fault::bad(format!("at most {MAX_BATCH} jobs at a time; nothing was changed")));
+            }
+            _ => {}
+        }
+        Ok(Self { act, queue, ids, from_job: params.text("from") == Some("job") })
+    }
+
+    /// The page that asks whether it is meant; it needs no script.
+    fn ask(&self, what: &str, csrf: &Csrf) -> Markup {
+        let from = if self.from_job { "job" } else { "" };
+        html! {
+            p { (what) }
+            dl.facts {
+                dt { "Queue" } dd { (plain(self.queue.as_str())) }
+                @if !self.ids.is_empty() {
+                    dt { (if self.ids.len() == 1 { "Job".to_owned() } else { format!("{} jobs", self.ids.len()) }) }
+                    dd { ul.plain { @for id in &self.ids { li { code { (plain(id.as_str())) } } } } }
+                }
+            }
+            form.actions method="post" action="act" {
+                (draw::hidden(csrf, &[("queue", self.queue.as_str()), ("from", from), ("sure", "yes")]))
+                @for id in &self.ids { input type="hidden" name="id" value=(id.as_str()); }
+                button.danger[self.act != Act::RetryAll] name="act" value=(self.act.name()) {
+                    (match self.act {
+                        Act::Abort => "Abort it",
+                        Act::RetryAll => "Retry all",
+                        Act::DiscardAll => "Discard all for good",
+                        _ => "Discard for good",
+                    })
+                }
+                a.button href=(self.back()) { "Leave it" }
+            }
+        }
+    }
+
+    /// Where it was asked for.
+    fn back(&self) -> String {
+        let queue = encoded(self.queue.as_str());
+        match (&*self.ids, self.act) {
+            ([id], _) if self.from_job => format!("job?queue={queue}&id={}", encoded(id.as_str())),
+            (_, Act::Pause | Act::Resume) => format!("queue?queue={queue}"),
+            _ => format!("dead?queue={queue}"),
+        }
+    }
+
+    /// Where to go when it is done.
+    fn place(&self, done: &Done) -> String {
+        let told = match (done.changed, done.left) {
+            _ if done.more => "more",
+            (0, _) => "none",
+            (_, 0) => "done",
+            _ => "some",
+        };
+        let back = match self.act {
+            Act::Discard => format!("dead?queue={}", encoded(self.queue.as_str())), // it has no page any more
+            _ => self.back(),
+        };
+        format!("{back}&told={told}")
+    }
+
+    async fn apply(&self, site: &Site) -> Result<Done, Fault> {
+        let (broker, queue) = (site.broker(), &self.queue);
+        let done = match (self.act, &*self.ids) {
+            (Act::Pause, _) => Done::of(&[broker.set_paused(queue, true).await?]),
+            (Act::Resume, _) => Done::of(&[broker.set_paused(queue, false).await?]),
+            (Act::Abort, [id]) => Done::of(&[broker.abort(queue, id).await?]),
+            (Act::RunNow, [id]) => Done::of(&[broker.make_due(queue, id).await?]),
+            (Act::Retry, ids) => Done::of(&broker.retry_dead(queue, ids).await?),
+            (Act::Discard, ids) => Done::of(&broker.discard_dead(queue, ids).await?),
+            _ => self.apply_to_all(site).await?,
+        };
+        let jobs: Vec<_> = self.ids.iter().take(20).map(JobId::as_str).collect();
+        tracing::info!(%queue, act = self.act.name(), ?jobs, changed = done.changed, left = done.left, "dashboard: changed by hand");
+        Ok(done)
+    }
+
+    /// Reads which letters there are before it touches any: one that dies again must not be met twice.
+    async fn apply_to_all(&self, site: &Site) -> Result<Done, Fault> {
+        let (broker, until) = (site.broker(), Instant::now() + AT_LENGTH);
+        let (mut ids, mut after) = (Vec::new(), None);
+        loop {
+            let page = broker.jobs(&self.queue, JobFilter::Dead, after, MAX_BATCH).await?;
+            ids.extend(page.jobs.into_iter().map(|record| record.id));
+            after = page.next;
+            if after.is_none() || ids.len() >= MOST_LETTERS || Instant::now() > until {
+                break;
+            }
+        }
+        let mut done = Done { more: after.is_some(), ..Done::default() };
+        for batch in ids.chunks(MAX_BATCH) {
+            if Instant::now() > until && done.changed + done.left > 0 {
+                done.more = true;
+                break;
+            }
+            let changed = match self.act {
+                Act::RetryAll => broker.retry_dead(&self.queue, batch).await?,
+                _ => broker.discard_dead(&self.queue, batch).await?,
+            };
+            let now = Done::of(&changed);
+            done = Done { changed: done.changed + now.changed, left: done.left + now.left, ..done };
+        }
+        Ok(done)
+    }
+}
+
+impl Done {
+    fn of(changed: &[bool]) -> Self {
+        let count = changed.iter().filter(|changed| **changed).count();
+        Self { changed: count, left: changed.len() - count, more: false }
+    }
+}

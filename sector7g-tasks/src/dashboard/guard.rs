@@ -1,0 +1,127 @@
+//! What holds for each page: headers, bounds on time and size, and whether a change was asked for by a page of ours.
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq as _;
+use tokio::time::timeout;
+
+use super::{Fault, PATIENCE};
+
+const COOKIE: &str = "sector7g_csrf";
+
+/// The most bytes of a form: a page's 50 ids of 512 bytes fit, whatever is in them.
+const MAX_FORM: usize = 128 * 1024;
+
+const HEADERS: [(HeaderName, &str); 7] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    // With `no-referrer`, browsers send `Origin: null` with our own forms; where there is no TLS, they don't send
+    // `Sec-Fetch-Site` either. So this one, that tells other sites as little.
+    (header::REFERRER_POLICY, "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// What a form has to repeat: the value of a cookie that other sites neither see nor send.
+#[derive(Clone)]
+pub(super) struct Csrf(pub(super) String);
+
+impl Csrf {
+    pub(super) fn admits(&self, told: Option<&str>) -> bool {
+        told.is_some_and(|told| is_same(told, &self.0))
+    }
+}
+
+/// Takes as long for a wrong secret as for the right one.
+pub(super) fn is_same(told: &str, secret: &str) -> bool {
+    told.as_bytes().ct_eq(secret.as_bytes()).into()
+}
+
+/// 256 random bits.
+pub(super) fn secret() -> String {
+    use std::fmt::Write as _;
+    rand::random::<[u8; 32]>().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Lets all requests to `pages` through what holds for each.
+pub(super) fn around<S: Clone + Send + Sync + 'static>(pages: Router<S>) -> Router<S> {
+    pages.layer(from_fn(guard)).layer(DefaultBodyLimit::max(MAX_FORM))
+}
+
+async fn guard(mut request: Request, next: Next) -> Response {
+    let is_value = |value: &&str| value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let known = cookie(request.headers(), COOKIE).filter(is_value).map(str::to_owned);
+    let is_new = known.is_none();
+    let csrf = known.unwrap_or_else(secret);
+    let new_cookie = is_new.then(|| set_cookie(COOKIE, &csrf, request.headers()));
+    request.extensions_mut().insert(Csrf(csrf));
+    let late = || {
+        let text = "the broker did not answer in time; what was asked for may have been done all the same";
+        Fault::new(StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    };
+    let mut response = timeout(PATIENCE, next.run(request)).await.unwrap_or_else(|_| late());
+    armour(response.headers_mut());
+    let is_page =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    response.headers_mut().extend(new_cookie.flatten().filter(|_| is_page).map(|value| (header::SET_COOKIE, value)));
+    response
+}
+
+/// Adds what is missing of the headers that each answer has.
+pub(super) fn armour(headers: &mut HeaderMap) {
+    for (name, value) in HEADERS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}
+
+/// A cookie for this session of the browser, that no script reads and no other site sends.
+pub(super) fn set_cookie(name: &str, value: &str, asked: &HeaderMap) -> Option<HeaderValue> {
+    // Whoever lies about this harms only himself.
+    let is_https = asked.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+    let secure = if is_https { "; Secure" } else { "" };
+    HeaderValue::from_str(&format!("{name}={value}; HttpOnly; SameSite=Strict{secure}")).ok()
+}
+
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    texts
+        .flat_map(|text| text.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(known, value)| (known == name).then_some(value))
+}
+
+/// The host that a request names, with its port.
+pub(super) fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> &'a str {
+    let told = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    told.or_else(|| uri.authority().map(axum::http::uri::Authority::as_str)).unwrap_or("") // HTTP/2 has the latter
+}
+
+/// Refuses a change that a browser says comes from elsewhere.
+pub(super) fn is_ours(headers: &HeaderMap, uri: &Uri) -> Result<(), Fault> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    let is_ours = match (text("sec-fetch-site"), text("origin")) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => {
+            let host = host(headers, uri);
+            origin.split_once("://").is_some_and(|(_, place)| !host.is_empty() && place.eq_ignore_ascii_case(host))
+        }
+        (None, None) => true, // no browser of today; the token decides
+    };
+    if is_ours {
+        Ok(())
+    } else {
+        Err(Fault::new(StatusCode::FORBIDDEN, "the request comes from another site; nothing was changed"))
+    }
+}

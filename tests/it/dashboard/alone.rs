@@ -1,0 +1,211 @@
+//! The dashboard on a listener of its own: who may see it.
+
+use sector7g_tasks::dashboard::{Alone, AloneError, Token};
+use support::Program;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::*;
+
+const TOKEN: &str = "0123456789abcdef";
+
+fn dashboard() -> Dashboard {
+    Dashboard::new(Arc::new(MemoryBroker::new()))
+}
+
+fn at(address: &str) -> Alone {
+    Alone::new(dashboard(), address.parse().unwrap())
+}
+
+fn guarded() -> Router {
+    at("0.0.0.0:8090").token(Token::new(TOKEN).unwrap()).router().unwrap()
+}
+
+async fn under(router: &Router, host: &str) -> StatusCode {
+    ask(router, Request::get("/overview").header("host", host).body(Body::empty()).unwrap()).await.status
+}
+
+#[tokio::test]
+async fn others_need_a_token() {
+    for address in ["0.0.0.0:8090", "[::]:8090", "192.0.2.7:8090"] {
+        assert!(matches!(at(address).router(), Err(AloneError::Open(_))), "{address}");
+    }
+    assert!(matches!(at("127.0.0.1:8090").host("ops.example").router(), Err(AloneError::OpenHost(_))));
+    assert!(matches!(Token::new("0123456789abcde"), Err(AloneError::ShortToken)));
+    assert!(!format!("{:?}", at("[::]:1").token(Token::new(TOKEN).unwrap())).contains(TOKEN));
+}
+
+/// A name that a hostile site points at loopback is not one that is served.
+#[tokio::test]
+async fn on_loopback_other_names_are_refused() {
+    let local = at("127.0.0.1:8090").router().unwrap();
+    for host in ["localhost", "localhost:8090", "LOCALHOST:1", "127.0.0.1:8090", "[::1]:8090", "127.9.9.9"] {
+        assert_eq!(under(&local, host).await, StatusCode::OK, "{host}");
+    }
+    let others = ["evil.example", "127.0.0.1.evil.example:8090", "localhost.evil.example", "", "192.0.2.7", "::"];
+    for host in others {
+        assert_eq!(under(&local, host).await, StatusCode::MISDIRECTED_REQUEST, "{host}");
+    }
+    let none = Request::get("/overview").body(Body::empty()).unwrap();
+    assert_eq!(ask(&local, none).await.status, StatusCode::MISDIRECTED_REQUEST);
+
+    let token = Token::new(TOKEN).unwrap();
+    let behind = at("127.0.0.1:8090").token(token.clone()).host("ops.example").router().unwrap();
+    assert_eq!(under(&behind, "OPS.example").await, StatusCode::SEE_OTHER);
+    assert_eq!(under(&behind, "evil.example").await, StatusCode::MISDIRECTED_REQUEST);
+    let named = at("0.0.0.0:8090").token(token).host("ops.example").router().unwrap();
+    assert_eq!(under(&named, "evil.example").await, StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[tokio::test]
+async fn nothing_is_shown_before_the_login() {
+    let router = guarded();
+    for path in
+        ["/", "/overview", "/queue?queue=rod", "/dead", "/job?id=x", "/workers", "/schedules", "/events", "/act", "/x"]
+    {
+        let asked = get(&router, path).await;
+        assert_eq!(asked.status, StatusCode::SEE_OTHER, "{path}");
+        assert!(asked.header("location").starts_with("login") && asked.text.is_empty(), "{path}");
+        assert!(asked.header("content-security-policy").starts_with("default-src 'none'"), "{path}");
+    }
+    assert_eq!(get(&router, "/no/such/place").await.header("location"), "../../login");
+    let acted = post(&router, "/act", &[], "queue=rod&act=pause").await;
+    assert_eq!((acted.status, acted.header("location")), (StatusCode::SEE_OTHER, "login"));
+    let form = get(&router, "/login").await.expect(StatusCode::OK, &["type=\"password\"", "<label for=\"token\">"]);
+    for name in ["content-security-policy", "x-frame-options", "x-content-type-options"] {
+        assert!(!form.header(name).is_empty(), "{name}");
+    }
+    let open = get(&router, "/dashboard.css").await;
+    assert_eq!(open.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_token_opens_what_was_asked_for() {
+    let router = guarded();
+    let login = async |token: &str, headers: &[(&str, &str)], path: &str| {
+        post(&router, path, headers, format!("token={token}")).await
+    };
+    for wrong in ["0123456789abcdeX", "0123456789abcde", "0123456789abcdef0", ""] {
+        let answer = login(wrong, &[], "/login").await.expect(StatusCode::UNAUTHORIZED, &["not the token"]);
+        assert!(!answer.header("set-cookie").contains("login"), "{wrong}");
+    }
+    login(TOKEN, &[("origin", "https://evil.example")], "/login").await.expect(StatusCode::FORBIDDEN, &[]);
+    let long = login(&"x".repeat(128 << 10), &[], "/login").await;
+    assert_eq!(long.status, StatusCode::PAYLOAD_TOO_LARGE);
+
+    let asked = get(&router, "/queue?queue=rod&state=dead").await;
+    let place = asked.header("location").to_owned();
+    assert_eq!(place, "login?to=queue%3Fqueue%3Drod%26state%3Ddead");
+    let right = login(TOKEN, &[("x-forwarded-proto", "https")], &format!("/{place}")).await;
+    assert_eq!((right.status, right.header("location")), (StatusCode::SEE_OTHER, "queue?queue=rod&state=dead"));
+    let cookie = right.header("set-cookie");
+    assert!(
+        cookie.starts_with("sector7g_login_8090=") && cookie.ends_with("; HttpOnly; SameSite=Strict; Secure"),
+        "{cookie}"
+    );
+    assert!(!cookie.contains(TOKEN));
+    for elsewhere in
+        ["%2F%2Fevil.example", "https%3A%2F%2Fevil.example", "overview%0d%0ax:y", "queue%2F..%2F..%2Fx", "login"]
+    {
+        let answer = login(TOKEN, &[], &format!("/login?to={elsewhere}")).await;
+        assert_eq!(answer.header("location"), "overview", "{elsewhere}");
+    }
+    let with = async |cookie: &str| {
+        let request = Request::get("/overview").header("host", "localhost").header("cookie", cookie);
+        ask(&router, request.body(Body::empty()).unwrap()).await.status
+    };
+    assert_eq!(with(&right.cookie()).await, StatusCode::OK);
+    assert_eq!(with(&format!("a=b; {}; c=d", right.cookie())).await, StatusCode::OK);
+    for wrong in ["sector7g_login_8090=", &format!("sector7g_login_8090={TOKEN}"), &right.cookie()[..40]] {
+        assert_eq!(with(wrong).await, StatusCode::SEE_OTHER, "{wrong}");
+    }
+}
+
+/// Tokens can't be tried without end; who has the right one waits for a few seconds at most.
+#[tokio::test(start_paused = true)]
+async fn tokens_cant_be_tried_without_end() {
+    let router = guarded();
+    let login = async |token: &str| post(&router, "/login", &[], format!("token={token}")).await;
+    for _ in 0..30 {
+        assert_eq!(login(TOKEN).await.status, StatusCode::SEE_OTHER, "right ones are not counted");
+    }
+    for _ in 0..10 {
+        assert_eq!(login("wrong").await.status, StatusCode::UNAUTHORIZED);
+    }
+    let refused = login(TOKEN).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (StatusCode::TOO_MANY_REQUESTS, "6"));
+    tokio::time::advance(Duration::from_secs(7)).await;
+    assert_eq!(login("wrong").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(login("wrong").await.status, StatusCode::TOO_MANY_REQUESTS);
+    tokio::time::advance(Duration::from_secs(7)).await;
+    assert_eq!(login(TOKEN).await.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_ends() {
+    let router = guarded();
+    let cookie = post(&router, "/login", &[], format!("token={TOKEN}")).await.cookie();
+    let with = async || {
+        let request = Request::get("/workers").header("host", "localhost").header("cookie", &*cookie);
+        ask(&router, request.body(Body::empty()).unwrap()).await.status
+    };
+    tokio::time::advance(Duration::from_secs(12 * 3600 - 5)).await;
+    assert_eq!(with().await, StatusCode::OK);
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(with().await, StatusCode::SEE_OTHER);
+}
+
+/// What a server at `address` answers.
+async fn fetch(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// The command: it says where it is, serves there, refuses what would be open, keeps its token to itself, and ends.
+#[tokio::test]
+async fn the_operators_command_serves_it() {
+    const OPERATE: &str = env!("CARGO_BIN_EXE_fixture-sector-7g");
+    let server = RedisServer::start();
+    die(&on_redis(&server)).await;
+    let url = server.url();
+    let start = |words: &[&str]| Program::start(OPERATE, &[&["--redis", &url, "dashboard"], words].concat());
+    let address = async |program: &Program| {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            let said = program.said();
+            if let Some(rest) = said.split("http://").nth(1) {
+                return rest.split('/').next().unwrap().to_owned();
+            }
+            assert!(tokio::time::Instant::now() < deadline, "it says no address: {said}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let mut reads = start(&["--listen", "127.0.0.1:0"]);
+    let place = address(&reads).await;
+    let page = fetch(&place, "/dead?queue=rod").await;
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("no coolant") && !page.contains("Retry all"), "{page}");
+    assert!(reads.said().contains("it only reads"), "{}", reads.said());
+    assert_eq!(reads.terminate().await, 0);
+
+    let mut acts = start(&["--listen", "0.0.0.0:0", "--token", TOKEN, "--allow-actions"]);
+    let place = address(&acts).await.replace("0.0.0.0", "127.0.0.1");
+    let page = fetch(&place, "/dead?queue=rod").await;
+    assert!(page.starts_with("HTTP/1.1 303") && page.contains("location: login?to=dead"), "{page}");
+    assert!(acts.said().contains("actions are allowed") && !acts.said().contains(TOKEN), "{}", acts.said());
+    assert_eq!(acts.terminate().await, 0);
+
+    for (words, why) in [
+        (&["--listen", "0.0.0.0:0"][..], "could be read by others"),
+        (&["--host", "ops.example"], "could be read by others"),
+        (&["--token", "short"], "too short"),
+        (&["--listen", "nowhere"], "invalid"),
+    ] {
+        let mut refused = start(words);
+        assert_eq!(refused.end().await, 64, "{words:?}: {}", refused.said());
+        assert!(refused.said().contains(why), "{words:?}: {}", refused.said());
+    }
+}
