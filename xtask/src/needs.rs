@@ -58,6 +58,13 @@ pub(crate) const NEEDS: &[Need] = &[
         debian_package: "faketime",
         why: "workers whose clocks are an hour off",
     },
+    Need { program: "chromium", version: "--version", debian_package: "chromium", why: "the dashboard's pages" },
+    Need {
+        program: "chromedriver",
+        version: "--version",
+        debian_package: "chromium-driver",
+        why: "what the tests do with these pages",
+    },
 ];
 
 /// What to do about missing programs.

@@ -1,6 +1,7 @@
 //! The dashboard, on both brokers: what it shows, changes and refuses, as requests and in a real browser.
 
 mod alone;
+mod browser;
 mod fuzz;
 mod guards;
 mod pages;
