@@ -4,8 +4,10 @@ use std::fmt;
 #[cfg(feature = "http")]
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, BrokerError, MemoryBroker, QueueName};
@@ -354,15 +356,18 @@ impl Runner {
             None => return Ok(RunReport::default()), // told to stop before it began
         }
         self.health.began(&engines, &stop.graceful);
-        let mut beat = JoinSet::new();
+        let mut beside = JoinSet::new();
         if !self.broker.clock().is_virtual() {
             let health = self.health.clone();
-            beat.spawn(async move { health.beat().await });
+            beside.spawn(async move { health.beat().await });
         }
         self.announce(&engines);
-        self.voice_concerns().await;
+        // It takes many calls, on a bad way as many times as long: no job waits for it, and no stop.
+        let (broker, mut concerns) = (Arc::clone(&self.broker), JoinSet::new());
+        concerns.spawn(async move { voice_concerns(&*broker).await });
         let pulse = Pulse::start(engines.clone()).map_err(RunnerError::System)?;
         let report = work(engines, stop).await;
+        let _ = timeout(LAST_LOOK, concerns.join_next()).await; // a burst is over sooner
         pulse.end().await;
         signals.shutdown().await;
         report
@@ -416,18 +421,6 @@ impl Runner {
         }))
     }
 
-    /// Says what is wrong with the broker's set-up. The workers start all the same: it may still do for them.
-    async fn voice_concerns(&self) {
-        match self.broker.concerns().await {
-            Ok(concerns) => {
-                for concern in concerns {
-                    tracing::warn!("the broker at {}: {concern}", self.broker.location());
-                }
-            }
-            Err(error) => tracing::warn!("the broker's set-up could not be looked at: {}", Chain(&error)),
-        }
-    }
-
     fn announce(&self, engines: &[Arc<Engine>]) {
         let names = |names: Vec<&str>| names.join(", ");
         let tasks: Vec<&str> = self.inventory.tasks().map(|def| def.name).collect();
@@ -459,6 +452,21 @@ impl fmt::Debug for Runner {
             .field("broker", &self.broker.location())
             .field("only", &self.only)
             .finish_non_exhaustive()
+    }
+}
+
+/// How long a runner that has ended waits for the look at the broker's set-up: cut off, that may leave keys behind.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
+/// Says what is wrong with the broker's set-up. The workers start all the same: it may still do for them.
+async fn voice_concerns(broker: &dyn Broker) {
+    match broker.concerns().await {
+        Ok(concerns) => {
+            for concern in concerns {
+                tracing::warn!("the broker at {}: {concern}", broker.location());
+            }
+        }
+        Err(error) => tracing::warn!("the broker's set-up could not be looked at: {}", Chain(&error)),
     }
 }
 

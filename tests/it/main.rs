@@ -16,6 +16,7 @@ mod crashes;
 mod dashboard;
 mod hostile;
 mod inventory;
+mod loops;
 mod operate;
 mod operating;
 mod outages;

@@ -66,6 +66,7 @@ pub enum Call {
     MakeDue,
     SetPaused,
     SetHealth,
+    Concerns,
 }
 
 impl fmt::Display for Call {
@@ -88,6 +89,7 @@ impl fmt::Display for Call {
             Self::MakeDue => "make_due",
             Self::SetPaused => "set_paused",
             Self::SetHealth => "set_health",
+            Self::Concerns => "concerns",
         })
     }
 }
@@ -103,6 +105,8 @@ pub enum Fault {
     Delay(Duration),
     /// It happens at once, and its answer comes so much later.
     Late(Duration),
+    /// It panics, and nothing has happened: a broker with a mistake in it.
+    Panic,
 }
 
 /// How often each fault happens to a call, each from 0 (never) to 1; together at most 1.
@@ -208,6 +212,7 @@ impl ChaosBroker {
                 act.await?;
                 Err(self.unavailable(call, "happened, and its answer is lost"))
             }
+            Some(Fault::Panic) => panic!("`{call}` panicked, on purpose"),
             Some(Fault::Delay(span)) => {
                 tokio::time::sleep(span).await;
                 act.await
@@ -344,7 +349,7 @@ impl Broker for ChaosBroker {
     }
 
     async fn concerns(&self) -> Result<Vec<String>, BrokerError> {
-        self.inner.concerns().await
+        self.pass(Call::Concerns, self.inner.concerns()).await
     }
 
     async fn server(&self) -> Result<Option<ServerInfo>, BrokerError> {
