@@ -1,9 +1,11 @@
 //! What becomes of a job: results, errors, retries, timeouts, panics, poison.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use sector7g_tasks::broker::MAX_BATCH;
+use sector7g_tasks::clock::Timestamp;
 use sector7g_tasks::inventory::Inventory;
 use sector7g_tasks::prelude::*;
 use sector7g_tasks::testing::Harness;
@@ -53,6 +55,36 @@ async fn snoozes(ctx: &Context) -> Result<u32, TaskError> {
     } else {
         Ok(ctx.attempt())
     }
+}
+
+static IS_DOWN: AtomicBool = AtomicBool::new(true);
+static ASKED: Mutex<Vec<Timestamp>> = Mutex::new(Vec::new());
+
+/// Asks something that may be down, with the backoff that a task has which names none.
+#[task(queue = "attempts", max_tries = 20)]
+async fn depends(ctx: &Context) -> Result<(), Jammed> {
+    ASKED.lock().unwrap().push(ctx.worker().now());
+    if IS_DOWN.load(Ordering::SeqCst) { Err(Jammed) } else { Ok(()) }
+}
+
+/// There is no budget for retries: what keeps them from becoming a storm is their backoff and its jitter.
+#[tokio::test(start_paused = true)]
+async fn a_dependency_that_is_down_is_asked_less_and_less() {
+    const JOBS: usize = 500;
+    let harness = Harness::new().inventory(Inventory::empty().task::<depends>());
+    let began = harness.now();
+    harness.client().enqueue_all((0..JOBS).map(|_| depends::job())).await.unwrap();
+    let fleet = harness.start();
+    harness.advance(Duration::from_secs(300)).await;
+    IS_DOWN.store(false, Ordering::SeqCst);
+    let asked: Vec<u64> = ASKED.lock().unwrap().iter().map(|at| at.since(began).as_secs()).collect();
+    let between = |from: u64, to: u64| asked.iter().filter(|second| (from..to).contains(*second)).count();
+    let minutes: Vec<usize> = (0..5).map(|minute| between(60 * minute, 60 * minute + 60)).collect();
+    assert!(minutes[0] <= 7 * JOBS && minutes[1..].iter().all(|asked| *asked <= JOBS), "{minutes:?}");
+    let busiest = (30..300).map(|second| between(second, second + 1)).max();
+    assert!(busiest < Some(JOBS / 4), "they don't all come at once: {busiest:?} in a second");
+    harness.advance(Duration::from_secs(300)).await;
+    assert_eq!(fleet.stop().await.unwrap().done(), JOBS as u64, "none gave up");
 }
 
 #[task(queue = "attempts", timeout = 2)]

@@ -220,3 +220,58 @@ async fn outlast(ctx: &Context, State(signals): State<Signals>) -> u32 {
     signals.go_on.cancelled().await;
     ctx.attempt()
 }
+
+/// A number that the server tells of itself.
+fn told(server: &RedisServer, section: &str, name: &str) -> usize {
+    let info = server.cli(&["INFO", section]);
+    let said = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim_end().parse().ok());
+    said.unwrap_or_else(|| panic!("{section} has no {name}: {info}"))
+}
+
+/// How many connections there are once that does not change any more.
+async fn settled(server: &RedisServer, at_least: usize) -> usize {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let (mut last, mut looks) = (0, 0);
+    while looks < 10 {
+        assert!(tokio::time::Instant::now() < deadline, "{last} connections, of {at_least} at least");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let now = told(server, "clients", "connected_clients");
+        looks = if now == last && now >= at_least { looks + 1 } else { 0 };
+        last = now;
+    }
+    last
+}
+
+/// However often all workers come back at once, they hold no more connections than before, and none is turned away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_come_back_hold_no_more_connections() {
+    const WORKERS: usize = 12;
+    let mut server = RedisServer::builder().line("maxclients 64").start();
+    let (stop, mut running) = (CancellationToken::new(), tokio::task::JoinSet::new());
+    for _ in 0..WORKERS {
+        let broker = RedisBroker::connect(server.url()).await.unwrap();
+        let inventory = Inventory::empty().task::<double>();
+        let runner = Runner::new().broker(Arc::new(broker)).inventory(inventory).handle_signals(false);
+        running.spawn(runner.stop_on(stop.clone()).run());
+    }
+    let client = Client::new(Arc::new(RedisBroker::connect(server.url()).await.unwrap()));
+    let work = async || {
+        let handles = client.enqueue_all((0..100).map(double::job)).await.unwrap();
+        for handle in handles {
+            handle.result().await.unwrap();
+        }
+    };
+    work().await;
+    let (least, most) = (2 * WORKERS, 2 * WORKERS + 2); // and the client's own, and that of whoever asks
+    for round in 0..10 {
+        let held = settled(&server, least).await;
+        assert!(held <= most, "round {round}: {held} connections, {most} at most");
+        assert_eq!(told(&server, "stats", "rejected_connections"), 0, "round {round}: nobody was turned away");
+        server.restart();
+        work().await;
+    }
+    stop.cancel();
+    while let Some(ended) = running.join_next().await {
+        ended.unwrap().unwrap();
+    }
+}
