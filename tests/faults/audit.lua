@@ -20,7 +20,8 @@ end
 local waiting = {}
 for _, id in ipairs(redis.call('ZRANGE', q, 0, -1)) do
   waiting[id] = true
-  if not exists('arq:job:' .. id) then tell(id, 'is queued, without its payload') end
+  local may_expire = string.find(id, '%-too%-late$') or string.find(id, '%-tight$') -- that takes the payload
+  if not may_expire and not exists('arq:job:' .. id) then tell(id, 'is queued, without its payload') end
   if exists('arq:result:' .. id) then tell(id, 'is queued, and has its result') end
   if redis.call('ZSCORE', q .. ':s7:dead', id) then tell(id, 'is queued, and a dead letter') end
 end

@@ -25,6 +25,7 @@ const PLAIN: Scenario = Scenario {
     may_crash: 0,
     load: Load { producers: 2, jobs: 900, rate: 150, batch: 5, mix: Mix::Good },
     faults: &[],
+    at_once: 1,
     pause: 300..900,
     quiet: None,
     recovery: None,
@@ -33,11 +34,14 @@ const PLAIN: Scenario = Scenario {
     without: None,
 };
 
+/// So few that two workers do what the third had.
+const LONG: Load = Load { jobs: 72, rate: 8, batch: 2, mix: Mix::Long, ..PLAIN.load };
+
 /// One fault of the server, or of the way to it: once, with a look at how all come back, then again and again.
 const fn outage(name: &'static str, fault: &'static [Fault]) -> Scenario {
     let surroundings = Surroundings::Proxy;
     let quiet = Some(RETURN.saturating_add(Duration::from_millis(500)));
-    let load = Load { jobs: 1_800, ..PLAIN.load };
+    let load = Load { jobs: 1_100, rate: 100, ..PLAIN.load };
     Scenario { name, surroundings, load, faults: fault, pause: 500..1500, quiet, recovery: Some(RETURN), ..PLAIN }
 }
 
@@ -67,7 +71,7 @@ fn processes() -> Vec<Scenario> {
         Scenario {
             // What was frozen is still at work elsewhere when its first worker comes back and finishes it.
             name: "SIGSTOP of workers, long jobs",
-            load: Load { jobs: 90, rate: 10, mix: Mix::Long, ..PLAIN.load },
+            load: LONG,
             faults: &[Fault::FreezeWorker],
             recovery,
             ..PLAIN
@@ -75,7 +79,7 @@ fn processes() -> Vec<Scenario> {
         Scenario {
             name: "a worker cut off",
             surroundings: Surroundings::Apart,
-            load: Load { jobs: 90, rate: 10, mix: Mix::Long, ..PLAIN.load },
+            load: LONG,
             faults: &[Fault::PartWorker],
             recovery,
             ..PLAIN
@@ -91,9 +95,18 @@ fn processes() -> Vec<Scenario> {
         crash("death at each write of a stop", Victim::StoppingWorker),
         crash("death at each write of a producer", Victim::Producer),
         Scenario {
+            // Each in the midst of a call.
             name: "kill -9 of producers",
-            load: Load { batch: 60, ..PLAIN.load },
+            surroundings: Surroundings::ProducersProxy,
+            load: Load { producers: 1, batch: 60, ..PLAIN.load },
             faults: &[Fault::KillProducer],
+            ..PLAIN
+        },
+        Scenario {
+            name: "aborted and expired jobs",
+            load: Load { mix: Mix::Ending, ..PLAIN.load },
+            faults: &[Fault::KillWorker, Fault::FreezeWorker],
+            recovery,
             ..PLAIN
         },
         Scenario {
@@ -116,6 +129,8 @@ fn outages() -> Vec<Scenario> {
         outage("DEBUG SLEEP", &[Fault::SleepServer]),
         Scenario { server: Server::Durable, ..outage("restart, AOF always", &[Fault::RestartServer]) },
         Scenario { server: Server::EverySecond, ..outage("restart, AOF everysec", &[Fault::RestartServer]) },
+        Scenario { server: Server::Snapshots, ..outage("restart, RDB only", &[Fault::RestartServer]) },
+        outage("restart, no persistence", &[Fault::RestartServer]),
         Scenario {
             server: Server::Sentinel,
             surroundings: Surroundings::Plain,
@@ -150,6 +165,7 @@ fn outages() -> Vec<Scenario> {
         outage("way stalled", &[Fault::Stall]),
         outage("replies stalled", &[Fault::StallReplies]),
         outage("replies swallowed", &[Fault::Swallow]),
+        outage("requests swallowed", &[Fault::SwallowRequests]),
         outage("replies cut", &[Fault::Cut]),
         Scenario {
             load: Load { mix: Mix::Replacing, ..PLAIN.load },
@@ -185,10 +201,24 @@ fn mixtures() -> Vec<Scenario> {
         Scenario {
             name: "a mixture of all",
             server: Server::Durable,
-            surroundings: Surroundings::Proxy,
-            load: Load { jobs: 1_500, batch: 20, ..PLAIN.load },
+            surroundings: Surroundings::Winding,
+            load: Load { jobs: 1_500, batch: 20, mix: Mix::Ending, ..PLAIN.load },
             faults: ALL,
+            at_once: 2,
             pause: 100..600,
+            recovery,
+            ..PLAIN
+        },
+        Scenario {
+            // Clients are told by a sentinel where the master is: no way that could be made a bad one leads there.
+            name: "a mixture with replicas",
+            server: Server::Sentinel,
+            surroundings: Surroundings::Confirmed,
+            load: Load { jobs: 1_500, batch: 20, ..PLAIN.load },
+            faults: WITH_REPLICAS,
+            at_once: 2,
+            pause: 100..600,
+            recovery,
             ..PLAIN
         },
     ]
@@ -215,37 +245,41 @@ pub(crate) fn unguarded() -> Vec<Scenario> {
     ]
 }
 
+/// Of those that stock arq's workers are not tried in, why.
+pub(crate) const NOT_COMPARED: [(&str, &str); 12] = [
+    ("death at each write", "counts what our workers send; `kill -9 of workers` has arq's deaths"),
+    ("death at each write of a stop", "the same; `SIGTERM of workers` has arq's stops"),
+    ("death at each write of a producer", "producers are ours in all rows"),
+    ("kill -9 of producers", "the same"),
+    ("replies cut, jobs replaced", "the same: only producers are hit"),
+    ("SCRIPT FLUSH", "arq has no scripts"),
+    ("restart, RDB only", "what is lost is Redis's, whoever works"),
+    ("restart, no persistence", "the same"),
+    ("replica promoted, WAIT", "it is producers who wait"),
+    ("replica promoted, master killed, WAIT", "the same"),
+    ("replica promoted, min-replicas", "the same: producers are refused"),
+    ("cluster node failed over", "arq knows no cluster"),
+];
+
 /// The same with stock arq's workers in the place of ours. Their claims outlive them by ten seconds and a timeout of two,
 /// arq's least for such jobs.
 pub(crate) fn compared() -> Vec<Scenario> {
-    let names = [
-        "none",
-        "SIGTERM of workers",
-        "clocks off by an hour",
-        "CLIENT KILL",
-        "DEBUG SLEEP",
-        "way stalled",
-        "replies cut",
-        "memory full",
-        "restart, AOF always",
-        "kill -9 of workers",
-        "poison",
-    ];
     let drain = Duration::from_secs(45);
-    let is_named = |scenario: &Scenario| names.contains(&scenario.name);
+    let is_compared = |scenario: &Scenario| NOT_COMPARED.iter().all(|(name, _)| scenario.name != *name);
     // Each poll, every half a second, starts as many jobs as there is room for: some 20 a second for each worker.
     let python = |scenario: Scenario| {
-        let load = Load { jobs: 180, rate: 30, ..scenario.load };
+        let load = Load { jobs: scenario.load.jobs.min(180), rate: scenario.load.rate.min(30), ..scenario.load };
         Scenario { crew: Crew::Python, drain, load, quiet: None, ..scenario }
     };
-    all().into_iter().filter(is_named).map(python).collect()
+    all().into_iter().filter(is_compared).map(python).collect()
 }
 
-/// What the mixture is of.
+/// What the mixtures are of.
 const ALL: &[Fault] = &[
     Fault::KillWorker,
     Fault::KillWorker,
     Fault::FreezeWorker,
+    Fault::PartWorker,
     Fault::KillProducer,
     Fault::RollWorker,
     Fault::KillClients,
@@ -253,10 +287,23 @@ const ALL: &[Fault] = &[
     Fault::FlushScripts,
     Fault::SleepServer,
     Fault::RestartServer,
+    Fault::FillMemory,
     Fault::Delay,
     Fault::Stall,
     Fault::StallReplies,
     Fault::Swallow,
+    Fault::SwallowRequests,
     Fault::Cut,
     Fault::Refuse,
+];
+
+const WITH_REPLICAS: &[Fault] = &[
+    Fault::KillWorker,
+    Fault::FreezeWorker,
+    Fault::KillProducer,
+    Fault::RollWorker,
+    Fault::KillClients,
+    Fault::FlushScripts,
+    Fault::Exchange,
+    Fault::KillMaster,
 ];

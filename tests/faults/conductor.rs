@@ -12,7 +12,7 @@ use crate::scenario::{Crew, Outcome, Scenario};
 use crate::table;
 
 /// Scenarios at once: they mostly wait.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -60,6 +60,11 @@ pub(crate) fn main(options: &Options) -> ExitCode {
 /// Prints what a round came to; whether all of it is as it should be.
 fn report(outcomes: &[Outcome], failures: &[String]) -> bool {
     println!("{}", table::of(outcomes));
+    if outcomes.iter().any(|outcome| outcome.crew == Crew::Python) {
+        for (name, reason) in catalogue::NOT_COMPARED {
+            println!("arq: not in «{name}»: {reason}");
+        }
+    }
     let (right, wrong): (Vec<_>, Vec<_>) = outcomes.iter().partition(|outcome| outcome.is_right());
     for outcome in right.into_iter().chain(wrong.iter().copied()) {
         for broken in &outcome.broken {
@@ -80,7 +85,8 @@ async fn run(scenarios: Vec<Scenario>, dice: &Dice, keep: bool, until: Option<In
     let key = |name, without: Option<&'static str>, crew| (name, without, crew == Crew::Python);
     let order: Vec<_> = scenarios.iter().map(|scenario| key(scenario.name, scenario.without, scenario.crew)).collect();
     let (mut outcomes, mut failures) = (Vec::new(), Vec::new());
-    let mut waiting = scenarios.into_iter().rev(); // the last ones take longest
+    let (deaths, others): (Vec<_>, Vec<_>) = scenarios.into_iter().partition(|scenario| scenario.victim.is_some());
+    let mut waiting = deaths.into_iter().chain(others.into_iter().rev()); // the longest ones first
     let mut running = JoinSet::new();
     loop {
         while running.len() < AT_ONCE

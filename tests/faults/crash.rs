@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use support::{Dice, Way};
+use support::{Dice, Proxy, Way};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -65,9 +65,12 @@ pub(crate) async fn everywhere(scenario: &Scenario, victim: Victim, dice: &Dice,
 /// One of them. There is another worker after it; another producer would have other jobs.
 async fn death(scenario: &Scenario, victim: Victim, point: Point, dice: Dice, keep: bool) -> Outcome {
     let mut plant = Plant::prepare(scenario, dice).await;
-    let worker = plant.hire();
+    let worker = plant.hire(0);
     plant.workers.push(worker);
     let mut late: Vec<String> = until("the worker is there", || is_up(&plant)).await.err().into_iter().collect();
+    if victim != Victim::Producer {
+        late.extend(quiet(&plant.ways[0]).await.err()); // its look at the server's set-up is over
+    }
     if victim == Victim::Worker {
         plant.ways[0].halt(point.writes, point.after);
     }
@@ -89,10 +92,11 @@ async fn death(scenario: &Scenario, victim: Victim, point: Point, dice: Dice, ke
     if !has_died {
         plant.ways.iter().chain(&plant.proxy).for_each(|way| way.set(Way::Pass)); // all that is left must get through
     }
-    // One that hears no signals yet would die of being told to stop.
-    late.extend(until("the last worker hears signals", || plant.workers[0].said().contains("broker: ")).await.err());
     let mut outcome = scenario.close(plant, keep).await;
     outcome.strikes = usize::from(has_died);
+    if victim == Victim::StoppingWorker && !has_died && outcome.account.given_back == 0 {
+        late.push("who lived to the end of its stop gave nothing back".to_owned());
+    }
     outcome.broken.extend(late);
     for broken in &mut outcome.broken {
         *broken = format!("{point:?}: {broken}");
@@ -114,6 +118,7 @@ async fn dies_at_work(plant: &mut Plant) -> Result<bool, String> {
 
 async fn dies_stopping(plant: &mut Plant, point: Point) -> Result<bool, String> {
     until("all is asked for", || plant.has_produced()).await?;
+    until("the worker has jobs", || plant.at_work()[0] > Some(0)).await?;
     plant.ways[0].halt(point.writes, point.after);
     plant.notes.note(What::Told, plant.workers[0].pid());
     plant.workers[0].ask_to_stop();
@@ -129,12 +134,12 @@ async fn dies_stopping(plant: &mut Plant, point: Point) -> Result<bool, String> 
         plant.crashes.push(format!("told to stop, a worker ended with {code:?}: {}", plant.workers[0].said()));
     }
     plant.notes.note(What::Gone, plant.workers[0].pid());
-    plant.workers[0] = plant.hire();
+    plant.workers[0] = plant.hire(0);
     Ok(false)
 }
 
 async fn dies_producing(plant: &mut Plant) -> Result<bool, String> {
-    let has_halted = |plant: &Plant| plant.proxy.as_ref().is_some_and(support::Proxy::has_halted);
+    let has_halted = |plant: &Plant| plant.proxy.as_ref().is_some_and(Proxy::has_halted);
     until("the producer has died, or ended", || has_halted(plant) || plant.has_produced()).await?;
     if let Some(mut producer) = plant.producers.pop() {
         producer.program.kill9();
@@ -146,6 +151,19 @@ async fn dies_producing(plant: &mut Plant) -> Result<bool, String> {
 fn is_up(plant: &Plant) -> bool {
     let key = format!("arq:queue:{}:health-check", plant.queue());
     plant.tell(|connection| redis::cmd("EXISTS").arg(key).query::<bool>(connection)).unwrap_or_default()
+}
+
+/// Waits until a worker without jobs sends nothing for a while.
+async fn quiet(way: &Proxy) -> Result<(), String> {
+    const WHILE: Duration = Duration::from_millis(150);
+    let (mut last, mut since) = (way.writes(), Instant::now());
+    until("the worker is idle", || {
+        if way.writes() != last {
+            (last, since) = (way.writes(), Instant::now());
+        }
+        since.elapsed() > WHILE
+    })
+    .await
 }
 
 /// Waits; `Err` says what did not come.

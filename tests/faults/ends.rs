@@ -14,8 +14,12 @@ use serde::Deserialize;
 pub(crate) enum End {
     /// Well, by a run with this fence.
     Done { fence: u32 },
-    /// With a failure that is kept.
-    Dead,
+    /// With a failure that is kept, at this attempt.
+    Dead { attempt: u32 },
+    /// Aborted.
+    Aborted,
+    /// Not begun before its time was over.
+    Expired,
 }
 
 /// All ends of a scenario.
@@ -33,6 +37,28 @@ struct Record {
     is_success: bool,
     #[serde(rename = "r")]
     result: serde_json::Value,
+    #[serde(rename = "t")]
+    attempt: u32,
+    /// What we say beside arq of a failure.
+    #[serde(default)]
+    s7: serde_json::Value,
+}
+
+impl Record {
+    fn end(&self) -> End {
+        if self.is_success {
+            let fence = self.result.get("fence").and_then(serde_json::Value::as_u64);
+            return End::Done { fence: fence.and_then(|fence| u32::try_from(fence).ok()).unwrap_or_default() };
+        }
+        // Of arq's own, the exception's class and text.
+        let texts = [self.s7.pointer("/failure/kind"), self.result.get("error"), self.result.get("message")];
+        let said = |word: &str| texts.iter().flatten().any(|text| text.as_str() == Some(word));
+        match () {
+            () if said("aborted") || said("CancelledError") => End::Aborted,
+            () if said("expired") || said("job expired") => End::Expired,
+            () => End::Dead { attempt: self.attempt },
+        }
+    }
 }
 
 /// The ends that the server knows: results, which outlive all scenarios.
@@ -44,10 +70,7 @@ pub(crate) fn read(connection: &mut Connection) -> RedisResult<BTreeMap<String, 
         let records: Vec<Vec<u8>> = redis::cmd("MGET").arg(page).query(connection)?;
         for (key, bytes) in page.iter().zip(records) {
             let record: Record = serde_json::from_slice(&bytes).expect("results are in the codec of their jobs, JSON");
-            let fence = record.result.get("fence").and_then(serde_json::Value::as_u64);
-            let fence = fence.and_then(|fence| u32::try_from(fence).ok()).unwrap_or_default();
-            let end = if record.is_success { End::Done { fence } } else { End::Dead };
-            ends.insert(key[RESULT.len()..].to_owned(), end);
+            ends.insert(key[RESULT.len()..].to_owned(), record.end());
         }
     }
     Ok(ends)

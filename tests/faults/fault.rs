@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use redis::{Connection, RedisResult};
-use support::Way;
-use tokio::time::sleep;
+use support::{Program, Way};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::ground::Ground;
 use crate::ledger::What;
@@ -19,7 +20,8 @@ pub(crate) enum Fault {
     FreezeWorker,
     /// The way of one worker to the server is dead for longer than its lease; the others go on.
     PartWorker,
-    /// A producer dies of `kill -9`; another one goes on with jobs of its own.
+    /// A producer dies of `kill -9`; another one goes on with jobs of its own. Where producers have a way of their own it
+    /// dies in the midst of a call, before that gets through or after.
     KillProducer,
     /// A worker is replaced, as a deploy does it: the new one starts, the old one gets SIGTERM.
     RollWorker,
@@ -31,7 +33,7 @@ pub(crate) enum Fault {
     FlushScripts,
     /// `DEBUG SLEEP`, for up to a lease and a half.
     SleepServer,
-    /// The server dies of `kill -9` and starts again with what its append-only file has.
+    /// The server dies of `kill -9` and starts again with what is on its disk.
     RestartServer,
     /// Master and replica change their places, as an operator has them do it; in a cluster once.
     Exchange,
@@ -46,12 +48,47 @@ pub(crate) enum Fault {
     Stall,
     /// Requests go through, their replies come up to a lease and a half later.
     StallReplies,
-    /// Requests go through, their replies never come, for up to a lease.
+    /// Requests go through, their replies never come, for up to a lease and a half.
     Swallow,
+    /// Requests never arrive, for up to a lease and a half; replies to earlier ones do.
+    SwallowRequests,
     /// Connections break after some bytes of a reply, all of them, for a moment.
     Cut,
-    /// Connections break, and new ones are closed at once, for up to a lease.
+    /// Connections break, and new ones are closed at once, for up to a lease and a half.
     Refuse,
+}
+
+/// What a fault is one of: of two that overlap, no more than one is of the server, and one of the way to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Realm {
+    Process,
+    Server,
+    Way,
+}
+
+/// A fault under way.
+pub(crate) struct Ongoing {
+    fault: Fault,
+    /// Its number in the ledger, of a fault that is noted there.
+    number: Option<i32>,
+    until: Instant,
+    end: End,
+}
+
+/// What is done when a fault ends.
+enum End {
+    Nothing,
+    Thaw(i32),
+    Rejoin {
+        pid: i32,
+        slot: usize,
+    },
+    /// The one that was replaced has stopped.
+    Stopped(Program),
+    Clear,
+    Awake(JoinHandle<RedisResult<()>>),
+    Restart,
+    Empty,
 }
 
 impl Fault {
@@ -59,7 +96,13 @@ impl Fault {
     fn costs_leases(self) -> bool {
         matches!(
             self,
-            Self::Stall | Self::StallReplies | Self::Swallow | Self::Refuse | Self::Exchange | Self::KillMaster
+            Self::Stall
+                | Self::StallReplies
+                | Self::Swallow
+                | Self::SwallowRequests
+                | Self::Refuse
+                | Self::Exchange
+                | Self::KillMaster
         )
     }
 
@@ -73,19 +116,53 @@ impl Fault {
         matches!(self, Self::KillWorker | Self::FreezeWorker | Self::PartWorker | Self::RollWorker)
     }
 
-    /// Breaks it, and mends it.
-    pub(crate) async fn strike(self, plant: &mut Plant) {
+    fn realm(self) -> Realm {
+        match self {
+            Self::KillWorker | Self::FreezeWorker | Self::PartWorker | Self::KillProducer | Self::RollWorker => {
+                Realm::Process
+            }
+            Self::KillClients
+            | Self::PauseClients
+            | Self::FlushScripts
+            | Self::SleepServer
+            | Self::RestartServer
+            | Self::Exchange
+            | Self::KillMaster
+            | Self::FillMemory => Realm::Server,
+            Self::Delay
+            | Self::Stall
+            | Self::StallReplies
+            | Self::Swallow
+            | Self::SwallowRequests
+            | Self::Cut
+            | Self::Refuse => Realm::Way,
+        }
+    }
+
+    /// Whether it can begin beside those.
+    pub(crate) fn fits(self, others: &[Ongoing]) -> bool {
+        let realm = self.realm();
+        realm == Realm::Process || others.iter().all(|other| other.fault.realm() != realm)
+    }
+
+    /// Begins it, and ends it where that is one and the same.
+    pub(crate) async fn begin(self, plant: &mut Plant) -> Option<Ongoing> {
+        let now = Instant::now();
+        let long = LEASE + LEASE.mul_f64(plant.part());
         match self {
             Self::KillWorker => plant.kill_worker(),
-            Self::KillProducer => plant.kill_producer(),
-            Self::RollWorker => plant.roll_worker().await,
+            Self::KillProducer => plant.kill_producer().await,
+            Self::RollWorker => {
+                let old = plant.roll_worker().await?;
+                return Some(self.ongoing(None, now + STOP, End::Stopped(old)));
+            }
             Self::FreezeWorker => {
-                let span = LEASE + LEASE.mul_f64(plant.part());
-                plant.freeze_worker(span).await;
+                let pid = plant.freeze_worker().await?;
+                return Some(self.ongoing(None, now + long, End::Thaw(pid)));
             }
             Self::PartWorker => {
-                let span = LEASE + LEASE.mul_f64(plant.part());
-                plant.part_worker(span).await;
+                let (pid, slot) = plant.part_worker().await?;
+                return Some(self.ongoing(None, now + long, End::Rejoin { pid, slot }));
             }
             Self::FlushScripts => {
                 let flush = |connection: &mut Connection| redis::cmd("SCRIPT").arg("FLUSH").query::<()>(connection);
@@ -93,19 +170,24 @@ impl Fault {
             }
             Self::FillMemory => {
                 set_memory(plant, 1);
-                sleep(Duration::from_secs(1)).await;
-                set_memory(plant, 0);
+                return Some(self.ongoing(None, now + Duration::from_secs(1), End::Empty));
             }
             other => {
-                plant.notes.note(if other.costs_leases() { What::Trouble } else { What::Hitch }, 0);
-                other.trouble(plant).await;
-                plant.notes.note(What::Mended, 0);
+                let number = plant.next_number();
+                plant.notes.note(if other.costs_leases() { What::Trouble } else { What::Hitch }, number);
+                let (span, end) = other.trouble(plant).await;
+                return Some(self.ongoing(Some(number), Instant::now() + span, end));
             }
         }
+        None
     }
 
-    /// Something about the server or the way to it, from its beginning to its end.
-    async fn trouble(self, plant: &mut Plant) {
+    fn ongoing(self, number: Option<i32>, until: Instant, end: End) -> Ongoing {
+        Ongoing { fault: self, number, until, end }
+    }
+
+    /// Something about the server or the way to it: for how long, and what ends it.
+    async fn trouble(self, plant: &mut Plant) -> (Duration, End) {
         let (span, some) = (LEASE.mul_f64(1.5 * plant.part()), Duration::from_millis(300));
         match self {
             Self::KillClients => {
@@ -113,6 +195,7 @@ impl Fault {
                     redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").query::<i64>(connection)
                 };
                 plant.tell(kill).expect("the server answers");
+                (Duration::ZERO, End::Nothing)
             }
             Self::PauseClients => {
                 let mode = *plant.dice.pick(&["ALL", "WRITE"]);
@@ -121,51 +204,52 @@ impl Fault {
                     redis::cmd("CLIENT").arg("PAUSE").arg(ms).arg(mode).query::<()>(connection)
                 };
                 plant.tell(pause).expect("the server answers");
-                sleep(span).await;
+                (span, End::Nothing)
             }
             Self::SleepServer => {
                 let seconds = span.as_secs_f64().to_string();
                 let asleep = plant
                     .ask_aside(move |connection| redis::cmd("DEBUG").arg("SLEEP").arg(seconds).query::<()>(connection));
-                asleep.await.expect("DEBUG is allowed");
+                (span, End::Awake(asleep))
             }
             Self::RestartServer => {
                 plant.ground.one().kill9();
-                sleep(some.mul_f64(plant.part())).await;
-                plant.ground.one().restart();
+                (some.mul_f64(plant.part()), End::Restart)
             }
-            Self::Exchange => match &plant.ground {
-                Ground::Sentinel(trio) => trio.failover().await,
-                Ground::Cluster(cluster) => {
-                    cluster.failover(HASTY).await;
-                    plant.is_spent = true; // a second one soon after the first may have its nodes at odds for half a minute
+            Self::Exchange => {
+                match &plant.ground {
+                    Ground::Sentinel(trio) => trio.failover().await,
+                    Ground::Cluster(cluster) => {
+                        cluster.failover(HASTY).await;
+                        plant.spent.push(self); // a second one soon after the first may have its nodes at odds for half a minute
+                    }
+                    Ground::One(_) => unreachable!("the scenario has a replica"),
                 }
-                Ground::One(_) => unreachable!("the scenario has a replica"),
-            },
+                (Duration::ZERO, End::Nothing)
+            }
             Self::KillMaster => {
                 let needs_replica = plant.needs_replica();
-                match &mut plant.ground {
-                    Ground::Sentinel(trio) => {
-                        trio.kill_master().await;
-                        if needs_replica {
-                            trio.revive().await;
-                        }
-                        plant.is_spent = true;
-                    }
-                    _ => unreachable!("the scenario has a sentinel"),
+                let Ground::Sentinel(trio) = &mut plant.ground else { unreachable!("the scenario has a sentinel") };
+                trio.kill_master().await;
+                if needs_replica {
+                    trio.revive().await;
                 }
+                // Nor an exchange: the sentinel has its own time until it trusts the revived one.
+                plant.spent.extend([self, Self::Exchange]);
+                (Duration::ZERO, End::Nothing)
             }
-            Self::Delay => plant.detour(Way::Delay(span / 20), LEASE).await,
-            Self::Stall => plant.detour(Way::Stall, span).await,
-            Self::StallReplies => plant.detour(Way::StallReplies, span).await,
-            Self::Swallow => plant.detour(Way::Swallow, span).await,
+            Self::Delay => plant.detour(Way::Delay(span / 20), LEASE),
+            Self::Stall => plant.detour(Way::Stall, span),
+            Self::StallReplies => plant.detour(Way::StallReplies, span),
+            Self::Swallow => plant.detour(Way::Swallow, span),
+            Self::SwallowRequests => plant.detour(Way::SwallowRequests, span),
             Self::Cut => {
                 // The answer to an enqueueing is as short as one, that to a claim as long as the other.
                 let most = *plant.dice.pick(&[20, 400]);
                 let bytes = usize::try_from(plant.dice.below(most)).unwrap_or_default();
-                plant.detour(Way::Cut(bytes), some).await;
+                plant.detour(Way::Cut(bytes), some)
             }
-            Self::Refuse => plant.detour(Way::Refuse, span).await,
+            Self::Refuse => plant.detour(Way::Refuse, span),
             Self::KillWorker
             | Self::FreezeWorker
             | Self::PartWorker
@@ -174,6 +258,50 @@ impl Fault {
             | Self::FlushScripts
             | Self::FillMemory => unreachable!("these leave the way to the server alone"),
         }
+    }
+}
+
+/// Within which a process that was told to stop has stopped.
+const STOP: Duration = Duration::from_mins(1);
+
+impl Ongoing {
+    /// Whether the server answers meanwhile, and what it is told stays.
+    pub(crate) fn leaves_server_alone(&self) -> bool {
+        self.fault.realm() != Realm::Server
+    }
+
+    pub(crate) fn is_over(&mut self) -> bool {
+        let has_stopped = match &mut self.end {
+            End::Stopped(old) => old.exit_code().is_some(),
+            End::Awake(asleep) => return asleep.is_finished(),
+            _ => false,
+        };
+        has_stopped || Instant::now() >= self.until
+    }
+
+    /// Mends what it broke.
+    pub(crate) async fn mend(self, plant: &mut Plant) {
+        match self.end {
+            End::Nothing => {}
+            End::Thaw(pid) => plant.thaw_worker(pid),
+            End::Rejoin { pid, slot } => plant.rejoin_worker(pid, slot),
+            End::Stopped(old) => plant.has_stopped(old),
+            End::Clear => plant.clear_way(),
+            End::Awake(asleep) => asleep.await.expect("it does not panic").expect("DEBUG is allowed"),
+            End::Restart => plant.ground.one().restart(),
+            End::Empty => set_memory(plant, 0),
+        }
+        if let Some(number) = self.number {
+            plant.notes.note(What::Mended, number);
+        }
+    }
+}
+
+impl Plant {
+    /// Makes the way to the server bad.
+    fn detour(&self, way: Way, span: Duration) -> (Duration, End) {
+        self.set_way(way);
+        (span, End::Clear)
     }
 }
 

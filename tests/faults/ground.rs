@@ -9,6 +9,8 @@ use crate::worker::HASTY;
 pub(crate) enum Server {
     /// Keeps nothing when it is killed.
     Volatile,
+    /// Keeps a snapshot of each second in which something changed.
+    Snapshots,
     /// Keeps all that it has answered: `appendfsync always`.
     Durable,
     /// `appendfsync everysec`, as most do.
@@ -34,6 +36,7 @@ impl Server {
         let builder = RedisServer::builder().keyspace_events("K$").debug_command();
         match self {
             Self::Volatile => Ground::One(builder.start()),
+            Self::Snapshots => Ground::One(builder.line("save 1 1").start()),
             Self::Durable => Ground::One(builder.append_only().start()),
             Self::EverySecond => Ground::One(builder.line("appendonly yes").line("appendfsync everysec").start()),
             Self::Sentinel => Ground::Sentinel(Box::new(sentinel().await)),

@@ -16,6 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 pub(crate) struct Moment(u64);
 
 impl Moment {
+    pub(crate) const START: Self = Self(0);
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
     pub(crate) fn now() -> Self {
@@ -44,8 +45,14 @@ pub(crate) enum What {
     Refused,
     /// It was told neither, and does not ask again.
     Unknown,
+    /// It is about to ask for a job's abort.
+    Aborting,
+    /// It was told that the job is to be aborted.
+    AbortTaken,
     /// A worker has begun, and says by how many seconds its wall clock is off.
     Clock,
+    /// It hears signals, and is about to ask for jobs.
+    Up,
     /// A task has begun to run.
     Start,
     /// It has come to its own end.
@@ -66,7 +73,8 @@ pub(crate) enum What {
     Told,
     /// A process has ended by itself, or because it was told to.
     Gone,
-    /// A fault of the server or of the way to it begins that can't cost a job its lease.
+    /// A fault of the server or of the way to it begins that can't cost a job its lease; in place of a process it has a
+    /// number of its own.
     Hitch,
     /// One that can.
     Trouble,
@@ -74,12 +82,15 @@ pub(crate) enum What {
     Mended,
 }
 
-const WORDS: [(What, &str); 18] = [
+const WORDS: [(What, &str); 21] = [
     (What::Asked, "asked"),
     (What::Answered, "answered"),
     (What::Refused, "refused"),
     (What::Unknown, "unknown"),
+    (What::Aborting, "aborting"),
+    (What::AbortTaken, "abort-taken"),
     (What::Clock, "clock"),
+    (What::Up, "up"),
     (What::Start, "start"),
     (What::End, "end"),
     (What::Cut, "cut"),
@@ -106,7 +117,7 @@ impl What {
 pub(crate) struct Event {
     pub(crate) at: Moment,
     pub(crate) what: What,
-    /// Whom it is about: the process that runs the job, or that was killed.
+    /// Whom it is about: the process that runs the job, or that was killed; or the number of a fault.
     pub(crate) pid: i32,
     /// The job, or empty.
     pub(crate) job: String,
@@ -162,7 +173,7 @@ impl Ledger {
         self.run(What::Clock, "-", u32::try_from(own.abs_diff(kernel)).unwrap_or(u32::MAX), 0);
     }
 
-    /// About a process, or (0) about the server.
+    /// About a process, or a fault by its number.
     pub(crate) fn note(&self, what: What, pid: i32) {
         let mut text = String::new();
         line(&mut text, what, pid, "-", 0, 0);

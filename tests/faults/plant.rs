@@ -7,13 +7,15 @@ use std::time::Duration;
 use redis::{Connection, RedisResult};
 use support::{Dice, Program, Proxy, Way};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::audit;
 use crate::ends::Witness;
+use crate::fault::Fault;
 use crate::ground::Ground;
-use crate::ledger::{self, Ledger, What};
-use crate::scenario::{Crew, Load, Scenario, Surroundings};
+use crate::ledger::{self, Event, Ledger, What};
+use crate::scenario::{Crew, Load, NOT_DRAINED, Scenario, Surroundings};
 
 /// Within which a process that was told to stop must have stopped.
 const END: Duration = Duration::from_secs(20);
@@ -32,11 +34,14 @@ pub(crate) struct Plant {
     /// What the audits found, and how many there were.
     pub(crate) misplaced: Vec<String>,
     pub(crate) audits: usize,
-    /// Whether a fault that can happen once has happened.
-    pub(crate) is_spent: bool,
+    /// Faults that can happen once, and have.
+    pub(crate) spent: Vec<Fault>,
     pub(crate) proxy: Option<Proxy>,
     /// Those of workers, where each has its own, in their order.
     pub(crate) ways: Vec<Proxy>,
+    /// Workers that are frozen or cut off.
+    away: HashSet<i32>,
+    numbers: i32,
     crew: Crew,
     load: Load,
     surroundings: Surroundings,
@@ -57,19 +62,24 @@ impl Plant {
         let notes = Ledger::open(folder.path(), "conductor").expect("the folder is ours");
         let witness = Witness::of(ground.holder().url());
         let proxy = match scenario.surroundings {
-            Surroundings::Proxy | Surroundings::ProducersProxy => Some(Proxy::to(ground.holder().port()).await),
+            Surroundings::Proxy | Surroundings::ProducersProxy | Surroundings::Winding => {
+                Some(Proxy::to(ground.holder().port()).await)
+            }
             _ => None,
         };
         let mut ways = Vec::new();
-        if scenario.surroundings == Surroundings::Apart {
+        if matches!(scenario.surroundings, Surroundings::Apart | Surroundings::Winding) {
+            let next = proxy.as_ref().map_or_else(|| ground.holder().port(), Proxy::port);
             for _ in 0..scenario.workers {
-                ways.push(Proxy::to(ground.holder().port()).await);
+                ways.push(Proxy::to(next).await);
             }
         }
         Self {
             ground,
             proxy,
             ways,
+            away: HashSet::new(),
+            numbers: 0,
             folder,
             notes,
             dice,
@@ -79,7 +89,7 @@ impl Plant {
             crashes: Vec::new(),
             misplaced: Vec::new(),
             audits: 0,
-            is_spent: false,
+            spent: Vec::new(),
             crew: scenario.crew,
             load: scenario.load,
             surroundings: scenario.surroundings,
@@ -90,7 +100,11 @@ impl Plant {
 
     pub(crate) async fn start(scenario: &Scenario, dice: Dice) -> Self {
         let mut plant = Self::prepare(scenario, dice).await;
-        plant.workers = (0..scenario.workers).map(|_| plant.hire()).collect();
+        plant.workers = (0..scenario.workers).map(|slot| plant.hire(slot)).collect();
+        let until = Instant::now() + END;
+        while !plant.are_up() && Instant::now() < until {
+            sleep(Duration::from_millis(20)).await;
+        }
         let jobs = scenario.load.jobs / scenario.load.producers;
         plant.producers = (0..scenario.load.producers).map(|_| plant.commission(jobs)).collect();
         plant
@@ -101,10 +115,10 @@ impl Plant {
         self.proxy.as_ref().map_or_else(|| self.ground.url(), Proxy::url)
     }
 
-    /// One more worker.
-    pub(crate) fn hire(&mut self) -> Program {
+    /// A worker for a place among them. It takes that one's way, unless all stands still there for good.
+    pub(crate) fn hire(&mut self, slot: usize) -> Program {
         let goes_straight = self.surroundings == Surroundings::ProducersProxy;
-        let own_way = self.ways.get(self.hired).map(Proxy::url);
+        let own_way = self.ways.get(slot).filter(|way| !way.has_halted()).map(Proxy::url);
         let url = own_way.unwrap_or_else(|| if goes_straight { self.ground.url() } else { self.url() });
         let folder = path(self.folder.path());
         let own = own_program();
@@ -117,7 +131,7 @@ impl Plant {
         };
         worker.extend(["--redis", &url]);
         if self.crew == Crew::Python {
-            worker.extend(["--codec", "json", "--job-timeout", "2", "--max-tries", "3"]);
+            worker.extend(["--codec", "json", "--job-timeout", "2", "--max-tries", "3", "--abort"]);
         }
         if let Some(guard) = self.without {
             worker.extend(["--without", guard]);
@@ -147,6 +161,14 @@ impl Plant {
         Producer { program: start(&words), jobs }
     }
 
+    /// Has jobs come for `span` more, of a last producer.
+    pub(crate) fn go_on(&mut self, span: Duration) {
+        let load = self.load;
+        let ms = u64::try_from(span.as_millis()).unwrap_or_default() + 100;
+        let producer = self.commission((load.rate / load.producers * ms).div_ceil(1000).max(load.batch));
+        self.producers.push(producer);
+    }
+
     /// Replaces workers that have ended by themselves, as whoever supervises services does.
     pub(crate) fn supervise(&mut self) {
         for index in 0..self.workers.len() {
@@ -155,7 +177,7 @@ impl Plant {
             let said = self.workers[index].said();
             let last: Vec<&str> = said.lines().rev().take(2).collect();
             self.crashes.push(format!("a worker ended with code {code}: {}", last.join(" <- ")));
-            self.workers[index] = self.hire();
+            self.workers[index] = self.hire(index);
         }
     }
 
@@ -173,60 +195,108 @@ impl Plant {
 
     /// Kills a worker, by chance, and starts another one.
     pub(crate) fn kill_worker(&mut self) {
-        let index = self.any_worker();
-        self.workers[index].kill9();
-        self.notes.note(What::Killed, self.workers[index].pid());
-        self.workers[index] = self.hire();
+        let slot = usize::try_from(self.dice.below(self.workers.len() as u64)).expect("less than their number");
+        self.workers[slot].kill9();
+        self.notes.note(What::Killed, self.workers[slot].pid());
+        self.workers[slot] = self.hire(slot);
     }
 
-    /// Freezes the worker that has most to do for `span`.
-    pub(crate) async fn freeze_worker(&mut self, span: Duration) {
-        let index = self.busy_worker().await;
-        let pid = self.workers[index].pid();
-        self.workers[index].freeze();
+    /// Freezes the worker that has most to do, if any has.
+    pub(crate) async fn freeze_worker(&mut self) -> Option<i32> {
+        let slot = self.busy_worker().await?;
+        let pid = self.workers[slot].pid();
+        if self.workers[slot].exit_code().is_some() {
+            return None; // by itself, just now
+        }
+        self.workers[slot].freeze();
         self.notes.note(What::Frozen, pid);
-        sleep(span).await;
+        self.away.insert(pid);
+        Some(pid)
+    }
+
+    /// Lets it go on, unless it has been killed meanwhile.
+    pub(crate) fn thaw_worker(&mut self, pid: i32) {
+        self.away.remove(&pid);
         self.notes.note(What::Thawed, pid);
-        self.workers[index].thaw();
+        if let Some(worker) = self.workers.iter().find(|worker| worker.pid() == pid) {
+            worker.thaw();
+        }
     }
 
-    /// Cuts the worker that has most to do off from the server for `span`.
-    pub(crate) async fn part_worker(&mut self, span: Duration) {
-        let index = self.busy_worker().await;
-        let (pid, way) = (self.workers[index].pid(), &self.ways[index]);
+    /// Cuts the worker that has most to do off from the server.
+    pub(crate) async fn part_worker(&mut self) -> Option<(i32, usize)> {
+        let slot = self.busy_worker().await?;
+        let pid = self.workers[slot].pid();
         self.notes.note(What::Parted, pid);
-        way.set(Way::Stall);
-        sleep(span).await;
-        self.notes.note(What::Rejoined, pid);
-        way.set(Way::Pass);
+        self.ways[slot].set(Way::Stall);
+        self.away.insert(pid);
+        Some((pid, slot))
     }
 
-    /// Replaces the worker that has most to do, as a deploy does.
-    pub(crate) async fn roll_worker(&mut self) {
-        let (index, next) = (self.busy_worker().await, self.hire());
-        let mut old = std::mem::replace(&mut self.workers[index], next);
+    /// Lets it through again.
+    pub(crate) fn rejoin_worker(&mut self, pid: i32, slot: usize) {
+        self.away.remove(&pid);
+        self.notes.note(What::Rejoined, pid);
+        self.ways[slot].set(Way::Pass);
+    }
+
+    /// Replaces the worker that has most to do, as a deploy does; that one, which has been told to stop.
+    pub(crate) async fn roll_worker(&mut self) -> Option<Program> {
+        let slot = self.busy_worker().await?;
+        let next = self.hire(slot);
+        let until = Instant::now() + Duration::from_secs(2); // on a bad way it takes longer: a deploy goes on
+        while !self.is_up(next.pid()) && Instant::now() < until {
+            self.supervise();
+            sleep(Duration::from_millis(10)).await;
+        }
+        let slot = self.busy_worker().await?;
+        let mut old = std::mem::replace(&mut self.workers[slot], next);
         self.notes.note(What::Told, old.pid());
-        let code = old.terminate().await;
-        self.notes.note(What::Gone, old.pid());
-        if code != 0 && self.crew != Crew::Python {
-            self.crashes.push(format!("told to stop, a worker ended with {code}: {}", old.said()));
+        old.ask_to_stop();
+        Some(old)
+    }
+
+    /// One that was told to stop has done so, or has had the time for it.
+    pub(crate) fn has_stopped(&mut self, mut old: Program) {
+        let code = old.exit_code();
+        old.kill9(); // does nothing to one that has ended
+        self.notes.note(if code.is_some() { What::Gone } else { What::Killed }, old.pid());
+        if code != Some(0) && self.crew != Crew::Python {
+            self.crashes.push(format!("told to stop, a worker ended with {code:?}: {}", old.said()));
         }
     }
 
     /// Kills a producer, by chance; another one is asked for half as many jobs.
-    pub(crate) fn kill_producer(&mut self) {
-        if self.producers.is_empty() {
-            return;
+    pub(crate) async fn kill_producer(&mut self) {
+        if self.surroundings == Surroundings::ProducersProxy {
+            self.halt_producers().await;
         }
-        let index = self.dice.below(self.producers.len() as u64);
-        let producer = &mut self.producers[usize::try_from(index).expect("less than their number")];
-        producer.program.kill9();
-        let jobs = producer.jobs / 2;
-        if jobs > 0 {
-            let next = self.commission(jobs);
-            self.producers.push(next);
+        self.has_produced(); // forgets those that have ended meanwhile
+        if !self.producers.is_empty() {
+            let index = self.dice.below(self.producers.len() as u64);
+            let mut dead = self.producers.swap_remove(usize::try_from(index).expect("less than their number"));
+            dead.program.kill9();
+            let jobs = dead.jobs / 2;
+            if jobs > 0 {
+                let next = self.commission(jobs);
+                self.producers.push(next);
+            }
         }
-        self.producers.retain_mut(|producer| producer.program.exit_code() != Some(137));
+        if self.surroundings == Surroundings::ProducersProxy {
+            self.clear_way();
+        }
+    }
+
+    /// Waits until the next call of a producer has come, and holds it up before it gets to the server, or its answer.
+    async fn halt_producers(&mut self) {
+        let after = self.dice.below(2) == 0;
+        let way = self.proxy.as_ref().expect("producers have one");
+        way.halt(0, after);
+        let until = Instant::now() + Duration::from_secs(2);
+        while !way.has_halted() && Instant::now() < until {
+            sleep(Duration::from_millis(2)).await;
+        }
+        sleep(Duration::from_millis(10)).await; // what gets through does so
     }
 
     /// A part of one, by chance.
@@ -234,12 +304,20 @@ impl Plant {
         f64::from(u32::try_from(self.dice.below(1000)).expect("it is less")) / 1000.0
     }
 
-    /// Makes the way to the server bad for `span`.
-    pub(crate) async fn detour(&self, way: Way, span: Duration) {
-        let proxy = self.proxy.as_ref().expect("the scenario has a proxy");
-        proxy.set(way);
-        sleep(span).await;
-        proxy.set(Way::Pass);
+    /// Makes the way to the server so.
+    pub(crate) fn set_way(&self, way: Way) {
+        self.proxy.as_ref().expect("the scenario has a proxy").set(way);
+    }
+
+    /// Makes it good.
+    pub(crate) fn clear_way(&self) {
+        self.set_way(Way::Pass);
+    }
+
+    /// One for the next fault that is noted.
+    pub(crate) fn next_number(&mut self) -> i32 {
+        self.numbers += 1;
+        self.numbers
     }
 
     /// Tells the server something, on a connection of its own.
@@ -248,12 +326,12 @@ impl Plant {
     }
 
     /// As [`Self::tell`], for what takes a while.
-    pub(crate) async fn ask_aside<T: Send + 'static>(
+    pub(crate) fn ask_aside<T: Send + 'static>(
         &self,
         command: impl FnOnce(&mut Connection) -> RedisResult<T> + Send + 'static,
-    ) -> RedisResult<T> {
-        let mut connection = self.connection()?;
-        tokio::task::spawn_blocking(move || command(&mut connection)).await.expect("it does not panic")
+    ) -> JoinHandle<RedisResult<T>> {
+        let connection = self.connection();
+        tokio::task::spawn_blocking(move || command(&mut connection?))
     }
 
     /// Whether producers wait until a replica has their jobs.
@@ -264,7 +342,7 @@ impl Plant {
     /// How many jobs each worker has begun and not ended; `None` before its first one.
     pub(crate) fn at_work(&self) -> Vec<Option<usize>> {
         let mut running: HashMap<i32, HashSet<(String, u32, u32)>> = HashMap::new();
-        for event in ledger::read_all(self.folder.path()).expect("the folder is ours") {
+        for event in self.events() {
             let run = (event.job, event.attempt, event.fence);
             match event.what {
                 What::Start => drop(running.entry(event.pid).or_default().insert(run)),
@@ -275,21 +353,36 @@ impl Plant {
         self.workers.iter().map(|worker| running.get(&worker.pid()).map(HashSet::len)).collect()
     }
 
-    /// The worker that has most jobs; waits a moment for one that has any.
-    async fn busy_worker(&mut self) -> usize {
+    /// What all have written down so far.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        ledger::read_all(self.folder.path()).expect("the folder is ours")
+    }
+
+    fn is_up(&self, pid: i32) -> bool {
+        self.events().iter().any(|event| event.what == What::Up && event.pid == pid)
+    }
+
+    /// Whether all workers that live hear signals by now.
+    fn are_up(&mut self) -> bool {
+        let events = self.events();
+        let is_up = |pid: i32| events.iter().any(|event| event.what == What::Up && event.pid == pid);
+        self.workers.iter_mut().all(|worker| worker.exit_code().is_some() || is_up(worker.pid()))
+    }
+
+    /// The worker that has most jobs, of those that are neither frozen nor cut off; waits a moment for one that has any.
+    async fn busy_worker(&mut self) -> Option<usize> {
         let until = Instant::now() + Duration::from_secs(1);
         loop {
-            let most = self.at_work().into_iter().enumerate().max_by_key(|(_, jobs)| jobs.unwrap_or_default());
+            let is_there = |slot: &usize| !self.away.contains(&self.workers[*slot].pid());
+            let work = self.at_work().into_iter().enumerate().filter(|(slot, _)| is_there(slot));
+            let most = work.filter_map(|(slot, jobs)| Some((slot, jobs?))).max_by_key(|(_, jobs)| *jobs);
             match most {
-                Some((index, Some(1..))) => return index,
-                _ if Instant::now() > until => return self.any_worker(),
+                Some((slot, 1..)) => return Some(slot),
+                // Who has begun a job hears signals.
+                _ if Instant::now() > until => return most.map(|(slot, _)| slot),
                 _ => sleep(Duration::from_millis(5)).await,
             }
         }
-    }
-
-    fn any_worker(&mut self) -> usize {
-        usize::try_from(self.dice.below(self.workers.len() as u64)).expect("less than their number")
     }
 
     /// Looks whether every job is in one place.
@@ -308,7 +401,9 @@ impl Plant {
             let left = self.left();
             match left {
                 Ok(0) => return Ok(()),
-                _ if Instant::now() > until => return Err(format!("not drained after {limit:?}: {left:?} jobs left")),
+                _ if Instant::now() > until => {
+                    return Err(format!("{NOT_DRAINED} after {limit:?}: {left:?} jobs left"));
+                }
                 _ => sleep(Duration::from_millis(50)).await,
             }
         }
@@ -332,6 +427,14 @@ impl Plant {
 
     /// Tells all workers to stop; `Err` names those that did not, or not well.
     pub(crate) async fn close(&mut self) -> Result<(), String> {
+        let until = Instant::now() + END;
+        // One that hears no signals yet would die of it.
+        while !self.are_up() {
+            if Instant::now() >= until {
+                return Err(format!("not within {END:?}: the last worker hears signals"));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
         for worker in &mut self.workers {
             self.notes.note(What::Told, worker.pid());
             worker.ask_to_stop();

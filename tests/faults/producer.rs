@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use sector7g_tasks::broker::{BrokerError, RedisBroker};
 use sector7g_tasks::client::{Client, EnqueueError};
+use sector7g_tasks::job::Untyped;
 use support::Dice;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::ledger::{Ledger, What};
 use crate::load::{Mix, Ticket};
@@ -64,8 +65,10 @@ async fn produce(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let mut ticks = interval(Duration::from_micros(1_000_000 * options.batch / options.rate.max(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut left = options.jobs;
+    let mut aborts = Vec::new();
     while left > 0 {
         ticks.tick().await;
+        producer.abort(&mut aborts, Instant::now()).await;
         let count = options.batch.min(left);
         left -= count;
         let tickets: Vec<Ticket> = (left..left + count)
@@ -77,6 +80,15 @@ async fn produce(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
         // Asked for anew, what has finished would be replaced and run again, as it should be.
         let asks_again = dice.below(4) > 0 && options.mix != Mix::Replacing;
         producer.enqueue(&tickets, asks_again).await;
+        let to_abort = tickets.into_iter().filter_map(|ticket| {
+            let ms = ticket.abort_after?;
+            Some((Instant::now() + Duration::from_millis(ms), ticket))
+        });
+        aborts.extend(to_abort);
+    }
+    while let Some(next) = aborts.iter().map(|(at, _)| *at).min() {
+        sleep_until(next).await;
+        producer.abort(&mut aborts, Instant::now()).await;
     }
     Ok(())
 }
@@ -87,6 +99,30 @@ struct Producer {
 }
 
 impl Producer {
+    /// Aborts what is due by `now`, and asks again as long as it is told neither yes nor no.
+    async fn abort(&self, aborts: &mut Vec<(Instant, Ticket)>, now: Instant) {
+        for (_, ticket) in aborts.extract_if(.., |(at, _)| *at <= now) {
+            let handle = self.client.job::<Untyped>(&ticket.queue, &ticket.id).expect("it has been enqueued");
+            self.ledger.jobs(What::Aborting, [(&*ticket.id, 0)]);
+            let until = Instant::now() + PATIENCE;
+            loop {
+                match handle.abort().await {
+                    Ok(is_taken) => {
+                        if is_taken {
+                            self.ledger.jobs(What::AbortTaken, [(&*ticket.id, 0)]);
+                        }
+                        break;
+                    }
+                    Err(error) => assert!(error.is_transient(), "an abort is refused: {error}"),
+                }
+                if Instant::now() > until {
+                    break;
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
     /// Enqueues, and asks again, or doesn't, when it is told neither yes nor no.
     async fn enqueue(&self, tickets: &[Ticket], asks_again: bool) {
         let ids: Vec<(&str, u32)> = tickets.iter().map(|ticket| (&*ticket.id, ticket.delay)).collect();

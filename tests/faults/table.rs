@@ -18,12 +18,15 @@ pub(crate) fn of(outcomes: &[Outcome]) -> Table {
         "acknowledged",
         "finished",
         "dead",
+        "aborted",
+        "expired",
         "lost",
         "twice",
         "again",
         "overlap",
         "median",
         "max",
+        "late",
         "gates",
     ]);
     for outcome in outcomes {
@@ -34,6 +37,8 @@ pub(crate) fn of(outcomes: &[Outcome]) -> Table {
             account.acknowledged,
             account.finished,
             account.dead,
+            account.aborted,
+            account.expired,
             account.lost.len(),
             account.twice.len(),
             account.again,
@@ -43,15 +48,8 @@ pub(crate) fn of(outcomes: &[Outcome]) -> Table {
         row.push(span(Some(account.overlap)));
         row.push(span(account.median()));
         row.push(span(account.recovery.last().copied()));
-        let gates = match (outcome.broken.is_empty(), outcome.without) {
-            (true, None) if outcome.is_lossy => "Redis's own loss",
-            (true, None) => "held",
-            (false, None) if outcome.is_right() => "broken",
-            (false, None) => "BROKEN",
-            (false, Some(_)) => "broken, as they must",
-            (true, Some(_)) => "HELD WITHOUT GUARD",
-        };
-        row.push(gates.to_owned());
+        row.push(span(account.lateness()));
+        row.push(outcome.gates().to_owned());
         table.add_row(row);
     }
     for column in table.column_iter_mut().skip(1) {

@@ -22,11 +22,25 @@ pub(crate) const HASTY: &str = "{hasty}";
 pub(crate) const PATIENT: &str = "{patient}";
 
 #[derive(Debug, Worker)]
-#[worker(queue = "{hasty}", max_jobs = 10, lease = "2s", job_completion_wait = "500ms", job_timeout = "5s")]
+#[worker(
+    queue = "{hasty}",
+    max_jobs = 10,
+    lease = "2s",
+    job_completion_wait = "500ms",
+    job_timeout = "5s",
+    on_startup = up
+)]
 struct Hasty;
 
 #[derive(Debug, Worker)]
-#[worker(queue = "{patient}", max_jobs = 10, lease = "30s", job_completion_wait = "500ms", job_timeout = "30s")]
+#[worker(
+    queue = "{patient}",
+    max_jobs = 10,
+    lease = "30s",
+    job_completion_wait = "500ms",
+    job_timeout = "30s",
+    on_startup = up
+)]
 struct Patient;
 
 /// The queue of the workers that try a job again however often it was hit.
@@ -39,9 +53,15 @@ pub(crate) const HARDY: &str = "{hardy}";
     max_tries = 100,
     lease = "2s",
     job_completion_wait = "500ms",
-    job_timeout = "5s"
+    job_timeout = "5s",
+    on_startup = up
 )]
 struct Hardy;
+
+/// By now the runner hears signals.
+async fn up(ctx: &WorkerContext) {
+    ctx.state::<Arc<Ledger>>().expect("it was given").run(What::Up, "-", 0, 0);
+}
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -63,6 +83,8 @@ fn guard(name: &str) -> Result<Guard, String> {
 }
 
 pub(crate) fn main(options: &Options) -> ExitCode {
+    // Without a backtrace, whose making would hold the runtime up: many jobs panic on purpose.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime.expect("the system has threads").block_on(work(options)) {

@@ -25,6 +25,8 @@ pub enum Way {
     StallReplies,
     /// Requests go through; their replies are thrown away, and the connection breaks when this ends.
     Swallow,
+    /// Requests are thrown away, replies to earlier ones go through, and the connection breaks when this ends.
+    SwallowRequests,
     /// So many bytes of the next reply go through, then the connection breaks.
     Cut(usize),
     /// Connections break, and new ones are closed at once.
@@ -45,6 +47,7 @@ pub struct Proxy {
     mode: watch::Sender<Way>,
     /// How many writes [`Way::Halt`] still lets through.
     left: Arc<AtomicU64>,
+    writes: Arc<AtomicU64>,
     _connections: JoinSet<()>,
 }
 
@@ -63,15 +66,22 @@ impl Proxy {
         let (mode, modes) = watch::channel(Way::Pass);
         let mut connections = JoinSet::new();
         let left = Arc::<AtomicU64>::default();
-        let halt = Halt { mode: mode.clone(), left: left.clone() };
+        let writes = Arc::<AtomicU64>::default();
+        let halt = Halt { mode: mode.clone(), left: left.clone(), writes: writes.clone() };
         connections.spawn(listen(listener, port, modes, halt));
-        Self { address, mode, left, _connections: connections }
+        Self { address, mode, left, writes, _connections: connections }
     }
 
     /// `redis://127.0.0.1:PORT/0`: the way to database 0.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}/0", self.address)
+    }
+
+    /// That of loopback at which it begins.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// From now on the way is so, also for connections that there are.
@@ -86,6 +96,12 @@ impl Proxy {
         self.set(Way::Halt { after });
     }
 
+    /// How many writes of clients have come so far.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
     /// Whether the write has come that [`Self::halt`] waits for.
     #[must_use]
     pub fn has_halted(&self) -> bool {
@@ -98,6 +114,7 @@ impl Proxy {
 struct Halt {
     mode: watch::Sender<Way>,
     left: Arc<AtomicU64>,
+    writes: Arc<AtomicU64>,
 }
 
 impl Halt {
@@ -169,6 +186,9 @@ async fn pump(
             }
         };
         let Ok(count @ 1..) = read else { return };
+        if towards == Towards::Server {
+            halt.writes.fetch_add(1, Ordering::Relaxed);
+        }
         let mode = *modes.borrow();
         let (mut passed, mut is_last) = (count, false);
         match (mode, towards) {
@@ -180,7 +200,7 @@ async fn pump(
                 let chance = chances.fetch_add(0x9e37_79b9, Ordering::Relaxed) % 100;
                 sleep(least + least * u32::try_from(chance).unwrap_or_default() / 100).await;
             }
-            (Way::Swallow, Towards::Client) => {
+            (Way::Swallow, Towards::Client) | (Way::SwallowRequests, Towards::Server) => {
                 has_swallowed = true;
                 continue;
             }

@@ -1,17 +1,17 @@
 //! The accounts: what became of every job, by the ledgers and by what Redis holds in the end.
 
+mod disturbances;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
+use disturbances::{Disturbances, Trouble};
+
 use crate::ends::{End, Ends};
 use crate::ledger::{Event, Moment, What};
-use crate::load;
-
-/// For how long after a trouble what it did may show: a lease lost in it is noticed a lease later.
-const AFTERMATH: Duration = Duration::from_secs(5);
+use crate::load::Kind;
 
 /// For how long after a trouble its recovery must be watched: a limit beyond it could never be exceeded.
 pub(crate) const LOOK: Duration = Duration::from_secs(5);
@@ -47,7 +47,9 @@ pub(crate) struct Account {
     pub(crate) finished: usize,
     /// Ended as dead letters.
     pub(crate) dead: usize,
-    /// Ended neither way, though their producer was told that they are there.
+    pub(crate) aborted: usize,
+    pub(crate) expired: usize,
+    /// Ended in none of these ways, though their producer was told that they are there.
     pub(crate) lost: Vec<String>,
     /// Whose result was stored more than once, or by a run that had lost its lease.
     pub(crate) twice: Vec<String>,
@@ -55,8 +57,13 @@ pub(crate) struct Account {
     pub(crate) again: usize,
     /// Of these, those that no fault had hit before.
     pub(crate) unprovoked: Vec<String>,
-    /// Refused, and run all the same; ended well without a run; run before its time; an attempt counted that was only
-    /// given back, or one that had begun and was not.
+    /// Claims that nobody ran, and no fault explains.
+    pub(crate) unrun: Vec<String>,
+    /// Runs that were cut off by a worker that had been told to stop.
+    pub(crate) given_back: usize,
+    /// Refused, and run all the same; ended in a way that is not its own, or well without a run; run before its time; an
+    /// attempt counted that was only given back, or one that had begun and was not; a pill that was tried more often, or
+    /// less, than it may be.
     pub(crate) untrue: Vec<String>,
     pub(crate) refused: usize,
     /// Processes whose wall clock was off by more than half an hour.
@@ -65,6 +72,10 @@ pub(crate) struct Account {
     pub(crate) overlap: Duration,
     /// From a fault to the next start of each job that it hit, ascending.
     pub(crate) recovery: Vec<Duration>,
+    /// The longest of these, less what any job has to wait on a busy machine: what the gate looks at.
+    pub(crate) slowest: Duration,
+    /// From when a delayed job was due and nothing was broken any more to its start, ascending.
+    pub(crate) late: Vec<Duration>,
     /// How many troubles were followed by [`LOOK`] of work in which nothing else broke.
     pub(crate) watched: usize,
     /// Of the results that runs came to, those whose storing Redis has told of.
@@ -78,16 +89,23 @@ impl Account {
         self.acknowledged += other.acknowledged;
         self.finished += other.finished;
         self.dead += other.dead;
+        self.aborted += other.aborted;
+        self.expired += other.expired;
         self.lost.extend(other.lost);
         self.twice.extend(other.twice);
         self.again += other.again;
         self.unprovoked.extend(other.unprovoked);
+        self.unrun.extend(other.unrun);
+        self.given_back += other.given_back;
         self.untrue.extend(other.untrue);
         self.refused += other.refused;
         self.skewed = self.skewed.max(other.skewed);
         self.overlap = self.overlap.max(other.overlap);
         self.recovery.extend(other.recovery);
         self.recovery.sort_unstable();
+        self.slowest = self.slowest.max(other.slowest);
+        self.late.extend(other.late);
+        self.late.sort_unstable();
         self.watched += other.watched;
         self.witnessed += other.witnessed;
     }
@@ -95,117 +113,15 @@ impl Account {
     pub(crate) fn median(&self) -> Option<Duration> {
         self.recovery.get(self.recovery.len() / 2).copied()
     }
-}
 
-/// Spans in which a process, or everybody, was kept from its work.
-///
-/// A hitch excuses nothing; it is one of them for what its end is: the moment from which all must go on.
-#[derive(Default)]
-struct Disturbances {
-    deaths: HashMap<i32, Moment>,
-    killed: HashSet<i32>,
-    told: HashMap<i32, Moment>,
-    frozen: Vec<(i32, Moment, Moment)>,
-    parted: Vec<(i32, Moment, Moment)>,
-    trouble: Vec<Trouble>,
-}
-
-struct Trouble {
-    from: Moment,
-    to: Moment,
-    costs_leases: bool,
-}
-
-impl Disturbances {
-    fn of(events: &[Event]) -> Self {
-        let mut found = Self::default();
-        for event in events {
-            match event.what {
-                What::Killed | What::Gone => {
-                    found.deaths.insert(event.pid, event.at);
-                    if event.what == What::Killed {
-                        found.killed.insert(event.pid);
-                    }
-                }
-                What::Told => drop(found.told.entry(event.pid).or_insert(event.at)),
-                What::Frozen => found.frozen.push((event.pid, event.at, Moment::NEVER)),
-                What::Parted => found.parted.push((event.pid, event.at, Moment::NEVER)),
-                What::Thawed | What::Rejoined => {
-                    let spans = if event.what == What::Thawed { &mut found.frozen } else { &mut found.parted };
-                    if let Some(open) = spans.iter_mut().rfind(|(pid, ..)| *pid == event.pid) {
-                        open.2 = event.at;
-                    }
-                }
-                What::Trouble | What::Hitch => {
-                    let costs_leases = event.what == What::Trouble;
-                    found.trouble.push(Trouble { from: event.at, to: Moment::NEVER, costs_leases });
-                }
-                What::Mended => {
-                    if let Some(open) = found.trouble.last_mut() {
-                        open.to = event.at;
-                    }
-                }
-                _ => {}
-            }
-        }
-        found
-    }
-
-    fn death(&self, pid: i32) -> Moment {
-        self.deaths.get(&pid).copied().unwrap_or(Moment::NEVER)
-    }
-
-    /// Whether a process was asked to stop before `now`.
-    fn was_told(&self, pid: i32, now: Moment) -> bool {
-        self.told.get(&pid).is_some_and(|told| *told <= now)
-    }
-
-    /// Spans in which a process could not renew its leases, though it lived.
-    fn away(&self) -> impl Iterator<Item = &(i32, Moment, Moment)> {
-        self.frozen.iter().chain(&self.parted)
-    }
-
-    /// Whether anything explains that a job which `before` had runs again at `next`.
-    fn explain(&self, before: &Run, next: Moment) -> bool {
-        let touches = |from: Moment, to: Moment| from <= next && before.start <= to.after(AFTERMATH);
-        let was_away = self.away().any(|(pid, from, to)| *pid == before.pid && touches(*from, *to));
-        // Before its end, or before it could report that; who is asked to stop, and does, reports it first.
-        let death = self.death(before.pid);
-        let is_orderly = self.was_told(before.pid, death) && !self.killed.contains(&before.pid);
-        let is_stopped = death <= next && (!is_orderly || before.how == Stop::Died);
-        let is_given_back = before.how == Stop::Cut && self.was_told(before.pid, before.stop);
-        let troubled = self.trouble.iter().any(|trouble| trouble.costs_leases && touches(trouble.from, trouble.to));
-        was_away || is_stopped || is_given_back || troubled
-    }
-
-    /// Whether anything explains that somebody claimed a job between two moments, and did not run it.
-    fn explain_claim(&self, from: Moment, to: Moment) -> bool {
-        let during = |moment: &Moment| *moment >= from && *moment <= to;
-        let anybody = self.deaths.values().chain(self.told.values()).any(during);
-        let was_away = self.away().any(|(_, began, ended)| *began <= to && *ended >= from);
-        let troubled =
-            |trouble: &Trouble| trouble.costs_leases && trouble.from <= to && trouble.to.after(AFTERMATH) >= from;
-        anybody || was_away || self.trouble.iter().any(troubled)
-    }
-
-    /// Until when, from `mended` on, nothing else breaks and there is work for all.
-    fn undisturbed(&self, events: &[Event], mended: Moment) -> Moment {
-        let last_answer = events.iter().filter(|event| event.what == What::Answered).map(|event| event.at).max();
-        let next_trouble = self.trouble.iter().map(|next| next.from).filter(|from| *from >= mended).min();
-        next_trouble.unwrap_or(Moment::NEVER).min(last_answer.unwrap_or(mended))
-    }
-
-    /// How long two runs went on beside each other; a frozen process runs nothing.
-    fn overlap(&self, before: &Run, next: &Run) -> Duration {
-        let until = before.stop.min(next.stop);
-        let frozen = self.frozen.iter().filter(|(pid, ..)| *pid == before.pid || *pid == next.pid);
-        let from = frozen.filter(|(_, from, _)| *from <= until).map(|(.., to)| *to).fold(next.start, Moment::max);
-        until.since(from)
+    /// How late 99 in 100 delayed jobs start at the most.
+    pub(crate) fn lateness(&self) -> Option<Duration> {
+        self.late.get(self.late.len() * 99 / 100).copied()
     }
 }
 
 /// Goes through all of it.
-pub(crate) fn account(events: &[Event], ends: &Ends) -> Account {
+pub(crate) fn account(events: &[Event], ends: &Ends, pill_tries: u32) -> Account {
     let disturbances = Disturbances::of(events);
     let runs = runs(events, &disturbances);
     let ids = |what: What| -> BTreeSet<&str> {
@@ -224,37 +140,55 @@ pub(crate) fn account(events: &[Event], ends: &Ends) -> Account {
             account.lost.push((*id).to_owned());
         }
     }
+    let aborts = Aborts::of(events);
     for (id, end) in &ends.ends {
-        settle(&mut account, id, *end, ends, runs.get(&**id).map_or(&[], Vec::as_slice));
+        let runs: &[Run] = runs.get(&**id).map_or(&[], Vec::as_slice);
+        settle(&mut account, id, *end, ends, runs);
+        match Kind::of(id) {
+            Kind::Aborted => aborts.settle(&mut account, id, *end, runs, &disturbances),
+            kind if kind.is_deadly() => pill(&mut account, id, *end, runs, &disturbances, pill_tries),
+            _ => {}
+        }
     }
     for id in refused.difference(&answered).filter(|id| runs.contains_key(**id)) {
         account.untrue.push(format!("{id} was refused, and ran"));
     }
+    let answers = events.iter().filter(|event| event.what == What::Answered).map(|event| (&*event.job, event.at));
+    let answers: HashMap<&str, Moment> = answers.collect();
     for event in events.iter().filter(|event| event.what == What::Asked) {
         let Some(first) = runs.get(&*event.job).and_then(|runs| runs.first()) else { continue };
         let due = event.at.after(Duration::from_millis(event.attempt.into()));
+        if let Some(answer) = answers.get(&*event.job).filter(|_| event.attempt > 0 && first.fence <= 1) {
+            account.late.extend(lateness(&disturbances, due.max(*answer), first));
+        }
         if first.start < due {
             account.untrue.push(format!("{} began {:?} before it was due", event.job, due.since(first.start)));
         }
         if first.fence > 1 && !disturbances.explain_claim(event.at, first.start) {
-            account.unprovoked.push(format!("{}: claimed before, and not run: {first:?}", event.job));
+            account.unrun.push(format!("{}, before {first:?}", event.job));
         }
     }
     for (id, runs) in &runs {
         repeats(&mut account, id, runs, &disturbances);
     }
-    account.recovery = recovery(events, &runs, &disturbances);
+    let waits = waits(events, &runs, &answers);
+    let recovery = recovery(events, &runs, &disturbances);
+    let own = |(at, span): &(Moment, Duration)| span.saturating_sub(usual_wait(&waits, *at));
+    account.slowest = recovery.iter().map(own).max().unwrap_or_default();
+    account.recovery = recovery.into_iter().map(|(_, span)| span).collect();
     account.recovery.sort_unstable();
+    account.late.sort_unstable();
     account.watched = watched(events, &disturbances);
     account.witnessed = ends.ends.keys().filter(|id| ends.stored.contains_key(*id)).count();
     account
 }
 
 fn settle(account: &mut Account, id: &str, end: End, ends: &Ends, runs: &[Run]) {
+    let kind = Kind::of(id);
     match end {
         End::Done { fence } => {
             account.finished += 1;
-            if load::must_fail(id) {
+            if !kind.may_end_well() {
                 account.untrue.push(format!("{id} ended well, which its task never does"));
             }
             let is_witnessed = runs.iter().any(|run| run.how == Stop::Ended && run.fence == fence);
@@ -265,10 +199,22 @@ fn settle(account: &mut Account, id: &str, end: End, ends: &Ends, runs: &[Run]) 
                 account.twice.push(format!("{id}: the result is of a lease that was lost"));
             }
         }
-        End::Dead => {
+        End::Dead { .. } => {
             account.dead += 1;
-            if load::must_end_well(id) {
+            if !kind.may_fail() {
                 account.untrue.push(format!("{id} ended as a dead letter, by the faults of others"));
+            }
+        }
+        End::Aborted => {
+            account.aborted += 1;
+            if kind != Kind::Aborted {
+                account.untrue.push(format!("{id} was aborted, for which nobody had asked"));
+            }
+        }
+        End::Expired => {
+            account.expired += 1;
+            if !kind.may_expire() || !runs.is_empty() {
+                account.untrue.push(format!("{id} expired, of {} runs", runs.len()));
             }
         }
     }
@@ -281,17 +227,19 @@ fn repeats(account: &mut Account, id: &str, runs: &[Run], disturbances: &Disturb
     for pair in runs.windows(2) {
         let (before, next) = (&pair[0], &pair[1]);
         account.again += 1;
-        if !disturbances.explain(before, next.start) {
+        if !disturbances.explain(before, next) {
             account.unprovoked.push(format!("{id}: {before:?}, then {next:?}"));
         }
         if next.fence > before.fence + 1 && !disturbances.explain_claim(before.start, next.start) {
-            account.unprovoked.push(format!("{id}: claimed in between, and not run: {before:?}, then {next:?}"));
+            account.unrun.push(format!("{id}, between {before:?} and {next:?}"));
         }
-        // Who is killed meanwhile gives nothing back.
+        // Who is killed meanwhile, or can't be heard, gives nothing back.
         let given_back = before.how == Stop::Cut
             && disturbances.was_told(before.pid, before.stop)
-            && !disturbances.killed.contains(&before.pid);
-        if given_back && next.attempt > before.attempt {
+            && disturbances.stopped_in_order(before.pid);
+        account.given_back += usize::from(given_back);
+        let unrun = (next.fence.saturating_sub(before.fence)).saturating_sub(1); // each may have been counted
+        if given_back && next.attempt > before.attempt + unrun {
             account.untrue.push(format!("{id}: attempt {} was given back, and counted", before.attempt));
         }
         if before.how == Stop::Died && next.attempt <= before.attempt {
@@ -299,6 +247,54 @@ fn repeats(account: &mut Account, id: &str, runs: &[Run], disturbances: &Disturb
         }
         account.overlap = account.overlap.max(disturbances.overlap(before, next));
     }
+}
+
+/// When producers were about to ask for the abort of a job, and when they were told that it will be.
+struct Aborts<'a> {
+    asked: HashSet<&'a str>,
+    taken: HashMap<&'a str, Moment>,
+}
+
+impl<'a> Aborts<'a> {
+    fn of(events: &'a [Event]) -> Self {
+        let of = |what: What| events.iter().filter(move |event| event.what == what);
+        Self {
+            asked: of(What::Aborting).map(|event| &*event.job).collect(),
+            taken: of(What::AbortTaken).map(|event| (&*event.job, event.at)).collect(),
+        }
+    }
+
+    fn settle(&self, account: &mut Account, id: &str, end: End, runs: &[Run], disturbances: &Disturbances) {
+        if end == End::Aborted && !self.asked.contains(id) {
+            account.untrue.push(format!("{id} was aborted before anybody asked for it"));
+        }
+        let ended = runs.iter().filter(|run| run.how == Stop::Ended).map(|run| run.stop).max();
+        let Some((taken, ended)) = self.taken.get(id).copied().zip(ended) else { return };
+        let is_late = matches!(end, End::Done { .. }) && ended > taken;
+        if is_late && disturbances.clear_from(taken, ended) == Some(taken) {
+            account.untrue.push(format!("{id} was to be aborted, and worked on for {:?}", ended.since(taken)));
+        }
+    }
+}
+
+/// A job that kills its worker at each attempt is tried as often as it may be, and has that many starts; of a claim that
+/// came to no start, somebody else's death is the reason.
+fn pill(account: &mut Account, id: &str, end: End, runs: &[Run], disturbances: &Disturbances, tries: u32) {
+    let starts = u32::try_from(runs.len()).unwrap_or(u32::MAX);
+    let last = runs.last().map_or(Moment::NEVER, |run| run.stop);
+    let other = disturbances.somebody_else_died(runs, last);
+    // The claim after the last one that it may have finds its tries used up, or its worker dies, too, before it says so.
+    let counted = matches!(end, End::Dead { attempt } if attempt == tries + 1 || attempt > tries && other);
+    let is_explained = runs.last().is_some_and(|run| run.fence > starts) || other;
+    if !counted || starts > tries || starts < tries && !is_explained {
+        account.untrue.push(format!("{id} kills its worker, and has {starts} starts, of {tries} it may have: {end:?}"));
+    }
+}
+
+/// How late a delayed job starts, from when it was due and nothing was broken; nothing if it was hit meanwhile.
+fn lateness(disturbances: &Disturbances, due: Moment, first: &Run) -> Option<Duration> {
+    let clear = disturbances.clear_from(due.min(first.start), first.start)?;
+    Some(first.start.since(clear))
 }
 
 /// Each job's runs, in their order.
@@ -332,8 +328,8 @@ fn runs<'a>(events: &'a [Event], disturbances: &Disturbances) -> BTreeMap<&'a st
 }
 
 /// From each fault to the next start: of the jobs that a dead, frozen or stopping process had, and of any job in each
-/// process that was there when the server came back.
-fn recovery(events: &[Event], runs: &BTreeMap<&str, Vec<Run>>, disturbances: &Disturbances) -> Vec<Duration> {
+/// process that was there when the server came back; each with when that start was.
+fn recovery(events: &[Event], runs: &BTreeMap<&str, Vec<Run>>, disturbances: &Disturbances) -> Vec<(Moment, Duration)> {
     let mut spans = Vec::new();
     for pair in runs.values().flat_map(|runs| runs.windows(2)) {
         let (before, next) = (&pair[0], &pair[1]);
@@ -348,20 +344,46 @@ fn recovery(events: &[Event], runs: &BTreeMap<&str, Vec<Run>>, disturbances: &Di
         };
         // Each claim in between is one whose worker was hit, too, before its task could write a line.
         let claims = next.fence.saturating_sub(before.fence).max(1);
-        spans.push(next.start.since(hit) / claims);
+        let span = next.start.since(hit).saturating_sub(disturbances.excused(hit, next.start));
+        spans.push((next.start, span / claims));
     }
     for trouble in &disturbances.trouble {
-        spans.extend(returns(events, disturbances, trouble));
+        spans.extend(returns(events, disturbances, trouble).into_iter().map(|span| (trouble.to.after(span), span)));
     }
     spans
+}
+
+/// When each job started that was due at once and hit by nothing, and how long it had waited; in the order of starts.
+fn waits(
+    events: &[Event],
+    runs: &BTreeMap<&str, Vec<Run>>,
+    answers: &HashMap<&str, Moment>,
+) -> Vec<(Moment, Duration)> {
+    let undelayed = events.iter().filter(|event| event.what == What::Asked && event.attempt == 0);
+    let mut waits: Vec<_> = undelayed
+        .filter_map(|event| {
+            let first = runs.get(&*event.job)?.first().filter(|run| run.fence <= 1)?;
+            Some((first.start, first.start.since(*answers.get(&*event.job)?)))
+        })
+        .collect();
+    waits.sort_unstable();
+    waits
+}
+
+/// How long jobs had waited that started just before `at`, in the median. Who starts again is in line with them.
+fn usual_wait(waits: &[(Moment, Duration)], at: Moment) -> Duration {
+    const FEW: usize = 20;
+    let before = &waits[..waits.partition_point(|(start, _)| *start < at)];
+    let mut last: Vec<Duration> = before.iter().rev().take(FEW).map(|(_, wait)| *wait).collect();
+    last.sort_unstable();
+    last.get(last.len() / 2).copied().unwrap_or_default()
 }
 
 /// How many troubles nothing else followed for [`LOOK`], while there was work and a worker that had worked before.
 fn watched(events: &[Event], disturbances: &Disturbances) -> usize {
     let began = |from: Moment| events.iter().any(|event| event.what == What::Start && event.at < from);
-    let is_watched = |trouble: &&Trouble| {
-        began(trouble.from) && disturbances.undisturbed(events, trouble.to).since(trouble.to) > LOOK
-    };
+    let is_watched =
+        |trouble: &&Trouble| began(trouble.from) && disturbances.undisturbed(trouble.to).since(trouble.to) > LOOK;
     disturbances.trouble.iter().filter(is_watched).count()
 }
 
@@ -371,11 +393,11 @@ fn returns(events: &[Event], disturbances: &Disturbances, trouble: &Trouble) -> 
     let starts = || events.iter().filter(|event| event.what == What::Start);
     let workers: HashSet<i32> = starts().filter(|event| event.at < began).map(|event| event.pid).collect();
     let lives = |pid: &i32| disturbances.death(*pid).since(mended) > Duration::from_secs(1);
-    let until = disturbances.undisturbed(events, mended);
+    let until = disturbances.undisturbed(mended);
     let there_is_work = until.since(mended) > Duration::from_millis(200);
     workers
         .into_iter()
-        .filter(|pid| lives(pid) && there_is_work)
+        .filter(|pid| lives(pid) && there_is_work && !disturbances.was_away(*pid, began, until))
         .map(|pid| {
             let next = starts().find(|event| event.pid == pid && event.at >= mended).map(|event| event.at);
             next.unwrap_or(Moment::NEVER).min(until).min(disturbances.death(pid)).since(mended)

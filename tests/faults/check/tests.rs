@@ -8,7 +8,7 @@ fn check(lines: &str, ends: &[(&str, End)]) -> Account {
         .map(|(second, line)| Event::read(&format!("{} {line}", (second + 1) * 1_000_000)).expect("a line"))
         .collect();
     let ends = ends.iter().map(|(id, end)| ((*id).to_owned(), *end)).collect();
-    account(&events, &Ends { ends, ..Ends::default() })
+    account(&events, &Ends { ends, ..Ends::default() }, 3)
 }
 
 const DONE: End = End::Done { fence: 1 };
@@ -16,8 +16,8 @@ const DONE: End = End::Done { fence: 1 };
 #[test]
 fn a_job_that_runs_once_is_right() {
     let account = check(
-        "asked 1 a-work_for 0 0\n answered 1 a-work_for 0 0\n start 7 a-work_for 1 1\n end 7 a-work_for 1 1",
-        &[("a-work_for", DONE)],
+        "asked 1 a-good 0 0\n answered 1 a-good 0 0\n start 7 a-good 1 1\n end 7 a-good 1 1",
+        &[("a-good", DONE)],
     );
     assert_eq!((account.asked, account.acknowledged, account.finished, account.again), (1, 1, 1, 0));
     assert!(account.lost.is_empty() && account.twice.is_empty() && account.unprovoked.is_empty());
@@ -26,17 +26,14 @@ fn a_job_that_runs_once_is_right() {
 
 #[test]
 fn what_was_acknowledged_and_has_no_end_is_lost() {
-    let account = check(
-        "asked 1 a-work_for 0 0\n answered 1 a-work_for 0 0\n asked 1 b-work_for 0 0\n unknown 1 b-work_for 0 0",
-        &[],
-    );
-    assert_eq!(account.lost, ["a-work_for"], "of the other one nobody was told that it is there");
+    let account = check("asked 1 a-good 0 0\n answered 1 a-good 0 0\n asked 1 b-good 0 0\n unknown 1 b-good 0 0", &[]);
+    assert_eq!(account.lost, ["a-good"], "of the other one nobody was told that it is there");
 }
 
 #[test]
 fn a_second_run_needs_a_fault() {
-    let runs = "start 7 a-work_for 1 1\n end 7 a-work_for 1 1\n start 8 a-work_for 2 2\n end 8 a-work_for 2 2";
-    let end = [("a-work_for", End::Done { fence: 2 })];
+    let runs = "start 7 a-good 1 1\n end 7 a-good 1 1\n start 8 a-good 2 2\n end 8 a-good 2 2";
+    let end = [("a-good", End::Done { fence: 2 })];
     assert_eq!(check(runs, &end).unprovoked.len(), 1);
     let killed = runs.replace("start 8", "killed 7 - 0 0\n start 8");
     assert_eq!(check(&killed, &end).unprovoked.len(), 0, "its end may not have been reported");
@@ -52,18 +49,17 @@ fn a_second_run_needs_a_fault() {
 
 #[test]
 fn a_claim_that_nobody_ran_needs_a_fault_too() {
-    let run = "asked 1 a-work_for 0 0\n answered 1 a-work_for 0 0\n start 7 a-work_for 2 2\n end 7 a-work_for 2 2";
-    let end = [("a-work_for", End::Done { fence: 2 })];
-    assert_eq!(check(run, &end).unprovoked.len(), 1);
+    let run = "asked 1 a-good 0 0\n answered 1 a-good 0 0\n start 7 a-good 2 2\n end 7 a-good 2 2";
+    let end = [("a-good", End::Done { fence: 2 })];
+    assert_eq!(check(run, &end).unrun.len(), 1);
     let killed = run.replace("start 7", "killed 6 - 0 0\n start 7");
-    assert_eq!(check(&killed, &end).unprovoked.len(), 0);
+    assert_eq!(check(&killed, &end).unrun.len(), 0);
 }
 
 #[test]
 fn a_result_of_a_lost_lease_is_one_too_many() {
-    let runs =
-        "start 7 a-work_for 1 1\n frozen 7 - 0 0\n start 8 a-work_for 2 2\n thawed 7 - 0 0\n end 7 a-work_for 1 1";
-    let account = check(runs, &[("a-work_for", DONE)]);
+    let runs = "start 7 a-good 1 1\n frozen 7 - 0 0\n start 8 a-good 2 2\n thawed 7 - 0 0\n end 7 a-good 1 1";
+    let account = check(runs, &[("a-good", DONE)]);
     assert_eq!((account.twice.len(), account.unprovoked.len()), (1, 0));
     assert_eq!(account.overlap, Duration::from_secs(1), "frozen, the first one ran beside nobody");
     assert_eq!(account.recovery, [Duration::from_secs(1)]);
@@ -72,39 +68,38 @@ fn a_result_of_a_lost_lease_is_one_too_many() {
 #[test]
 fn a_result_that_was_stored_again_is_one_too_many() {
     let mut ends = Ends::default();
-    ends.ends.insert("a-work_for".to_owned(), DONE);
-    ends.stored.insert("a-work_for".to_owned(), 2);
-    assert_eq!(account(&[], &ends).twice.len(), 1);
+    ends.ends.insert("a-good".to_owned(), DONE);
+    ends.stored.insert("a-good".to_owned(), 2);
+    assert_eq!(account(&[], &ends, 3).twice.len(), 1);
 }
 
 #[test]
 fn what_cannot_be_is_told() {
     for (lines, end) in [
-        ("refused 1 a-work_for 0 0\n start 7 a-work_for 1 1\n end 7 a-work_for 1 1", DONE),
-        ("start 7 a-work_for 1 1\n cut 7 a-work_for 1 1", DONE),
-        ("asked 1 a-work_for 5000 0\n start 7 a-work_for 1 1\n end 7 a-work_for 1 1", DONE),
-        ("start 7 a-work_for 1 1\n end 7 a-work_for 1 1", End::Dead),
+        ("refused 1 a-good 0 0\n start 7 a-good 1 1\n end 7 a-good 1 1", DONE),
+        ("start 7 a-good 1 1\n cut 7 a-good 1 1", DONE),
+        ("asked 1 a-good 5000 0\n start 7 a-good 1 1\n end 7 a-good 1 1", DONE),
+        ("start 7 a-good 1 1\n end 7 a-good 1 1", End::Dead { attempt: 1 }),
     ] {
-        assert_eq!(check(lines, &[("a-work_for", end)]).untrue.len(), 1, "{lines}");
+        assert_eq!(check(lines, &[("a-good", end)]).untrue.len(), 1, "{lines}");
     }
     let abort = check("start 7 a-abort 1 1\n end 7 a-abort 1 1", &[("a-abort", DONE)]);
-    assert_eq!(abort.untrue.len(), 1, "it kills its worker");
-    let lines =
-        "start 7 a-work_for 1 1\n told 7 - 0 0\n cut 7 a-work_for 1 1\n start 8 a-work_for 2 2\n end 8 a-work_for 2 2";
-    let counted = check(lines, &[("a-work_for", End::Done { fence: 2 })]);
+    assert_eq!(abort.untrue.len(), 2, "it kills its worker, three times");
+    let lines = "start 7 a-good 1 1\n told 7 - 0 0\n cut 7 a-good 1 1\n start 8 a-good 2 2\n end 8 a-good 2 2";
+    let counted = check(lines, &[("a-good", End::Done { fence: 2 })]);
     assert_eq!(counted.untrue.len(), 1, "the attempt was given back, and counted");
     assert_eq!((counted.again, counted.unprovoked.len()), (1, 0));
-    let uncounted = check(&lines.replace("2 2", "1 2"), &[("a-work_for", End::Done { fence: 2 })]);
+    let uncounted = check(&lines.replace("2 2", "1 2"), &[("a-good", End::Done { fence: 2 })]);
     assert!(uncounted.untrue.is_empty(), "{:?}", uncounted.untrue);
 }
 
 #[test]
 fn a_worker_that_stays_away_after_a_trouble_is_late() {
-    let outage = "start 7 a-work_for 1 1\n end 7 a-work_for 1 1\n trouble 0 - 0 0\n mended 0 - 0 0";
-    let work = "\n start 8 b-work_for 1 1\n end 8 b-work_for 1 1".repeat(3);
-    let quiet = check(&format!("{outage}{work}\n answered 1 b-work_for 0 0"), &[]);
+    let outage = "start 7 a-good 1 1\n end 7 a-good 1 1\n trouble 0 - 0 0\n mended 0 - 0 0";
+    let work = "\n start 8 b-good 1 1\n end 8 b-good 1 1".repeat(3);
+    let quiet = check(&format!("{outage}{work}\n answered 1 b-good 0 0"), &[]);
     assert_eq!((quiet.watched, &*quiet.recovery), (1, &[Duration::from_secs(7)][..]), "7 starts nothing any more");
-    let soon = check(&format!("{outage}{work}\n answered 1 b-work_for 0 0\n trouble 0 - 0 0"), &[]);
+    let soon = check(&format!("{outage}{work}\n answered 1 b-good 0 0\n trouble 0 - 0 0"), &[]);
     assert_eq!(soon.watched, 1, "what comes after the work disturbs nobody");
     let hasty = check(&format!("{outage}\n hitch 0 - 0 0\n mended 0 - 0 0{work}"), &[]);
     assert_eq!(hasty.watched, 0, "the next one came at once");
@@ -113,8 +108,89 @@ fn a_worker_that_stays_away_after_a_trouble_is_late() {
 #[test]
 fn a_deaf_witness_is_told() {
     let mut ends = Ends::default();
-    ends.ends.insert("a-work_for".to_owned(), DONE);
-    assert_eq!(account(&[], &ends).witnessed, 0);
-    ends.stored.insert("a-work_for".to_owned(), 1);
-    assert_eq!(account(&[], &ends).witnessed, 1);
+    ends.ends.insert("a-good".to_owned(), DONE);
+    assert_eq!(account(&[], &ends, 3).witnessed, 0);
+    ends.stored.insert("a-good".to_owned(), 1);
+    assert_eq!(account(&[], &ends, 3).witnessed, 1);
+}
+
+#[test]
+fn how_a_job_ends_is_its_kinds_affair() {
+    let none = "asked 1 a-aborted 0 0";
+    assert_eq!(check(none, &[("a-aborted", End::Aborted)]).untrue.len(), 1, "nobody has asked for it");
+    let asked = "asked 1 a-aborted 0 0\n aborting 1 a-aborted 0 0";
+    let account = check(asked, &[("a-aborted", End::Aborted)]);
+    assert_eq!((account.aborted, account.untrue.len()), (1, 0));
+    assert_eq!(check(none, &[("a-good", End::Aborted)]).untrue.len(), 1);
+    let late = "asked 1 a-aborted 0 0\n start 7 a-aborted 1 1\n abort-taken 1 a-aborted 0 0\n end 7 a-aborted 1 1";
+    assert_eq!(check(late, &[("a-aborted", DONE)]).untrue.len(), 1, "it worked on");
+    let before = "asked 1 a-aborted 0 0\n start 7 a-aborted 1 1\n end 7 a-aborted 1 1\n abort-taken 1 a-aborted 0 0";
+    assert_eq!(check(before, &[("a-aborted", DONE)]).untrue.len(), 0, "it had ended");
+    let trouble = late.replace("end 7", "trouble 1 - 0 0\n mended 1 - 0 0\n end 7");
+    assert_eq!(check(&trouble, &[("a-aborted", DONE)]).untrue.len(), 0, "nobody could tell it");
+    assert_eq!(check("", &[("a-too-late", End::Expired), ("b-tight", End::Expired)]).expired, 2);
+    let run = "start 7 a-tight 1 1\n end 7 a-tight 1 1";
+    for (id, end) in [("a-tight", End::Expired), ("a-good", End::Expired), ("a-too-late", DONE)] {
+        assert!(!check(&run.replace("a-tight", id), &[(id, end)]).untrue.is_empty(), "{id}: {end:?}");
+    }
+}
+
+#[test]
+fn a_pill_is_tried_as_often_as_it_may_be() {
+    let start = |number: u32| format!("start {number} a-abort {number} {number}\n gone {number} - 0 0\n");
+    let starts = |numbers: &[u32]| numbers.iter().map(|number| start(*number)).collect::<String>();
+    let dead = |attempt| [("a-abort", End::Dead { attempt })];
+    assert_eq!(check(&starts(&[1, 2, 3]), &dead(4)).untrue, [""; 0]);
+    assert_eq!(check(&starts(&[1, 2, 3, 4]), &dead(4)).untrue.len(), 1, "once too often");
+    assert_eq!(check(&starts(&[1, 2]), &dead(4)).untrue.len(), 1, "once too little");
+    assert_eq!(check(&starts(&[1, 2, 3]), &dead(3)).untrue.len(), 1, "it had not yet used its tries up");
+    assert_eq!(
+        check(&starts(&[1, 3]), &dead(4)).untrue,
+        [""; 0],
+        "the second claim's worker died before it could start"
+    );
+    let last = starts(&[1, 2]) + "killed 9 - 0 0";
+    assert_eq!(check(&last, &dead(4)).untrue, [""; 0], "so may have the third one's");
+}
+
+#[test]
+fn a_delayed_job_is_late_from_when_nothing_is_broken() {
+    let job = "asked 1 a-good 1500 0\n answered 1 a-good 0 0\n";
+    let run = "start 7 a-good 1 1\n end 7 a-good 1 1";
+    assert_eq!(check(&format!("{job}{run}"), &[]).late, [Duration::from_millis(500)]);
+    let trouble = format!("{job}trouble 1 - 0 0\n mended 1 - 0 0\n{run}");
+    assert_eq!(check(&trouble, &[]).late, [Duration::from_secs(1)], "since it was mended");
+    let hit = format!("{job}killed 6 - 0 0\n{run}");
+    assert_eq!(check(&hit, &[]).late, [], "the dead one may have had it");
+}
+
+#[test]
+fn who_stops_in_trouble_may_not_be_heard() {
+    let lines =
+        "start 7 a-good 1 1\n told 7 - 0 0\n cut 7 a-good 1 1\n gone 7 - 0 0\n start 8 a-good 2 2\n end 8 a-good 2 2";
+    let end = [("a-good", End::Done { fence: 2 })];
+    assert_eq!(check(lines, &end).untrue.len(), 1);
+    let trouble = lines.replace("cut 7", "hitch 1 - 0 0\n mended 1 - 0 0\n cut 7");
+    assert_eq!(check(&trouble, &end).untrue, [""; 0]);
+}
+
+#[test]
+fn a_trouble_explains_what_comes_soon_after_it() {
+    let job = "start 7 a-good 1 1\n trouble 1 - 0 0\n mended 1 - 0 0\n";
+    let again = "start 8 a-good 2 2\n end 8 a-good 2 2";
+    let end = [("a-good", End::Done { fence: 2 })];
+    assert_eq!(check(&format!("{job}{again}"), &end).unprovoked, [""; 0]);
+    let others: String = ["b", "c", "d"].map(|id| format!("start 9 {id}-good 1 1\n end 9 {id}-good 1 1\n")).concat();
+    assert_eq!(check(&format!("{job}{others}{again}"), &end).unprovoked.len(), 1, "a lease would have ended before");
+    let later = format!("trouble 1 - 0 0\n mended 1 - 0 0\n{others}start 7 a-good 1 1\n{again}");
+    assert_eq!(check(&later, &end).unprovoked.len(), 1, "it had not begun then");
+}
+
+#[test]
+fn an_older_claim_that_starts_late_was_away() {
+    let runs = "start 8 a-good 2 2\n end 8 a-good 2 2\n start 7 a-good 1 1\n cut 7 a-good 1 1";
+    let end = [("a-good", End::Done { fence: 2 })];
+    assert_eq!(check(runs, &end).unprovoked.len(), 1);
+    let frozen = format!("frozen 7 - 0 0\n {}", runs.replace("start 7", "thawed 7 - 0 0\n start 7"));
+    assert_eq!(check(&frozen, &end).unprovoked, [""; 0]);
 }
