@@ -219,7 +219,7 @@ impl Runner {
 
     /// Changes those of the limits that are given.
     #[cfg(feature = "cli")]
-    pub(crate) fn with_limits(self, blocked: Option<std::time::Duration>, away: Option<std::time::Duration>) -> Self {
+    pub(crate) fn with_limits(self, blocked: Option<Duration>, away: Option<Duration>) -> Self {
         let HealthLimits { blocked: now_blocked, away: now_away } = self.health.limits();
         let limits = HealthLimits { blocked: blocked.unwrap_or(now_blocked), away: away.unwrap_or(now_away) };
         self.health_limits(limits)

@@ -106,6 +106,7 @@ fn facts(job: &JobView) -> Markup {
         @if let Some(size) = size { dt { "Stored as" } dd { (size) } }
         @if let Some(worker) = &job.worker { dt { "Worker" } dd { (if worker.is_empty() { "one of Python's".to_owned() } else { plain(worker) }) } }
         @if let Some(progress) = &job.progress { dt { "Progress" } dd { (draw::long(&progress.to_string())) } }
+        @if let Some(trace) = &job.trace_id { dt { "Trace" } dd { code { (trace) } } }
         @if job.abort_requested { dt { "Abort" } dd { "asked for" } }
     } }
 }

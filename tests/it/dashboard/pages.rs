@@ -5,6 +5,7 @@ use sector7g_tasks::testing::Harness;
 use support::PythonClient;
 
 use super::*;
+use crate::traces::Traced;
 
 #[task(queue = "rod")]
 async fn shows_its_arguments(reactor: u8, #[arg(redact)] password: String) -> Result<String, std::io::Error> {
@@ -23,6 +24,16 @@ struct Rods;
 fn harness(broker: Arc<dyn Broker>) -> Harness {
     let inventory = Inventory::empty().task::<shows_its_arguments>().task::<counts_the_years>().worker::<Rods>();
     Harness::on(broker).inventory(inventory)
+}
+
+#[tokio::test]
+async fn a_job_names_its_trace() {
+    let traced = Traced::start();
+    let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new());
+    Client::new(Arc::clone(&broker)).enqueue(Job::untyped("stumbles", "rod").id("traced")).await.unwrap();
+    let trace = traced.named("send rod")[0].span_context.trace_id().to_string();
+    let router = Dashboard::new(broker).router();
+    get(&router, "/job?queue=rod&id=traced").await.expect(StatusCode::OK, &[&trace]);
 }
 
 /// Whatever is hostile is text, what is to be hidden is hidden, and links are relative, on each page.

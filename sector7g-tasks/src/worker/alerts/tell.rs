@@ -108,7 +108,7 @@ impl Engine {
             (_, AlertLevel::Error) => tracing::error!(worker, "{alert}"),
         }
         if let Some(hook) = self.settings.on_alert {
-            guard_hook("on_alert", || hook(self.context.clone(), Arc::new(alert))).await;
+            guard_hook(&"on_alert", || hook(self.context.clone(), Arc::new(alert))).await;
         }
     }
 }
