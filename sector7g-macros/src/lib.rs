@@ -143,7 +143,7 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 /// | `keep_result` | for how long results are kept, unless the task says otherwise; `false` or `0`: not at all; `"forever"` | 3,600 s | `keep_result`, `keep_result_forever` |
 /// | `poll_delay` | how often it asks a broker that can't wake it, above zero | 0.5 s | `poll_delay` |
 /// | `health_check_interval` | how often it says that it lives, above zero | 10 s (arq: 3,600 s) | `health_check_interval` |
-/// | `job_completion_wait` | how long running jobs get when it stops | 8 s (arq: 0) | `job_completion_wait` |
+/// | `job_completion_wait` | how long running jobs get when it stops | 5 s (arq: 0) | `job_completion_wait` |
 /// | `lease` | how long a claimed job stays its own without a heartbeat, at least 0.1 s: so long after a crash its jobs start again | 10 s | (none; arq: `job_timeout` + 10 s) |
 /// | `unknown_task_grace` | how long jobs of unknown tasks are left for other workers | 60 s | (none) |
 /// | `misfire_window` | how far back it makes up for missed ticks of schedules | 60 s | (none) |

@@ -149,14 +149,18 @@ async fn requests_of_other_queues_stay() {
 async fn a_later_job_of_the_same_id_starts_afresh() {
     in_each_codec(async |ground| {
         let words = ["sleep", "--args", "[600]", "--id", "daily"];
-        ground.python_enqueues(&words).await;
-        let mut worker = ground.python_worker(&["--abort", "--keep-result", "0"]).await;
-        until_running(&ground, "daily").await;
-        assert!(ground.handle("daily").abort().await.unwrap());
-        until("it is over", async || ground.rust_status("daily").await.is_none()).await;
-        until_forgotten(&ground).await;
-        worker.terminate().await;
-        assert_eq!(ground.redis(&["HGET", "arq:s7:job:daily", "b"]), "1", "Python has left our note");
+        let mut rounds = 0;
+        while ground.redis(&["HGET", "arq:s7:job:daily", "b"]) != "1" {
+            assert!(rounds < 5, "Python leaves our note, unless it is done before that is made");
+            rounds += 1;
+            ground.python_enqueues(&words).await;
+            let mut worker = ground.python_worker(&["--abort", "--keep-result", "0"]).await;
+            until_running(&ground, "daily").await;
+            assert!(ground.handle("daily").abort().await.unwrap());
+            until("it is over", async || ground.rust_status("daily").await.is_none()).await;
+            until_forgotten(&ground).await;
+            worker.terminate().await;
+        }
 
         ground.python_enqueues(&words).await;
         let info = ground.handle("daily").info().await.unwrap().unwrap();
