@@ -58,7 +58,7 @@ async fn a_loop_that_panics_is_started_again() {
             assert!(other.abort().await.unwrap()); // ends the call under way: the next one panics
         }
         harness.advance(period).await;
-        let told = lines.with(&format!("{name} panicked and is started again: `{call}` panicked, on purpose"));
+        let told = lines.with(&format!("{name} panicked: `{call}` panicked, on purpose; it is started again"));
         assert_eq!((chaos.faults(call), told.len()), (1, 1), "{name}");
         let before = chaos.calls(call);
         harness.advance(period + Duration::from_secs(1)).await;

@@ -57,6 +57,11 @@ impl Act {
         ACTS.iter().find(|(_, act)| *act == self).map_or("", |(name, _)| name)
     }
 
+    /// Whether it is done to all dead letters of a queue.
+    fn is_all(self) -> bool {
+        matches!(self, Self::RetryAll | Self::DiscardAll)
+    }
+
     /// The question to be answered before it is done: its title, and what will be so.
     fn question(self) -> Option<(&'static str, &'static str)> {
         Some(match self {
@@ -114,7 +119,8 @@ pub(super) async fn act(
     let order = Order::of(&site, &params)?;
     match order.act.question() {
         Some(question) if params.text("sure") != Some("yes") => {
-            Ok(draw::page(question.0, "", None, &order.ask(question.1, &csrf)).into_response())
+            let letters = if order.act.is_all() { Some(site.broker().stats(&order.queue).await?.dead) } else { None };
+            Ok(draw::page(question.0, "", None, &order.ask(question.1, letters, &csrf)).into_response())
         }
         _ => {
             let done = order.apply(&site).await?;
@@ -127,7 +133,8 @@ impl Order {
     fn of(site: &Site, params: &Params) -> Result<Self, Fault> {
         let act = params.text("act").and_then(Act::of);
         let act = act.ok_or_else(|| Fault::bad("there is no such action; nothing was changed"))?;
-        let (queue, ids) = (site.queue(params)?, params.ids()?);
+        // Those that happen to be chosen don't matter to what is done to all.
+        let (queue, ids) = (site.queue(params)?, if act.is_all() { Vec::new() } else { params.ids()? });
         match (act, ids.len()) {
             (Act::Abort | Act::RunNow, 1) => {}
             (Act::Abort | Act::RunNow, _) => {
@@ -145,12 +152,13 @@ impl Order {
     }
 
     /// The page that asks whether it is meant; it needs no script.
-    fn ask(&self, what: &str, csrf: &Csrf) -> Markup {
+    fn ask(&self, what: &str, letters: Option<u64>, csrf: &Csrf) -> Markup {
         let from = if self.from_job { "job" } else { "" };
         html! {
             p { (what) }
             dl.facts {
                 dt { "Queue" } dd { (plain(self.queue.as_str())) }
+                @if let Some(letters) = letters { dt { "Dead letters" } dd { (letters) } }
                 @if !self.ids.is_empty() {
                     dt { (if self.ids.len() == 1 { "Job".to_owned() } else { format!("{} jobs", self.ids.len()) }) }
                     dd { ul.plain { @for id in &self.ids { li { code { (plain(id.as_str())) } } } } }

@@ -16,6 +16,7 @@ pub(super) async fn overview(State(site): State<Arc<Site>>) -> Result<Markup, Fa
     let look = site.watch.look(&site).await?;
     let content = html! {
         div #live data-events="events" data-shape=(look.shape()) {
+            p #doubt.health.warn role="alert" hidden {}
             (health(&look))
             (totals(&look))
             h2 { "Queues" }

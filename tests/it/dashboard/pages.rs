@@ -174,8 +174,11 @@ async fn letters_are_paged_and_dealt_with_together() {
         assert_eq!(visitor.act_surely("queue=rod&act=retry-all").await.header("location"), "dead?queue=rod&told=done");
         assert_eq!((dead(&broker).await, broker.stats(&name("rod")).await.unwrap().queued), (0, 1120));
         kill(&broker, "rod", "again").await;
+        let asked = visitor.act("queue=rod&act=discard-all&id=chosen").await;
+        let asked = asked.expect(StatusCode::OK, &["<dt>Dead letters</dt><dd>1120</dd>"]);
+        assert!(!asked.text.contains("chosen"), "all are meant, so none is named: {}", asked.text);
         assert_eq!(
-            visitor.act_surely("queue=rod&act=discard-all").await.header("location"),
+            visitor.act_surely("queue=rod&act=discard-all&id=chosen").await.header("location"),
             "dead?queue=rod&told=done"
         );
         assert_eq!(dead(&broker).await, 0);

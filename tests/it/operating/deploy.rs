@@ -276,10 +276,11 @@ async fn kubernetes_starts_and_probes_each_worker() {
 #[test]
 fn prometheus_looks_at_each_worker_of_compose() {
     let config: Value = yaml("deploy/prometheus/prometheus.yml");
-    let targets = config["scrape_configs"][0]["static_configs"][0]["targets"].as_array().unwrap();
-    let targets: BTreeSet<&str> = targets.iter().filter_map(Value::as_str).collect();
-    let wanted: Vec<String> = WORKERS.iter().map(|worker| format!("worker-{worker}:9464")).collect();
-    assert!(targets.into_iter().eq(wanted.iter().map(String::as_str)));
+    let found = &config["scrape_configs"][0]["dns_sd_configs"][0];
+    assert_eq!((&found["type"], &found["port"]), (&Value::from("A"), &Value::from(9464)), "each replica by itself");
+    let names: BTreeSet<&str> = found["names"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let wanted: Vec<String> = WORKERS.iter().map(|worker| format!("worker-{worker}")).collect();
+    assert!(names.into_iter().eq(wanted.iter().map(String::as_str)));
 }
 
 /// `key=value` of a unit's section.
