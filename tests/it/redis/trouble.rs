@@ -396,3 +396,15 @@ async fn members_and_keys_that_make_no_sense_hold_nothing_up() {
     let finished: Vec<Finish> = claimed.into_iter().map(|job| done(job.lease)).collect();
     assert_eq!(hand.call(&finished, 0, LONG).await.unwrap().finished, [Finished::Applied; 3]);
 }
+
+/// The abort requests of all queues are in one set: what was there for a moment could already have ended the job.
+#[tokio::test]
+async fn an_abort_in_the_wrong_queue_asks_nothing_of_the_right_one() {
+    let server = RedisServer::start();
+    let mut hand = Hand::new(&server).await;
+    let id = hand.add(b"{}").await.unwrap();
+    hand.claim(LONG).await;
+    server.cli(&["SET", "arq:abort", "no set: who adds to it gets an error"]);
+    assert!(!hand.broker.abort(&QueueName::new("elsewhere").unwrap(), &id).await.unwrap());
+    hand.broker.abort(&hand.queue, &id).await.expect_err("it is added where the job is");
+}

@@ -68,6 +68,10 @@ pub(super) async fn abort(
     id: &JobId,
     now: Timestamp,
 ) -> Result<bool, BrokerError> {
+    // The set is that of all queues: a request for another queue's job, even for a moment, could end that job.
+    if link.command::<Option<f64>>(redis::cmd("ZSCORE").arg(queue).arg(id.as_str())).await?.is_none() {
+        return Ok(false);
+    }
     // The request first: who claims the job with the script's mark on it can rely on finding the request, and takes
     // it out with the job. A second in the past, as a Python worker drops what its own clock calls the future.
     let asked_at = (now - Duration::from_secs(1)).as_millis();
