@@ -213,7 +213,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Promises: `conformance::progress_needs_the_lease`.
     async fn set_progress(&self, queue: &QueueName, lease: &Lease, progress: Bytes) -> Result<bool, BrokerError>;
 
-    /// What is known of one job; `None` when nothing is. Where an id has ended more than once, its newest end is shown.
+    /// What is known of one job of this queue; `None` when nothing is, or only of one of its id in another queue. Where an
+    /// id has ended in it more than once, its newest end is shown.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -221,7 +222,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
     ///
-    /// Promises: `conformance::{a_job_tells_its_state, the_newer_of_two_ends_is_shown}`.
+    /// Promises: `conformance::{a_job_tells_its_state, the_newer_of_two_ends_is_shown,
+    /// another_queues_ended_job_is_not_found}`.
     async fn job(&self, queue: &QueueName, id: &JobId) -> Result<Option<JobRecord>, BrokerError>;
 
     /// A page of a queue's jobs, up to `limit` (at most [`MAX_BATCH`]), after the job `after`.

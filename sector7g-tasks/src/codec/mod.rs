@@ -328,6 +328,17 @@ impl Codec {
         };
         result.map_err(|problem| CodecError::reading("the result", problem))
     }
+
+    /// The queue that a stored result names, as its worker's broker calls it; `None` when it can't be read or names none.
+    pub(crate) fn queue_of_result(record: &[u8]) -> Option<String> {
+        match Self::detect(record)? {
+            Self::Json => json::queue_of_result(record),
+            #[cfg(feature = "msgpack")]
+            Self::MsgPack => msgpack::queue_of_result(record),
+            #[cfg(feature = "pickle")]
+            Self::Pickle => pickle::queue_of_result(record),
+        }
+    }
 }
 
 /// What a payload's first bytes say, whether or not that codec was built in.

@@ -44,6 +44,10 @@ pub(super) fn decode_result(stored: &[u8]) -> Result<StoredResult, Problem> {
     record::read_result(Unpacker::new(stored)?.fields(|_, _, _| {})?)
 }
 
+pub(super) fn queue_of_result(stored: &[u8]) -> Option<String> {
+    record::queue_of_result(&Unpacker::new(stored).ok()?.fields(|_, _, _| {}).ok()?)
+}
+
 /// Reads what [`encode`] wrote.
 pub(super) fn value(bytes: &[u8]) -> Result<Value, Problem> {
     let mut unpacker = Unpacker::new(bytes)?;

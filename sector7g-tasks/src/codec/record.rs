@@ -73,8 +73,8 @@ fn entry<S: Sink, T: serde::Serialize + ?Sized>(sink: &mut S, name: &str, value:
     write(sink, value)
 }
 
-/// The entries that are read. Others, such as arq's `q` and `id`, are passed over.
-const NAMES: [&str; 10] = ["t", "f", "a", "k", "et", "s", "r", "st", "ft", "s7"];
+/// The entries that are read. Others, such as arq's `id`, are passed over.
+const NAMES: [&str; 11] = ["t", "f", "a", "k", "et", "s", "r", "st", "ft", "q", "s7"];
 
 /// The entries of a payload, by name.
 #[derive(Debug, Default)]
@@ -139,6 +139,10 @@ pub(super) fn read_result(mut fields: Fields) -> Result<StoredResult, Problem> {
         finished_at,
         value,
     })
+}
+
+pub(super) fn queue_of_result(fields: &Fields) -> Option<String> {
+    fields.read("q").ok()
 }
 
 /// What Python put into `r`: an exception, or whatever its codec makes of one.

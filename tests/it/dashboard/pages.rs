@@ -216,6 +216,30 @@ async fn it_keeps_to_the_queues_it_was_given() {
     assert_eq!(dead(&broker).await, 1);
 }
 
+/// A result is kept under its job's id alone, and is yet of one queue.
+#[tokio::test]
+async fn an_ended_job_is_shown_in_its_own_queue_alone() {
+    on_both(async |broker| {
+        enqueue(&broker, vec![Job::untyped("task", "lenny")]).await;
+        let (fleet, client) = (harness(Arc::clone(&broker)).start(), Client::new(Arc::clone(&broker)));
+        let failed = client.enqueue(shows_its_arguments::job(7, CANARY.to_owned())).await.unwrap();
+        let done = client.enqueue(counts_the_years::job()).await.unwrap();
+        assert!(failed.result().await.is_err() && done.result().await.is_ok());
+        let (all, only) = (Dashboard::new(Arc::clone(&broker)), Dashboard::new(Arc::clone(&broker)));
+        let (all, only) = (all.allow_actions(true).router(), only.only_queues([name("lenny")]).router());
+        let path = format!("/job?id={}", failed.id());
+        get(&all, &path).await.expect(StatusCode::OK, &["queue?queue=rod", "no coolant", "Retry", "Discard"]);
+        let path = format!("/job?id={}", done.id());
+        get(&all, &path).await.expect(StatusCode::OK, &["queue?queue=rod", "2026"]);
+        for id in [failed.id(), done.id()] {
+            get(&only, &format!("/job?id={id}")).await.expect(StatusCode::NOT_FOUND, &[]);
+            get(&only, &format!("/job?queue=lenny&id={id}")).await.expect(StatusCode::NOT_FOUND, &[]);
+        }
+        fleet.stop().await.unwrap();
+    })
+    .await;
+}
+
 /// One that only Python's arq has used holds no key of ours.
 #[tokio::test]
 async fn a_queue_of_pythons_has_its_pages() {

@@ -45,6 +45,20 @@ async fn a_failure_is_seen_and_mended() {
     fleet.stop().await.unwrap();
 }
 
+/// Its result is kept for a while, under its id alone; the letter is found all the same, where it is.
+#[tokio::test]
+async fn a_dead_letter_of_the_second_queue_is_found() {
+    let server = RedisServer::start();
+    die(&server, "another", "task", 1).await;
+    let (fleet, client) = (rod(&server, &Mended::default()).start(), Client::new(broker(&server)));
+    let job = client.enqueue(stumbles_job(1)).await.unwrap();
+    job.result().await.unwrap_err();
+    let shown = operate(&server, &format!("jobs show {} --json", job.id())).expect(0, &[]).json();
+    assert_eq!((&shown["queue"], &shown["state"]), (&json!("rod"), &json!("dead")));
+    operate(&server, &format!("jobs show {} -q another", job.id())).expect(3, &["in queue `another`"]);
+    fleet.stop().await.unwrap();
+}
+
 fn stumbles_job(reactor: u8) -> Job<Untyped> {
     Job::untyped("stumbles", "rod").arg(reactor).arg("thrillhouse")
 }

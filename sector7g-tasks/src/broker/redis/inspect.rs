@@ -12,6 +12,7 @@ use crate::broker::{
     BrokerError, JobFilter, JobId, JobRecord, JobState, Page, PageMark, QueueName, QueueStats, WorkerHealth,
 };
 use crate::clock::Timestamp;
+use crate::codec::Codec;
 use crate::job::Failure;
 
 pub(super) async fn job(link: &Link, queue: &str, id: &JobId) -> Result<Option<JobRecord>, BrokerError> {
@@ -20,7 +21,20 @@ pub(super) async fn job(link: &Link, queue: &str, id: &JobId) -> Result<Option<J
     let mut reply = Reply::of("jobs", link.script(&call).await?)?;
     reply.maybe_list()?;
     let mut records = reply.list()?;
-    if records.is_over() { Ok(None) } else { record(&mut records.list()?) }
+    while !records.is_over() {
+        let job = record(&mut records.list()?)?.filter(|job| is_of(queue, job));
+        if job.is_some() {
+            return Ok(job);
+        }
+    }
+    Ok(None)
+}
+
+/// Whether an ended job is this queue's. arq's results are under their ids alone, and name their queue; one that can't
+/// be read, or names none, is shown in all.
+fn is_of(queue: &str, job: &JobRecord) -> bool {
+    let result = job.result.as_deref().filter(|_| job.state == JobState::Complete);
+    result.and_then(Codec::queue_of_result).is_none_or(|named| named == queue)
 }
 
 pub(super) async fn jobs(

@@ -168,6 +168,17 @@ pub(super) fn decode_result(record: &[u8]) -> Result<StoredResult, Problem> {
     stored_result(record).or_else(|problem| stored_result(&without_infinite(record).ok_or(problem)?))
 }
 
+pub(super) fn queue_of_result(record: &[u8]) -> Option<String> {
+    let named = |record: &[u8]| read(record).ok().map(|QueueIn { q }| q);
+    named(record).or_else(|| named(&without_infinite(record)?))
+}
+
+/// A result's queue alone.
+#[derive(Deserialize)]
+struct QueueIn {
+    q: String,
+}
+
 fn stored_result(record: &[u8]) -> Result<StoredResult, Problem> {
     let result: ResultIn<'_> = read(record)?;
     let value = match (result.s, result.s7) {

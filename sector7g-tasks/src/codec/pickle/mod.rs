@@ -45,6 +45,10 @@ pub(super) fn decode_result(stored: &[u8]) -> Result<StoredResult, Problem> {
     record::read_result(fields(stored)?)
 }
 
+pub(super) fn queue_of_result(stored: &[u8]) -> Option<String> {
+    record::queue_of_result(&fields(stored).ok()?)
+}
+
 /// Reads what [`encode`] wrote.
 pub(super) fn value(part: &[u8]) -> Result<Value, Problem> {
     let heap = run(&[part, b"."].concat())?;

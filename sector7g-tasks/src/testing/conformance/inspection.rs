@@ -3,9 +3,11 @@ use std::time::Duration;
 
 use super::{Fixture, Ground, LEASE, MOMENT, SHORT, dead, done, done_with, failure, give_back, retry, unique};
 use crate::broker::{
-    AbortMark, Claim, Due, Extended, Finish, Finished, GiveBack, JobFilter, JobId, JobState, Lease, NewJob, PageMark,
-    RequestId, ResultState, WorkerHealth,
+    AbortMark, Claim, Due, Extended, Finish, Finished, GiveBack, JobFilter, JobId, JobState, KeptResult, Lease, NewJob,
+    Outcome, PageMark, RequestId, ResultState, WorkerHealth,
 };
+use crate::codec::{Codec, ResultRecord};
+use crate::job::Failure;
 
 /// A job's record says where the job stands, through all its states.
 pub async fn a_job_tells_its_state(fixture: &impl Fixture) {
@@ -31,6 +33,44 @@ pub async fn a_job_tells_its_state(fixture: &impl Fixture) {
     let record = ground.record(&job.id).await.expect("its result is kept");
     assert_eq!((record.state, record.payload), (JobState::Complete, None));
     assert_eq!(record.result.as_deref(), Some(&b"result"[..]));
+}
+
+/// What has ended in one queue is shown there alone, a dead letter whose result is kept too.
+pub async fn another_queues_ended_job_is_not_found(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "another_queues_ended_job_is_not_found").await;
+    let other = Ground { fixture, broker: ground.broker.clone(), queue: unique("another") };
+    let (done, died) = (ground.job(), NewJob { queue: other.queue.clone(), ..ground.job() });
+    end_with_result(&ground, done.clone(), None).await;
+    end_with_result(&other, died.clone(), Some(failure("it broke"))).await;
+    let states = async |id: &JobId| {
+        [ground.record(id).await, other.record(id).await].map(|record| record.map(|record| record.state))
+    };
+    assert_eq!(states(&done.id).await, [Some(JobState::Complete), None]);
+    assert_eq!(states(&died.id).await, [None, Some(JobState::Dead)]);
+    end_with_result(&ground, NewJob { queue: ground.queue.clone(), replace_finished: true, ..died.clone() }, None)
+        .await;
+    assert_eq!(states(&died.id).await, [Some(JobState::Complete), Some(JobState::Dead)], "each its own end");
+}
+
+/// Runs a job to its end, and keeps a result as workers write it.
+async fn end_with_result(ground: &Ground<'_, impl Fixture>, job: NewJob, dead: Option<Failure>) {
+    let (id, now) = (job.id.clone(), ground.broker.clock().now());
+    ground.add(job).await;
+    let claimed = ground.claim_one(LEASE).await;
+    let value = Codec::Json.encode(&7).expect("a number");
+    let record = ResultRecord {
+        job: None,
+        attempt: 1,
+        value: dead.as_ref().map_or(Ok(&value), Err),
+        started_at: now,
+        finished_at: now,
+        queue: &ground.broker.shared_name(&ground.queue),
+        id: id.as_str(),
+    };
+    let record = Codec::Json.encode_result(&record).expect("a record");
+    let result = Some(KeptResult { record, keep: Some(LEASE) });
+    let outcome = Outcome::End { result, dead: dead.map(Box::new), hold_id: Duration::ZERO };
+    assert_eq!(ground.finish(&claimed.lease, outcome).await, Finished::Applied);
 }
 
 /// Pages follow one another by due time, without gap or overlap, also when jobs come and go between.

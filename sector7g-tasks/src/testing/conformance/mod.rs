@@ -193,6 +193,7 @@ macro_rules! broker_conformance {
             // inspection
             a_job_tells_its_state
             a_page_follows_its_mark
+            another_queues_ended_job_is_not_found
             running_jobs_are_listed_by_themselves
             stats_count_each_state
             health_runs_out

@@ -29,16 +29,19 @@ local function letter(id, died)
     result and not own
 end
 
+-- The newest end first. A result may be that of another queue's job, as only its reader can tell: then the next counts.
 local function one(id)
   local score = redis.call('ZSCORE', q, id)
-  if score then return live(id, tonumber(score)) end
-  local died = redis.call('ZSCORE', dead, id)
+  if score then return { live(id, tonumber(score)) } end
+  local died, older = redis.call('ZSCORE', dead, id), nil
   if died and redis.call('EXISTS', dead .. ':' .. id) == 1 then
     local record, is_older = letter(id, tonumber(died))
-    if not is_older then return record end
+    if not is_older then return { record } end
+    older = record
   end
   local result = get('arq:result:' .. id)
-  if result then return { id, 'complete', false, result, '0', '0', false, false, false, false } end
+  if not result then return {} end
+  return { { id, 'complete', false, result, '0', '0', false, false, false, false }, older }
 end
 
 -- By rank, so that a page costs the same however many jobs share a moment.
@@ -60,8 +63,7 @@ local function page(key, newest_first, read, least)
 end
 
 if ARGV[1] == 'one' then
-  local record = one(ARGV[2])
-  return { false, record and { record } or {} }
+  return { false, one(ARGV[2]) }
 elseif ARGV[1] == 'live' then
   return page(q, false, live)
 elseif ARGV[1] == 'running' then
