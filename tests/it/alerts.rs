@@ -194,6 +194,31 @@ async fn one_of_several_workers_tells_what_is_the_queues() {
 }
 
 #[derive(Worker)]
+#[worker(queue = "sirens", max_jobs = 1, alerts(depth = 20, oldest_due = "50s"), on_alert = note)]
+struct Lax;
+
+/// As while a release that changes thresholds rolls out: an older worker would never tell what it does not look at.
+#[tokio::test(start_paused = true)]
+async fn older_workers_with_other_thresholds_mute_nobody() {
+    let (told, broker) = (Told::default(), outlived());
+    let rates = on(Harness::on(broker.clone()), &told, Inventory::empty().worker::<Unlucky>());
+    let lax = on(Harness::on(broker.clone()), &told, Inventory::empty().worker::<Lax>());
+    let harness = on(Harness::on(broker), &told, Inventory::empty().worker::<Busy>());
+    let mut fleets = Vec::new();
+    for harness in [&rates, &lax, &harness, &harness] {
+        fleets.push(harness.start());
+        harness.advance(SECOND).await;
+    }
+    enqueue(&harness, 15, 200, false).await;
+    harness.advance(80 * SECOND).await;
+    let expected = [
+        "Raised Warn: 15 jobs have yet to end (threshold: 10)",
+        "Raised Warn: the oldest due job has waited for 52s (threshold: 50s)",
+    ];
+    assert_eq!(told.take(), expected, "each once, whoever has other thresholds");
+}
+
+#[derive(Worker)]
 #[worker(queue = "sirens", max_jobs = 1, alerts(failure_rate = 0.25, window = "1m"), on_alert = note)]
 struct Unlucky;
 

@@ -148,9 +148,12 @@ pub struct WorkerHealth {
     /// How many it runs at most; 0 when that is not known.
     #[serde(default)]
     pub max_jobs: u64,
-    /// Whether it raises alerts: of those that do, one tells what is their queue's own.
-    #[serde(default, skip_serializing_if = "is_not")]
-    pub alerts: bool,
+    /// Its alerts' threshold of a queue's depth: of workers that have the same, one tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert_depth: Option<u64>,
+    /// The same for the wait of a queue's oldest due job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert_oldest_due: Option<Duration>,
     /// The tasks of its queues that have parameters, so that who looks at jobs knows which arguments to hide.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<KnownTask>,
@@ -176,11 +179,6 @@ pub struct KnownParameter {
     /// Whether its values are to be hidden. What does not say so is.
     #[serde(default = "is_hidden", skip_serializing_if = "Clone::clone")]
     pub redact: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_not(what: &bool) -> bool {
-    !what
 }
 
 fn is_hidden() -> bool {

@@ -255,7 +255,8 @@ impl Engine {
             retried: count(&tally.retried),
             running: self.running.len() as u64,
             max_jobs: self.settings.max_jobs as u64,
-            alerts: self.settings.alerts.is_some(),
+            alert_depth: self.settings.alerts.and_then(|alerts| alerts.thresholds().0),
+            alert_oldest_due: self.settings.alerts.and_then(|alerts| alerts.thresholds().1),
             tasks: self.known_tasks(),
             schedules: self.told_schedules.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }

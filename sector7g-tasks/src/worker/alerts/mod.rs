@@ -64,6 +64,11 @@ impl Alerts {
         self
     }
 
+    /// Of what is the queue's own, so that of several workers one tells: the depth, and the oldest due job's wait.
+    pub(super) fn thresholds(&self) -> (Option<u64>, Option<Duration>) {
+        (self.depth, self.oldest_due)
+    }
+
     /// What can't work.
     pub(super) fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();

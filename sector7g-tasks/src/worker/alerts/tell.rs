@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::gate::{Reading, Watch};
 use super::{Alert, AlertEvent, AlertLevel, Alerts, Attempts, Measure};
-use crate::broker::{QueueName, QueueStats};
+use crate::broker::{QueueName, QueueStats, WorkerHealth};
 use crate::clock::Timestamp;
 use crate::error::{BoxError, Chain};
 use crate::worker::engine::Engine;
@@ -46,7 +46,8 @@ impl Engine {
                         let oldest_due = stats.oldest_due.unwrap_or_default();
                         let reading = Reading { depth: stats.live(), oldest_due, ends };
                         let crossed = watched.watch.look(reading, self.clock().now());
-                        self.tell_crossed(crossed, &mut watched.left, self.speaks(&stats, started_at), pause).await;
+                        let speaks = |measure: &Measure| self.speaks(measure, &stats, started_at);
+                        self.tell_crossed(crossed, &mut watched.left, speaks, pause).await;
                     }
                     Err(error) => {
                         watched.watch.pause();
@@ -70,16 +71,27 @@ impl Engine {
         }
     }
 
-    /// What is the queue's own, one worker tells for all: of those with alerts, that which has lived longest. One that does
-    /// not see itself among the living goes by its start.
-    fn speaks(&self, stats: &QueueStats, started_at: Timestamp) -> bool {
+    /// What is the queue's own, one worker tells for all: of those with this very threshold, that which has lived longest,
+    /// as one with another may not see this crossing at all. One that does not see itself among the living goes by its start.
+    fn speaks(&self, measure: &Measure, stats: &QueueStats, started_at: Timestamp) -> bool {
+        let tells_it = |other: &WorkerHealth| match *measure {
+            Measure::Depth { threshold, .. } => other.alert_depth == Some(threshold),
+            Measure::OldestDue { threshold, .. } => other.alert_oldest_due == Some(threshold),
+            Measure::FailureRate { .. } => false, // each worker's own
+        };
         let instance = format!("{:016x}", self.instance);
         let own = stats.workers.iter().find(|worker| worker.instance == instance);
         let own = (own.map_or(started_at, |own| own.started_at), &instance);
-        !stats.workers.iter().any(|other| other.alerts && (other.started_at, &other.instance) < own)
+        !stats.workers.iter().any(|other| tells_it(other) && (other.started_at, &other.instance) < own)
     }
 
-    async fn tell_crossed(&self, crossed: Vec<Alert>, left: &mut Vec<Alert>, speaks: bool, pause: Duration) {
+    async fn tell_crossed(
+        &self,
+        crossed: Vec<Alert>,
+        left: &mut Vec<Alert>,
+        speaks: impl Fn(&Measure) -> bool,
+        pause: Duration,
+    ) {
         // Who should have told what is left may have died before it did, and counts as living for so long after that.
         let longest = self.counts_as_living().saturating_add(LOOK + pause * 2);
         let now = self.clock().now();
@@ -87,15 +99,13 @@ impl Engine {
         for alert in crossed {
             let kind = discriminant(&alert.measure);
             left.retain(|earlier| discriminant(&earlier.measure) != kind);
-            if speaks || matches!(alert.measure, Measure::FailureRate { .. }) {
+            left.push(alert);
+        }
+        for alert in take(left) {
+            if speaks(&alert.measure) {
                 self.tell(alert).await;
             } else {
                 left.push(alert);
-            }
-        }
-        if speaks {
-            for alert in take(left) {
-                self.tell(alert).await;
             }
         }
     }
