@@ -7,7 +7,7 @@ mod broker;
 mod check;
 mod error;
 mod lifeline;
-mod log;
+pub(crate) mod log;
 mod watch;
 
 use std::ffi::OsString;

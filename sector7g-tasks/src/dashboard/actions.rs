@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use super::guard::{Csrf, is_ours};
 use super::params::{Params, encoded};
 use super::{Fault, Site, draw};
-use crate::broker::{JobFilter, JobId, MAX_BATCH, QueueName};
+use crate::broker::{BrokerError, JobFilter, JobId, MAX_BATCH, QueueName};
+use crate::error::Chain;
 use crate::inspect::text::plain;
 
 /// How long all letters of a queue are worked at, at most: well within what a page may take.
@@ -88,7 +89,7 @@ struct Order {
 }
 
 /// What became of it.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Done {
     changed: usize,
     left: usize,
@@ -205,24 +206,34 @@ impl Order {
         format!("{back}&told={told}")
     }
 
+    /// Does it, and logs it: before anything is touched, as who asked may be gone before it is done, and how it ended.
     async fn apply(&self, site: &Site) -> Result<Done, Fault> {
+        let jobs: Vec<_> = self.ids.iter().map(JobId::as_str).collect();
+        tracing::info!(queue = %self.queue, act = self.act.name(), ?jobs, "dashboard: asked for by hand");
+        let trouble = "the page took too long, or its reader has gone".to_owned();
+        let mut course = Course { order: self, done: Done::default(), trouble: Some(trouble) };
+        let applied = self.apply_to(site, &mut course.done).await;
+        course.trouble = applied.as_ref().err().map(|error| Chain(error).to_string());
+        applied?;
+        Ok(course.done)
+    }
+
+    async fn apply_to(&self, site: &Site, done: &mut Done) -> Result<(), BrokerError> {
         let (broker, queue) = (site.broker(), &self.queue);
-        let done = match (self.act, &*self.ids) {
+        *done = match (self.act, &*self.ids) {
             (Act::Pause, _) => Done::of(&[broker.set_paused(queue, true).await?]),
             (Act::Resume, _) => Done::of(&[broker.set_paused(queue, false).await?]),
             (Act::Abort, [id]) => Done::of(&[broker.abort(queue, id).await?]),
             (Act::RunNow, [id]) => Done::of(&[broker.make_due(queue, id).await?]),
             (Act::Retry, ids) => Done::of(&broker.retry_dead(queue, ids).await?),
             (Act::Discard, ids) => Done::of(&broker.discard_dead(queue, ids).await?),
-            _ => self.apply_to_all(site).await?,
+            _ => return self.apply_to_all(site, done).await,
         };
-        let jobs: Vec<_> = self.ids.iter().take(20).map(JobId::as_str).collect();
-        tracing::info!(%queue, act = self.act.name(), ?jobs, changed = done.changed, left = done.left, "dashboard: changed by hand");
-        Ok(done)
+        Ok(())
     }
 
     /// Reads which letters there are before it touches any: one that dies again must not be met twice.
-    async fn apply_to_all(&self, site: &Site) -> Result<Done, Fault> {
+    async fn apply_to_all(&self, site: &Site, done: &mut Done) -> Result<(), BrokerError> {
         let (broker, until) = (site.broker(), Instant::now() + AT_LENGTH);
         let (mut ids, mut after) = (Vec::new(), None);
         loop {
@@ -233,7 +244,7 @@ impl Order {
                 break;
             }
         }
-        let mut done = Done { more: after.is_some(), ..Done::default() };
+        done.more = after.is_some();
         for batch in ids.chunks(MAX_BATCH) {
             if Instant::now() > until && done.changed + done.left > 0 {
                 done.more = true;
@@ -244,9 +255,32 @@ impl Order {
                 _ => broker.discard_dead(&self.queue, batch).await?,
             };
             let now = Done::of(&changed);
-            done = Done { changed: done.changed + now.changed, left: done.left + now.left, ..done };
+            done.changed += now.changed;
+            done.left += now.left;
         }
-        Ok(done)
+        Ok(())
+    }
+}
+
+/// How far an order has got: logged at its end, also when its request is dropped in between.
+struct Course<'a> {
+    order: &'a Order,
+    done: Done,
+    /// What kept it from being done, unless it is.
+    trouble: Option<String>,
+}
+
+impl Drop for Course<'_> {
+    fn drop(&mut self) {
+        let (queue, act) = (&self.order.queue, self.order.act.name());
+        let Done { changed, left, .. } = self.done;
+        match &self.trouble {
+            None => tracing::info!(%queue, act, changed, left, "dashboard: changed by hand"),
+            // What was asked of the broker last may have been done or not.
+            Some(trouble) => {
+                tracing::warn!(%queue, act, changed, left, "dashboard: a change by hand ended early: {trouble}");
+            }
+        }
     }
 }
 

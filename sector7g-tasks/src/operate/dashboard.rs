@@ -10,6 +10,8 @@ use super::args::DashboardArgs;
 use super::error::OperateError;
 use super::show::Output;
 use crate::broker::{QueueName, RedisBroker};
+use crate::cli::args::RUST_LOG;
+use crate::cli::log::{self, Format, LogConfig};
 use crate::dashboard::{self, Alone, Dashboard, Token};
 use crate::runner::Signals;
 
@@ -27,8 +29,10 @@ pub(super) async fn run(
     args: &DashboardArgs,
     output: &Output,
 ) -> Result<u8, OperateError> {
-    let set = || std::env::var(TOKEN).ok().filter(|token| !token.is_empty());
-    let token = args.token.clone().or_else(set).map(Token::new).transpose()?;
+    let set = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    let format = if output.json { Format::Json } else { Format::Pretty };
+    log::start(&LogConfig::new(format, false, set(RUST_LOG).as_deref())?);
+    let token = args.token.clone().or_else(|| set(TOKEN)).map(Token::new).transpose()?;
     let mut pages =
         Dashboard::new(Arc::new(broker)).allow_actions(args.allow_actions).show_unknown_arguments(args.show_args);
     if let Some(queue) = queue {

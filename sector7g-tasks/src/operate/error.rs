@@ -47,6 +47,8 @@ pub(super) enum OperateError {
     Dashboard(#[from] AloneError),
     #[error("the dashboard can't listen on {address}")]
     Listen { address: SocketAddr, source: io::Error },
+    #[error("RUST_LOG can't be understood")]
+    LogFilter(#[from] tracing_subscriber::filter::ParseError),
     #[error("the program can't run")]
     System(#[source] BoxError),
 }
@@ -70,6 +72,7 @@ impl OperateError {
             | Self::NoneChosen
             | Self::Url(_)
             | Self::Dashboard(_)
+            | Self::LogFilter(_)
             | Self::Unasked { .. } => USAGE,
             Self::Broker(BrokerError::Unavailable { .. }) => 2,
             Self::Broker(_) | Self::Listen { .. } | Self::System(_) => 1,

@@ -157,12 +157,30 @@ async fn a_login_ends() {
 
 /// What a server at `address` answers.
 async fn fetch(address: &str, path: &str) -> String {
+    send(address, &format!("GET {path}"), "", "").await
+}
+
+/// What it answers to a form, sent as from its own page.
+async fn submit(address: &str, path: &str, cookies: &str, form: &str) -> String {
+    let headers = format!(
+        "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\nOrigin: http://{address}\r\nCookie: {cookies}\r\n",
+        form.len()
+    );
+    send(address, &format!("POST {path}"), &headers, form).await
+}
+
+async fn send(address: &str, what: &str, headers: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("{what} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n{body}");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+/// The cookie that an answer sets.
+fn cookie(answer: &str) -> &str {
+    answer.split("set-cookie: ").nth(1).and_then(|rest| rest.split(';').next()).unwrap_or_else(|| panic!("{answer}"))
 }
 
 /// The command: it says where it is, serves there, refuses what would be open, keeps its token to itself, and ends.
@@ -170,7 +188,7 @@ async fn fetch(address: &str, path: &str) -> String {
 async fn the_operators_command_serves_it() {
     const OPERATE: &str = env!("CARGO_BIN_EXE_fixture-sector-7g");
     let server = RedisServer::start();
-    die(&on_redis(&server)).await;
+    let id = die(&on_redis(&server)).await;
     let url = server.url();
     let start = |words: &[&str]| Program::start(OPERATE, &[&["--redis", &url, "dashboard"], words].concat());
     let address = async |program: &Program| {
@@ -196,6 +214,23 @@ async fn the_operators_command_serves_it() {
     let page = fetch(&place, "/dead?queue=rod").await;
     assert!(page.starts_with("HTTP/1.1 303") && page.contains("location: login?to=dead"), "{page}");
     assert!(acts.said().contains("actions are allowed") && !acts.said().contains(TOKEN), "{}", acts.said());
+    assert!(submit(&place, "/login", "", "token=wrong").await.starts_with("HTTP/1.1 401"));
+    let login = submit(&place, "/login", "", &format!("token={TOKEN}")).await;
+    let page = send(&place, "GET /dead?queue=rod", &format!("Cookie: {}\r\n", cookie(&login)), "").await;
+    let (login, csrf) = (cookie(&login), cookie(&page));
+    let others: String = (1..30).map(|nth| format!("&id=gone-{nth}")).collect();
+    let form = format!("queue=rod&act=retry&id={id}{others}&csrf={}", csrf.split_once('=').unwrap().1);
+    let acted = submit(&place, "/act", &format!("{login}; {csrf}"), &form).await;
+    assert!(acted.starts_with("HTTP/1.1 303") && acted.contains("told=some"), "{acted}");
+    let said = acts.said();
+    let line =
+        |text: &str| said.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("«{text}» in {said}"));
+    assert!(line("a login with a wrong token").contains("WARN"), "{said}");
+    let asked = line("dashboard: asked for by hand");
+    for part in ["queue=rod", "act=\"retry\"", &id, "gone-1\"", "gone-29\""] {
+        assert!(asked.contains(part), "«{part}» in {asked}");
+    }
+    assert!(line("dashboard: changed by hand").contains("changed=1 left=29"), "{said}");
     assert_eq!(acts.terminate().await, 0);
 
     for (words, why) in [

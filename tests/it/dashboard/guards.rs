@@ -1,5 +1,8 @@
 //! What each answer carries, and which changes are refused.
 
+use sector7g_tasks::testing::chaos::{Call, ChaosBroker, Fault};
+use support::Lines;
+
 use super::*;
 
 #[tokio::test]
@@ -100,6 +103,28 @@ async fn a_change_is_taken_from_a_page_of_ours_only() {
         assert_eq!(dead(&broker).await, 0);
     })
     .await;
+}
+
+/// Whoever looks for who deleted letters finds it, though the page failed.
+#[tokio::test(start_paused = true)]
+async fn what_ends_early_is_logged_all_the_same() {
+    let check = async |fault: Fault, status: StatusCode, why: &str| {
+        let (lines, _guard) = Lines::capture();
+        let inner: Arc<dyn Broker> = Arc::new(MemoryBroker::new());
+        die(&inner).await;
+        let chaos = Arc::new(ChaosBroker::new(inner));
+        let broker: Arc<dyn Broker> = chaos.clone();
+        let router = mounted(&broker);
+        let visitor = Visitor::new(&router, "/ops/jobs/overview", "/ops/jobs/act").await;
+        chaos.fail_next(Call::DiscardDead, 1, fault);
+        visitor.act("queue=rod&act=discard-all&sure=yes").await.expect(status, &[]);
+        assert_eq!(lines.with("INFO dashboard: asked for by hand").len(), 1, "{:?}", lines.all());
+        let early = format!("WARN dashboard: a change by hand ended early: {why}");
+        assert_eq!(lines.with(&early).len(), 1, "{:?}", lines.all());
+        assert_eq!(lines.with("dashboard: changed by hand").len(), 0, "{:?}", lines.all());
+    };
+    check(Fault::After, StatusCode::SERVICE_UNAVAILABLE, "").await;
+    check(Fault::Delay(Duration::from_mins(1)), StatusCode::SERVICE_UNAVAILABLE, "the page took too long").await;
 }
 
 #[tokio::test]

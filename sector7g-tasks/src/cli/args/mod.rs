@@ -13,6 +13,9 @@ use crate::inventory::Inventory;
 /// Where the broker is, if `--redis` does not say so.
 pub(crate) const REDIS_URL: &str = "REDIS_URL";
 
+/// What to log.
+pub(crate) const RUST_LOG: &str = "RUST_LOG";
+
 /// The flags as they were given; [`Config`] is what they mean.
 #[derive(Parser)]
 #[command(about = "Runs this program's workers until they are told to stop", disable_version_flag = true)]
@@ -125,7 +128,8 @@ impl Config {
             listen: args.listen,
             max_blocked: args.max_blocked,
             max_away: args.max_away,
-            log: LogConfig::new(args.log_format, args.verbose, set("RUST_LOG").as_deref())?,
+            log: LogConfig::new(args.log_format, args.verbose, set(RUST_LOG).as_deref())
+                .map_err(CliError::LogFilter)?,
             passed_on: without_watch(arguments.get(1..).unwrap_or_default()),
             workers: args.workers,
             mode: match args.watch {

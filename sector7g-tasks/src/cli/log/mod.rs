@@ -17,7 +17,7 @@ const OWN: &str = env!("CARGO_CRATE_NAME");
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// One JSON object a line
     Json,
     /// `HH:MM:SS: message`, in local time
@@ -26,16 +26,15 @@ pub(super) enum Format {
 
 /// What to log, and how.
 #[derive(Debug)]
-pub(super) struct LogConfig {
-    pub(super) format: Format,
+pub(crate) struct LogConfig {
+    pub(crate) format: Format,
     filter: EnvFilter,
 }
 
 impl LogConfig {
     /// `directives` are those of `RUST_LOG`, where it is set; `verbose` adds the library's details to them.
-    pub(super) fn new(format: Format, verbose: bool, directives: Option<&str>) -> Result<Self, super::error::CliError> {
-        let filter = filter(verbose, directives).map_err(super::error::CliError::LogFilter)?;
-        Ok(Self { format, filter })
+    pub(crate) fn new(format: Format, verbose: bool, directives: Option<&str>) -> Result<Self, ParseError> {
+        Ok(Self { format, filter: filter(verbose, directives)? })
     }
 }
 
@@ -48,7 +47,7 @@ fn filter(verbose: bool, directives: Option<&str>) -> Result<EnvFilter, ParseErr
 }
 
 /// Logs to standard error from now on. A program that has set its own subscriber keeps it.
-pub(super) fn start(config: &LogConfig) {
+pub(crate) fn start(config: &LogConfig) {
     let ansi = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(config.filter.clone());
     // Else a line that can't be written is told on the same stderr, with a panic in whatever job wrote it.
