@@ -25,7 +25,7 @@ mod job;
 pub(crate) mod rates;
 #[cfg(test)]
 mod tests;
-#[cfg(feature = "dashboard")]
+#[cfg(any(feature = "cli", feature = "dashboard"))]
 pub(crate) mod text;
 
 use std::time::Duration;

@@ -11,6 +11,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFi
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::Clock;
+use crate::inspect::text::{is_odd, plain};
 
 /// The library's own events; their texts name the job, others' don't.
 const OWN: &str = env!("CARGO_CRATE_NAME");
@@ -130,13 +131,9 @@ fn fields() -> impl for<'a> FormatFields<'a> + 'static {
 }
 
 /// An event is one line, whatever its texts hold: a failed `assert_eq!` has several lines, and others' texts could look like
-/// lines of ours.
+/// lines of ours, or turn the direction of what is before them.
 fn on_one_line(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return text.into();
-    }
-    let escaped = |letter: char| if letter.is_control() { letter.escape_default().to_string() } else { letter.into() };
-    text.chars().map(escaped).collect()
+    if text.contains(is_odd) { plain(text).into() } else { text.into() }
 }
 
 fn style(writer: &Writer<'_>, style: Style) -> Style {

@@ -83,9 +83,9 @@ fn an_event_is_one_line() {
     let log = || {
         let span = tracing::info_span!("order", boxes = "3\n12:34:56: ERROR forged");
         let _in_order = span.enter();
-        tracing::error!(target: "plant", cause = %"a\r\nb", "assertion failed\n  left: 1\n right: 2\u{1b}[2J\u{b}");
+        tracing::error!(target: "plant", cause = %"a\r\nb", "assertion failed\n  left: 1\n right: 2\u{1b}[2J\u{b}\u{202e}\u{2028}\u{200b}");
     };
-    let expected = "12:34:56: ERROR assertion failed\\n  left: 1\\n right: 2\\u{1b}[2J\\u{b} cause=a\\r\\nb \
+    let expected = "12:34:56: ERROR assertion failed\\n  left: 1\\n right: 2\\u{1b}[2J\\u{b}\\u{202e}\\u{2028}\\u{200b} cause=a\\r\\nb \
                     boxes=\"3\\n12:34:56: ERROR forged\"\n";
     assert_eq!(logged(false, (false, None), log), expected);
 }
