@@ -179,7 +179,7 @@ impl Console {
 
     /// What a command says.
     fn say(&mut self, command: &str, until: Instant) -> Vec<String> {
-        let here = renamed(command, self.names.iter().map(|(there, here)| (&**there, &**here)));
+        let here = renamed(command, &self.names.iter().map(|(there, here)| (&**there, &**here)));
         let typed = format!("{here}\n{{ s7_code=$?; printf '\\036%s\\n' $s7_code; (exit $s7_code); }}\n");
         self.stdin.write_all(typed.as_bytes()).expect("the shell reads");
         let mut said = Vec::new();
@@ -189,7 +189,7 @@ impl Console {
             // A line that has no end stands before the mark.
             let (line, is_last) = line.split_once(MARK).map_or((line.as_str(), false), |(line, _)| (line, true));
             if !is_last || !line.is_empty() {
-                said.push(renamed(line, self.names.iter().map(|(there, here)| (&**here, &**there))));
+                said.push(renamed(line, &self.names.iter().map(|(there, here)| (&**here, &**there))));
             }
             if is_last {
                 return said;
@@ -199,7 +199,7 @@ impl Console {
 }
 
 /// The text with other names, in one pass and the longest first: a free port as 16379 holds another's name, 6379.
-fn renamed<'a>(text: &str, names: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> String {
+fn renamed<'a>(text: &str, names: &(impl Iterator<Item = (&'a str, &'a str)> + Clone)) -> String {
     let (mut renamed, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(letter) = rest.chars().next() {
         let known = names.clone().filter(|(from, _)| !from.is_empty() && rest.starts_with(from));
@@ -238,8 +238,8 @@ mod tests {
         let names = [("8090", "16379"), ("6379", "18090"), ("9464", "19464"), ("/é", "/é/x")];
         let there = "redis :6379, pages :8090, metrics :9464, in /é, é";
         let here = "redis :18090, pages :16379, metrics :19464, in /é/x, é";
-        assert_eq!(renamed(there, names.iter().copied()), here);
-        assert_eq!(renamed(here, names.iter().map(|(there, here)| (*here, *there))), there);
+        assert_eq!(renamed(there, &names.iter().copied()), here);
+        assert_eq!(renamed(here, &names.iter().map(|(there, here)| (*here, *there))), there);
     }
 
     #[test]

@@ -330,6 +330,7 @@ impl Codec {
     }
 
     /// The queue that a stored result names, as its worker's broker calls it; `None` when it can't be read or names none.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "only there results of all queues are in one place"))]
     pub(crate) fn queue_of_result(record: &[u8]) -> Option<String> {
         match Self::detect(record)? {
             Self::Json => json::queue_of_result(record),

@@ -218,7 +218,7 @@ async fn the_operators_command_serves_it() {
     let login = submit(&place, "/login", "", &format!("token={TOKEN}")).await;
     let page = send(&place, "GET /dead?queue=rod", &format!("Cookie: {}\r\n", cookie(&login)), "").await;
     let (login, csrf) = (cookie(&login), cookie(&page));
-    let others: String = (1..30).map(|nth| format!("&id=gone-{nth}")).collect();
+    let others: String = (1..30).map(|nth| format!("&id=gone-{nth}")).collect::<Vec<_>>().concat();
     let form = format!("queue=rod&act=retry&id={id}{others}&csrf={}", csrf.split_once('=').unwrap().1);
     let acted = submit(&place, "/act", &format!("{login}; {csrf}"), &form).await;
     assert!(acted.starts_with("HTTP/1.1 303") && acted.contains("told=some"), "{acted}");

@@ -97,7 +97,9 @@ async fn an_idle_worker_sends_few_commands() {
         }
         let monitor = server.monitor();
         tokio::time::sleep(Duration::from_secs(SECONDS as u64)).await;
-        let commands = monitor.stop_from_clients();
+        let mut commands = monitor.stop_from_clients();
+        // Its look at the set-up goes on beside its work, once.
+        commands.retain(|command| !command.contains("s7-check") && !command.contains("\"INFO\""));
         stop.cancel();
         commands
     };

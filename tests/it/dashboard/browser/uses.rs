@@ -36,17 +36,17 @@ async fn numbers_follow_by_themselves() {
 /// What is not known any more is not shown as if it still held.
 #[tokio::test]
 async fn a_broker_that_goes_is_not_well() {
-    let server = RedisServer::start();
-    let served = Served::start(mounted(&on_redis(&server))).await;
+    let redis = RedisServer::start();
+    let served = Served::start(mounted(&on_redis(&redis))).await;
     let browser = Browser::open().await;
     browser.go(&served.at("/ops/jobs/overview")).await;
     let shown = async |what: &str| browser.run(&format!("return !document.querySelector('{what}').hidden")).await;
     browser.says("Live").await;
     assert_eq!((shown(".health.good").await, shown("#doubt").await), (true.into(), false.into()));
-    server.freeze(); // noticed when the page has waited as long as it does
+    redis.freeze(); // noticed when the page has waited as long as it does
     until("it is in doubt", async || (shown("#doubt").await == true).then_some(())).await;
     assert_eq!(shown(".health.good").await, false);
-    server.thaw();
+    redis.thaw();
     until("it is well again", async || (shown(".health.good").await == true).then_some(())).await;
     assert_eq!(shown("#doubt").await, false);
     browser.close().await;
