@@ -30,9 +30,6 @@ Exit codes: 0 done, or healthy
     arg_required_else_help = false
 )]
 pub(super) struct Args {
-    /// A name under which a proxy in front passes requests on, beside those of loopback; wants a token
-    #[arg(long, value_name = "NAME")]
-    pub(super) host: Vec<String>,
     // Not by clap's own `env`, which shows the value, and so a password, in its help.
     #[arg(
         long,

@@ -95,11 +95,13 @@ async fn an_idle_worker_sends_few_commands() {
         while !waits() || !is_told() {
             tokio::task::yield_now().await; // until it has started
         }
-        let monitor = server.monitor();
-        tokio::time::sleep(Duration::from_secs(SECONDS as u64)).await;
-        let mut commands = monitor.stop_from_clients();
-        // Its look at the set-up goes on beside its work, once.
-        commands.retain(|command| !command.contains("s7-check") && !command.contains("\"INFO\""));
+        let mut commands = Vec::new();
+        // The first span may hold its look at the set-up, which goes on beside its work, once.
+        for _ in 0..2 {
+            let monitor = server.monitor();
+            tokio::time::sleep(Duration::from_secs(SECONDS as u64)).await;
+            commands = monitor.stop_from_clients();
+        }
         stop.cancel();
         commands
     };
