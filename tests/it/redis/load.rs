@@ -108,7 +108,8 @@ async fn an_idle_worker_sends_few_commands() {
     let (report, commands) = tokio::join!(worker, watch);
     report.unwrap();
     assert!(!commands.is_empty(), "it looks for work");
-    assert!(commands.len() < 3 * SECONDS, "{} in {SECONDS} s: {commands:#?}", commands.len());
+    // Two looks a second, and five calls in 5 s when it stops waiting and begins anew.
+    assert!(commands.len() < 4 * SECONDS, "{} in {SECONDS} s: {commands:#?}", commands.len());
 }
 
 /// How many calls the server has answered, those of scripts counted one by one.
