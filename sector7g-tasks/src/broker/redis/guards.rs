@@ -54,7 +54,7 @@ impl Guard {
             Self::Token => &[("has_token(values[i], head)", "true"), ("lease.token == ARGV[2 * i + 1]", "true")],
             Self::GiveBack => &[(
                 "    else\n      rare().finish_give_back(",
-                "    elseif ARGV[at + 4] ~= 's' then\n      rare().finish_give_back(",
+                "    elseif ARGV[at + 4] == 's' then\n      stays[id] = true\n    else\n      rare().finish_give_back(",
             )],
             Self::Attempts => &[("  redis.call('SET', counter, int(count), 'PXAT', counted_until)\n", "")],
             Self::Repeat => &[("if readable and type(last) == 'table' then", "if false then")],
