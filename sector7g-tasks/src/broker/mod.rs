@@ -238,7 +238,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Cancel safe: it changes nothing.
     ///
     /// Promises: `conformance::{a_page_follows_its_mark, running_jobs_are_listed_by_themselves,
-    /// dead_letters_come_newest_first}`.
+    /// a_dead_letter_shows_no_later_result, dead_letters_come_newest_first}`.
     async fn jobs(
         &self,
         queue: &QueueName,

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::jobs::Job;
 use super::line::Place;
+use super::results::Stored;
 use crate::broker::{JobId, JobRecord, JobState};
 use crate::clock::Timestamp;
 use crate::hash::Map;
@@ -27,14 +28,16 @@ impl DeadLetter {
         Self { id, payload: (!expired).then_some(payload), attempt, failures }
     }
 
-    pub(super) fn record(&self, died_at: Timestamp, result: Option<Bytes>) -> JobRecord {
+    /// `stored` is the result of its id, which may be that of a later job.
+    pub(super) fn record(&self, died: Place, stored: Option<&Stored>) -> JobRecord {
+        let own = stored.filter(|stored| stored.end == died.seq);
         JobRecord {
             id: self.id.clone(),
             state: JobState::Dead,
             payload: self.payload.clone(),
-            result,
+            result: own.map(|stored| stored.record.clone()),
             attempt: self.attempt,
-            due_at: died_at,
+            due_at: died.due,
             failures: self.failures.clone(),
             progress: None,
             abort_requested: false,

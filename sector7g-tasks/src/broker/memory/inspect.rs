@@ -19,7 +19,7 @@ impl State {
         match (dead, stored) {
             // A later job of the same id may have ended well: the newer end counts.
             (Some((died, letter)), stored) if stored.is_none_or(|stored| stored.end <= died.seq) => {
-                Some(letter.record(died.due, stored.map(|stored| stored.record.clone())))
+                Some(letter.record(died, stored))
             }
             (_, stored) => stored.map(Stored::record),
         }
@@ -46,8 +46,8 @@ impl State {
                 page(jobs.map(|(place, slot)| (place, &self.jobs[slot])), limit, |_, job: &Job| job.record(now))
             }
             JobFilter::Dead => {
-                let result = |id| self.results.of(name, self.key(id), now).map(|stored| stored.record.clone());
-                page(queue.dead.after(after), limit, |died, letter| letter.record(died.due, result(&letter.id)))
+                let stored = |id| self.results.of(name, self.key(id), now);
+                page(queue.dead.after(after), limit, |died, letter| letter.record(died, stored(&letter.id)))
             }
         }
     }

@@ -47,6 +47,20 @@ pub async fn a_dead_letter_is_kept_whole(fixture: &impl Fixture) {
     ground.assert_nothing_due("it does not run again by itself").await;
 }
 
+/// A dead letter shows its own result, not that of a later job of its id.
+pub async fn a_dead_letter_shows_no_later_result(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "a_dead_letter_shows_no_later_result").await;
+    let id = ground.add_dead().await;
+    ground.add(NewJob { id: id.clone(), replace_finished: true, ..ground.job() }).await;
+    let record = Bytes::from_static(b"it ended well");
+    let result = Some(KeptResult { record: record.clone(), keep: None });
+    let outcome = Outcome::End { result, dead: None, hold_id: Duration::ZERO };
+    assert_eq!(ground.finish(&ground.claim_one(LEASE).await.lease, outcome).await, Finished::Applied);
+    let letters = dead_letters(&ground).await;
+    assert_eq!(letters.iter().map(|letter| (&letter.id, &letter.result)).collect::<Vec<_>>(), [(&id, &None)]);
+    assert_eq!(ground.record(&id).await.and_then(|shown| shown.result), Some(record), "the newer end is shown");
+}
+
 /// Dead letters are listed newest first, page by page.
 pub async fn dead_letters_come_newest_first(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "dead_letters_come_newest_first").await;

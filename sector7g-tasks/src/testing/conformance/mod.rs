@@ -173,6 +173,7 @@ macro_rules! broker_conformance {
             a_result_of_no_time_is_not_kept
             // dead letters
             a_dead_letter_is_kept_whole
+            a_dead_letter_shows_no_later_result
             dead_letters_come_newest_first
             a_dead_letter_does_not_keep_its_id
             a_newer_death_replaces_the_older

@@ -93,7 +93,8 @@ impl<G: Ground> Driver<'_, G> {
 
     fn dead(&self, id: u8, queue: u8) -> Option<Shown> {
         let letter = &self.model.dead[self.model.letter(id, queue)?];
-        let kept = self.model.results.iter().find(|kept| (kept.id, kept.queue) == (id, queue));
+        // The result of its id may be that of a later job.
+        let kept = self.model.results.iter().find(|kept| (kept.id, kept.end) == (id, letter.end));
         Some(Shown {
             id,
             state: JobState::Dead,
@@ -156,12 +157,6 @@ impl<G: Ground> Driver<'_, G> {
         if filter == JobFilter::Dead {
             let is_sorted = found.windows(2).all(|pair| pair[0].due >= pair[1].due);
             same("the newest letters come first", &is_sorted, &true)?;
-            // An id is one job in all queues; a letter whose id ended anew in another one may show that result.
-            for shown in found.iter_mut().chain(&mut allowed) {
-                if self.model.results.iter().any(|kept| kept.id == shown.id && kept.queue != queue) {
-                    shown.result = None;
-                }
-            }
         }
         found.sort_by_key(|shown| shown.id);
         allowed.sort_by_key(|shown| shown.id);
