@@ -128,6 +128,12 @@ fn outages() -> Vec<Scenario> {
         Scenario { pause: 20..60, quiet: None, load: PLAIN.load, ..outage("SCRIPT FLUSH", &[Fault::FlushScripts]) },
         outage("DEBUG SLEEP", &[Fault::SleepServer]),
         Scenario { server: Server::Durable, ..outage("restart, AOF always", &[Fault::RestartServer]) },
+        Scenario {
+            // Each worker has jobs whose leases run out meanwhile, and may keep them.
+            load: LONG,
+            server: Server::Durable,
+            ..outage("server away, AOF always", &[Fault::KeepServerDown])
+        },
         Scenario { server: Server::EverySecond, ..outage("restart, AOF everysec", &[Fault::RestartServer]) },
         Scenario { server: Server::Snapshots, ..outage("restart, RDB only", &[Fault::RestartServer]) },
         outage("restart, no persistence", &[Fault::RestartServer]),
@@ -287,6 +293,7 @@ const ALL: &[Fault] = &[
     Fault::FlushScripts,
     Fault::SleepServer,
     Fault::RestartServer,
+    Fault::KeepServerDown,
     Fault::FillMemory,
     Fault::Delay,
     Fault::Stall,

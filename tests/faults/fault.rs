@@ -35,6 +35,8 @@ pub(crate) enum Fault {
     SleepServer,
     /// The server dies of `kill -9` and starts again with what is on its disk.
     RestartServer,
+    /// The same, and it stays away for longer than a lease, up to three.
+    KeepServerDown,
     /// Master and replica change their places, as an operator has them do it; in a cluster once.
     Exchange,
     /// The master dies of `kill -9`; the sentinel makes its replica master. It happens once. The dead one stays dead, but
@@ -94,16 +96,7 @@ enum End {
 impl Fault {
     /// Whether it can keep a living worker from renewing a lease that others can see run out.
     fn costs_leases(self) -> bool {
-        matches!(
-            self,
-            Self::Stall
-                | Self::StallReplies
-                | Self::Swallow
-                | Self::SwallowRequests
-                | Self::Refuse
-                | Self::Exchange
-                | Self::KillMaster
-        )
+        matches!(self, Self::StallReplies | Self::Swallow | Self::Exchange | Self::KillMaster)
     }
 
     /// Whether no producer may notice it.
@@ -126,6 +119,7 @@ impl Fault {
             | Self::FlushScripts
             | Self::SleepServer
             | Self::RestartServer
+            | Self::KeepServerDown
             | Self::Exchange
             | Self::KillMaster
             | Self::FillMemory => Realm::Server,
@@ -215,6 +209,10 @@ impl Fault {
             Self::RestartServer => {
                 plant.ground.one().kill9();
                 (some.mul_f64(plant.part()), End::Restart)
+            }
+            Self::KeepServerDown => {
+                plant.ground.one().kill9();
+                (LEASE.mul_f64(1.5 + 1.5 * plant.part()), End::Restart)
             }
             Self::Exchange => {
                 match &plant.ground {

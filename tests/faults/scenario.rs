@@ -286,7 +286,7 @@ impl Scenario {
     /// Whether Redis may lose what it has acknowledged: a replica becomes master which has not got all of it, or what is on
     /// the disk is all that is left.
     fn is_lossy(&self) -> bool {
-        let restarts = self.faults.contains(&Fault::RestartServer);
+        let restarts = self.faults.iter().any(|fault| matches!(fault, Fault::RestartServer | Fault::KeepServerDown));
         match self.server {
             Server::Sentinel | Server::StrictSentinel => true,
             // `everysec` holds writes back while the disk still syncs those of the second before.
@@ -358,7 +358,10 @@ impl Scenario {
             gate(UNTRUE, &account.untrue);
         }
         let ends = account.finished + account.dead + account.aborted + account.expired;
-        let keeps_witness = !self.faults.iter().any(|fault| matches!(fault, Fault::RestartServer | Fault::KillMaster));
+        let keeps_witness = !self
+            .faults
+            .iter()
+            .any(|fault| matches!(fault, Fault::RestartServer | Fault::KeepServerDown | Fault::KillMaster));
         if self.crew != Crew::Python && !self.is_lossy() && keeps_witness && account.witnessed < ends * 9 / 10 {
             broken.push(format!("Redis told of {} results, of {ends} that are there", account.witnessed));
         }

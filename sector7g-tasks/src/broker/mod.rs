@@ -40,6 +40,9 @@ use crate::clock::Clock;
 use crate::error::BoxError;
 pub use crate::job::Due;
 
+/// Why a claim is refused that comes too late.
+const OVERTAKEN: &str = "a later claim of this worker has come before this one, which has changed nothing";
+
 /// The most bytes that the payloads or results of one call should have together: 4 MiB. One that
 /// is larger by itself goes alone.
 pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -97,7 +100,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// at a time: its next one says that the answer has come.
     ///
     /// # Errors
-    /// `Unavailable`: jobs leased all the same are due again when their lease ends.
+    /// `Unavailable`: jobs leased all the same are due again when their lease ends. `Refused`: a later call of this worker,
+    /// which says that this one was answered, has come before it; it changes nothing.
     ///
     /// # Cancel safety
     /// Not cancel safe: keep it out of `select!` arms. Dropped after the broker has leased, the
@@ -107,7 +111,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// claim_is_of_one_queue, claim_of_none_only_reports, claim_can_take_what_it_gives_back,
     /// deferred_is_not_claimed_early, attempt_is_counted_before_the_start, every_claim_is_a_delivery,
     /// repeated_claim_returns_the_same_jobs, repeated_claim_renews_its_leases,
-    /// late_repeated_claim_counts_until_the_next_claim, repeated_finish_is_applied_once}`.
+    /// late_repeated_claim_counts_until_the_next_claim, repeated_finish_is_applied_once, an_overtaken_claim_changes_nothing}`.
     /// Of leases: `conformance::{a_lease_has_a_least_length, lost_lease_is_due_again,
     /// lost_lease_is_in_the_history, a_lease_lost_long_ago_is_in_the_history, stale_finish_changes_nothing, late_finish_counts_until_the_next_claim}`.
     /// Of outcomes: `conformance::{an_ended_job_is_gone, retry_waits_for_its_delay, a_retry_can_raise_the_count,

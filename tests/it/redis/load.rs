@@ -1,5 +1,6 @@
 //! What the path of a job costs a server: commands from outside, and calls inside its scripts.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +20,14 @@ const LEASE: Duration = Duration::from_secs(30);
 struct Hand {
     broker: RedisBroker,
     queue: QueueName,
+    worker: u64,
     calls: u64,
 }
 
 impl Hand {
     async fn new(server: &RedisServer, queue: &str) -> Self {
         let broker = RedisBroker::connect(server.url()).await.unwrap();
-        Self { broker, queue: QueueName::new(queue).unwrap(), calls: 0 }
+        Self { broker, queue: QueueName::new(queue).unwrap(), worker: RandomState::new().hash_one(0), calls: 0 }
     }
 
     async fn enqueue(&self, count: usize) {
@@ -43,7 +45,7 @@ impl Hand {
 
     async fn call(&mut self, finished: &[Finish], max: usize) -> Vec<ClaimedJob> {
         self.calls += 1;
-        let token = LeaseToken { worker: 7, call: self.calls };
+        let token = LeaseToken { worker: self.worker, call: self.calls };
         self.broker.claim(&Claim { queue: &self.queue, finished, max, lease: LEASE, token }).await.unwrap().jobs
     }
 

@@ -1,5 +1,6 @@
 //! The broker on a real Redis.
 
+mod away;
 mod bounds;
 mod check;
 mod cluster;

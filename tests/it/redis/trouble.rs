@@ -1,5 +1,6 @@
-//! A server that pauses, is full, or holds what a Python client left there.
+//! A server that answers in part or late, is full, or holds what a Python client left there.
 
+use std::hash::{BuildHasher, RandomState};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,21 +13,25 @@ use sector7g_tasks::broker::{
 use sector7g_tasks::job::Failure;
 use sector7g_tasks::testing::Guard;
 use support::{Dice, Proxy, RedisServer, Way};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::load::calls;
 
 /// A worker with a connection of its own, call by call.
-struct Hand {
-    broker: RedisBroker,
-    queue: QueueName,
-    token: LeaseToken,
+pub(super) struct Hand {
+    pub(super) broker: RedisBroker,
+    pub(super) queue: QueueName,
+    pub(super) token: LeaseToken,
 }
 
 impl Hand {
-    async fn new(server: &RedisServer) -> Self {
-        let broker = RedisBroker::connect(server.url()).await.unwrap();
-        let token = LeaseToken { worker: std::process::id().into(), call: 0 };
+    pub(super) async fn new(server: &RedisServer) -> Self {
+        Self::at(&server.url()).await
+    }
+
+    pub(super) async fn at(url: &str) -> Self {
+        let broker = RedisBroker::connect(url).await.unwrap();
+        let token = LeaseToken { worker: RandomState::new().hash_one(0), call: 0 };
         Self { broker, queue: QueueName::new("trouble").unwrap(), token }
     }
 
@@ -41,71 +46,36 @@ impl Hand {
         }
     }
 
-    async fn add(&self, payload: &'static [u8]) -> Result<JobId, BrokerError> {
+    pub(super) async fn add(&self, payload: &'static [u8]) -> Result<JobId, BrokerError> {
         let job = self.job(payload);
         self.broker.enqueue(std::slice::from_ref(&job), RequestId::unique()).await?;
         Ok(job.id)
     }
 
-    async fn call(&mut self, finished: &[Finish], max: usize, lease: Duration) -> Result<Claimed, BrokerError> {
+    pub(super) async fn call(
+        &mut self,
+        finished: &[Finish],
+        max: usize,
+        lease: Duration,
+    ) -> Result<Claimed, BrokerError> {
         self.token.call += 1;
         self.broker.claim(&Claim { queue: &self.queue, finished, max, lease, token: self.token }).await
     }
 
-    async fn claim(&mut self, lease: Duration) -> Vec<ClaimedJob> {
+    pub(super) async fn claim(&mut self, lease: Duration) -> Vec<ClaimedJob> {
         self.call(&[], 10, lease).await.unwrap().jobs
     }
 
-    async fn extend(&self, lease: &Lease) -> Extended {
+    pub(super) async fn extend(&self, lease: &Lease) -> Extended {
         self.broker.extend(&self.queue, std::slice::from_ref(lease), LONG).await.unwrap()[0]
     }
 }
 
-const LONG: Duration = Duration::from_secs(30);
+pub(super) const LONG: Duration = Duration::from_secs(30);
 
-fn done(lease: Lease) -> Finish {
+pub(super) fn done(lease: Lease) -> Finish {
     let result = Some(KeptResult { record: "result".into(), keep: Some(LONG) });
     Finish { lease, outcome: Outcome::End { result, dead: None, hold_id: Duration::ZERO } }
-}
-
-/// How long the leases of [`a_pause`] are.
-const LEASE: Duration = Duration::from_secs(1);
-
-/// A job's holder, who had leased it before `server` went away for longer than the lease, and another worker, whose
-/// claim waited for the server all the while and took nothing over.
-async fn a_pause(server: &RedisServer) -> (Hand, Lease, Hand) {
-    let (mut holder, mut other) = (Hand::new(server).await, Hand::new(server).await);
-    other.token.worker += 1;
-    holder.add(b"{}").await.unwrap();
-    let job = holder.claim(LEASE).await.remove(0);
-    server.freeze();
-    let pause = async {
-        sleep(LEASE + LEASE / 2).await;
-        server.thaw();
-    };
-    let (claimed, ()) = tokio::join!(other.claim(LEASE), pause);
-    assert_eq!(claimed.len(), 0, "the lease has ended, but nobody could have renewed it");
-    (holder, job.lease, other)
-}
-
-/// While Redis was away nobody could renew a lease. A claim that waited for it takes none over, and who holds one
-/// has a lease's time to renew it.
-#[tokio::test]
-async fn a_pause_of_the_server_costs_nobody_a_lease() {
-    let server = RedisServer::start();
-    let (mut holder, lease, _) = a_pause(&server).await;
-    assert_eq!(holder.extend(&lease).await, Extended::Renewed);
-    assert_eq!(holder.call(&[done(lease)], 0, LEASE).await.unwrap().finished, [Finished::Applied]);
-}
-
-/// A holder who does not come back within the grace loses its job as ever.
-#[tokio::test]
-async fn a_pause_of_the_server_holds_no_job_up_for_ever() {
-    let server = RedisServer::start();
-    let (holder, lease, mut other) = a_pause(&server).await;
-    sleep(LEASE + LEASE / 4).await;
-    assert_eq!(other.claim(LEASE).await.remove(0).attempt, 2);
-    assert_eq!(holder.extend(&lease).await, Extended::Lost);
 }
 
 /// An answer of which only a part came may have been acted upon: asked again under the same token, it comes whole. Of

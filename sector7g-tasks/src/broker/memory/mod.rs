@@ -229,7 +229,7 @@ impl Broker for MemoryBroker {
         check_batch("finished jobs", request.finished.len())?;
         check_batch("jobs to claim", request.max)?;
         check_lease(request.lease)?;
-        Ok(self.shared.step(|state, now, bells| state.claim(request, now, bells)))
+        self.shared.step(|state, now, bells| state.claim(request, now, bells))
     }
 
     async fn extend(&self, queue: &QueueName, leases: &[Lease], lease: Duration) -> Result<Vec<Extended>, BrokerError> {

@@ -45,7 +45,7 @@ struct Applied {
     at: Timestamp,
 }
 
-/// A worker's last call that leased something, in case its answer was lost and it comes again.
+/// A worker's last call, in case its answer was lost and it comes again.
 #[derive(Debug)]
 struct Call {
     number: u64,
@@ -107,7 +107,12 @@ impl Queue {
         );
     }
 
-    /// The jobs that a call leased, if it was its worker's last one to lease any, and has come again.
+    /// Whether a later call of its worker has come.
+    pub(super) fn is_overtaken(&self, token: LeaseToken) -> bool {
+        self.calls.get(&token.worker).is_some_and(|call| call.number > token.call)
+    }
+
+    /// The jobs that a call leased, if it was its worker's last one, and has come again.
     pub(super) fn leased_by(&mut self, token: LeaseToken, lease: Duration, now: Timestamp) -> Option<Vec<Slot>> {
         let call = self.calls.get_mut(&token.worker).filter(|call| call.number == token.call)?;
         call.until = now + CALL_FOR.max(lease.saturating_mul(2));

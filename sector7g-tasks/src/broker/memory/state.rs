@@ -16,8 +16,8 @@ use super::results::{Ending, Holds, Results};
 use super::slab::{Slab, Slot};
 use super::waits::{Bells, Waits};
 use crate::broker::{
-    Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, JobId, KeptResult, Lease, LeaseToken,
-    NewJob, Outcome, QueueName, RequestId, ResultState, WorkerHealth,
+    BrokerError, Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, JobId, KeptResult, Lease,
+    LeaseToken, NewJob, OVERTAKEN, Outcome, QueueName, RequestId, ResultState, WorkerHealth,
 };
 use crate::clock::Timestamp;
 use crate::hash::{Map, Seeded};
@@ -241,22 +241,26 @@ impl State {
         self.queues[queue].line.insert(place, slot, stand);
     }
 
-    pub(super) fn claim(&mut self, request: &Claim<'_>, now: Timestamp, bells: &mut Bells) -> Claimed {
+    pub(super) fn claim(
+        &mut self,
+        request: &Claim<'_>,
+        now: Timestamp,
+        bells: &mut Bells,
+    ) -> Result<Claimed, BrokerError> {
         self.sweep(now, request.finished.len());
-        let Some(queue) = self.queue_slot(request.queue) else {
-            let finished = vec![Finished::LeaseLost; request.finished.len()];
-            return Claimed { jobs: Vec::new(), finished, more_due: false, now };
-        };
+        let queue = self.queue_slot_or_new(request.queue);
+        if self.queues[queue].is_overtaken(request.token) {
+            return Err(BrokerError::Refused(OVERTAKEN.to_owned()));
+        }
         let finished = request.finished.iter().map(|finish| self.finish(queue, finish, now, bells)).collect();
-        let jobs = if request.max == 0 { Vec::new() } else { self.lease(queue, request, now) };
+        let jobs = self.lease(queue, request, now);
         let more_due = self.queues[queue].has_due(now);
         if more_due {
             self.announce(queue, now, bells);
         } else {
             self.keep_time(queue, now, bells);
         }
-        self.drop_if_idle(queue);
-        Claimed { jobs, finished, more_due, now }
+        Ok(Claimed { jobs, finished, more_due, now })
     }
 
     fn lease(&mut self, queue: Slot, request: &Claim<'_>, now: Timestamp) -> Vec<ClaimedJob> {
@@ -266,12 +270,11 @@ impl State {
         if let Some(slots) = queue.leased_by(token, request.lease, now) {
             return self.lease_again(&slots, token, until);
         }
-        if queue.paused_since.is_some() {
-            return Vec::new();
-        }
+        let is_off = queue.paused_since.is_some();
         let likely = request.max.min(queue.line.len()).min(LIKELY_BATCH);
         let (mut claimed, mut slots) = (Vec::with_capacity(likely), Vec::with_capacity(likely));
-        while claimed.len() < request.max
+        while !is_off
+            && claimed.len() < request.max
             && let Some(slot) = queue.line.pop_due(now)
         {
             let job = &mut self.jobs[slot];
@@ -281,9 +284,7 @@ impl State {
             slots.push(slot);
             claimed.push(job.claimed(token));
         }
-        if !slots.is_empty() {
-            queue.note_call(token, slots, request.lease, now);
-        }
+        queue.note_call(token, slots, request.lease, now);
         claimed
     }
 

@@ -18,7 +18,7 @@ pub enum Guard {
     Attempts,
     /// A claim whose answer was lost is answered again.
     Repeat,
-    /// While Redis itself was away, no lease ends.
+    /// Nobody takes over a lease that ran out while Redis itself was away.
     Grace,
     /// An enqueueing whose answer was lost is answered again.
     Request,
@@ -58,7 +58,7 @@ impl Guard {
             )],
             Self::Attempts => &[("  redis.call('SET', counter, int(count), 'PXAT', counted_until)\n", "")],
             Self::Repeat => &[("if readable and type(last) == 'table' then", "if false then")],
-            Self::Grace => &[("if passed == 0 and now - sent_at > span / 2 then", "if false then")],
+            Self::Grace => &[("is_doubtful and (before or count > 0)", "false")],
             Self::Request => &[("if known == number then", "if false then")],
         }
     }

@@ -6,7 +6,8 @@ use tokio::task::JoinSet;
 
 use super::{Fixture, Ground, LATE, LEASE, MOMENT, SHORT, done, done_with, give_back, ids, retry, unique};
 use crate::broker::{
-    Claim, Due, Finish, Finished, GiveBack, JobId, JobState, LeaseToken, NewJob, RequestId, ResultState,
+    BrokerError, Claim, Due, Finish, Finished, GiveBack, JobId, JobState, Lease, LeaseToken, NewJob, RequestId,
+    ResultState,
 };
 
 /// Of workers that claim at the same time, exactly one gets each job.
@@ -191,6 +192,31 @@ pub async fn repeated_finish_is_applied_once(fixture: &impl Fixture) {
     let answer = ground.call(&finished, 0, LEASE, token).await;
     assert_eq!(answer.finished, [Finished::Applied; 2], "also when the job runs again meanwhile");
     assert_eq!(ground.record(&job.lease.id).await.expect("it runs").state, JobState::InProgress, "which goes on");
+}
+
+/// A claim that its way held up comes after its worker's next one, which says that it was answered: it neither ends nor
+/// leases anything.
+pub async fn an_overtaken_claim_changes_nothing(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "an_overtaken_claim_changes_nothing").await;
+    let (first, job) = (ground.token(), ground.add_one().await);
+    let second = LeaseToken { call: first.call + 20, ..first };
+    for finished in [&[][..], &[Finish { lease: Lease { id: job.clone(), token: second }, outcome: done() }]] {
+        // What was leased, or that nothing was.
+        ground.call(&[], 1, LEASE, second).await;
+        let late = LeaseToken { call: second.call - 1, ..first };
+        let request = Claim { queue: &ground.queue, finished, max: 1, lease: LEASE, token: late };
+        let refused = ground.broker.claim(&request).await.expect_err("a later one has come");
+        assert!(matches!(&refused, BrokerError::Refused(why) if why.contains("later claim")), "{refused}");
+    }
+    assert_eq!(ground.record(&job).await.expect("it runs").state, JobState::InProgress);
+    let (third, id) = (LeaseToken { call: second.call + 1, ..first }, ground.add_one().await);
+    ground.call(&[], 0, LEASE, third).await;
+    ground
+        .broker
+        .claim(&Claim { queue: &ground.queue, finished: &[], max: 1, lease: LEASE, token: second })
+        .await
+        .expect_err("a later one came, though it asked for nothing");
+    assert_eq!(ground.record(&id).await.expect("it waits").state, JobState::Queued);
 }
 
 /// A claim that comes again after its leases have run out renews those that nobody else has taken over.

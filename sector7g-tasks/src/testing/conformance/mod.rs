@@ -117,6 +117,7 @@ macro_rules! broker_conformance {
             repeated_claim_renews_its_leases
             late_repeated_claim_counts_until_the_next_claim
             repeated_finish_is_applied_once
+            an_overtaken_claim_changes_nothing
             // leases
             a_lease_has_a_least_length
             lost_lease_is_due_again

@@ -40,8 +40,8 @@ pub(super) struct Driver<'a, G> {
 struct Worker {
     number: u64,
     calls: u64,
-    /// Its last call of each queue.
-    last: Vec<Option<Call>>,
+    /// Its calls of each queue.
+    asked: Vec<Vec<Call>>,
 }
 
 /// A claim as it was asked and answered.
@@ -70,7 +70,7 @@ struct Request {
 
 impl Worker {
     fn new() -> Self {
-        Self { number: rand::random(), calls: 0, last: vec![None; usize::from(QUEUES)] }
+        Self { number: rand::random(), calls: 0, asked: vec![Vec::new(); usize::from(QUEUES)] }
     }
 }
 
@@ -136,7 +136,7 @@ impl<'a, G: Ground> Driver<'a, G> {
                 let finishes = self.finishes(*queue, finishes);
                 self.claim(*worker, *queue, usize::from(*max), *lease, finishes).await?;
             }
-            Step::ClaimAgain { worker, queue } => self.claim_again(*worker, *queue).await?,
+            Step::ClaimAgain { worker, queue, later } => self.claim_again(*worker, *queue, *later).await?,
             Step::Crash { worker } => self.workers[usize::from(*worker)] = Worker::new(),
             Step::Extend { leases, span } => self.extend(leases, *span).await?,
             Step::Progress { lease, value } => {
@@ -366,36 +366,41 @@ impl<'a, G: Ground> Driver<'a, G> {
         let allowed = self.model.claim(call.claiming, &leased).map_err(Stop::Differs)?;
         same("what is said of claimed jobs", &claimed, &allowed)?;
         self.note_leases(&call.claiming, &claimed);
-        self.workers[usize::from(worker)].last[usize::from(queue)] = Some(Call { answers, leased, ..call });
+        self.workers[usize::from(worker)].asked[usize::from(queue)].push(Call { answers, leased, ..call });
         self.check_more(queue, more_due)
     }
 
-    async fn claim_again(&mut self, worker: u8, queue: u8) -> Result<(), Stop> {
-        let (worker, of) = (usize::from(worker), usize::from(queue));
-        let Some(call) = self.workers[worker].last[of].clone() else { return Ok(()) };
+    async fn claim_again(&mut self, worker: u8, queue: u8, later: usize) -> Result<(), Stop> {
+        let asked = &self.workers[usize::from(worker)].asked[usize::from(queue)];
+        let Some(call) = asked.iter().nth_back(later).cloned() else { return Ok(()) };
+        if later > 0 {
+            return self.overtaken(&call).await;
+        }
         let (claimed, answers, more_due) = self.ask(&call).await?;
         same("the answers to a call that comes again", &answers, &call.answers)?;
-        let mut leased: Vec<u8> = claimed.iter().map(|job| job.id).collect();
-        let remembers = !call.leased.is_empty() || !answers.is_empty() && leased.is_empty();
-        let allowed = if remembers {
-            self.model.claim_again(call.claiming, &call.leased, &leased)
-        } else {
-            self.model.claim(call.claiming, &leased)
-        };
+        let leased: Vec<u8> = claimed.iter().map(|job| job.id).collect();
+        let allowed = self.model.claim_again(call.claiming, &call.leased, &leased);
         same("what is said of jobs claimed again", &claimed, &allowed.map_err(Stop::Differs)?)?;
         self.note_leases(&call.claiming, &claimed);
-        if remembers {
-            leased.clone_from(&call.leased);
-        }
-        self.workers[worker].last[of] = Some(Call { leased, ..call });
         self.check_more(queue, more_due)
+    }
+
+    /// A call that comes after a later one of its worker, which says that it was answered.
+    async fn overtaken(&self, call: &Call) -> Result<(), Stop> {
+        let found = self.broker.claim(&self.claim_of(call)).await;
+        self.pace.is_in_time(self.model.now)?;
+        let is_refused = matches!(found, Err(BrokerError::Refused(_)));
+        same(&format!("whether a call that was overtaken is refused, not {found:?}"), &is_refused, &true)
+    }
+
+    fn claim_of<'c>(&'c self, Call { claiming, finishes, .. }: &'c Call) -> Claim<'c> {
+        let Claiming { queue, max, lease, token } = *claiming;
+        Claim { queue: self.queue(queue), finished: finishes, max, lease: self.pace.span(lease), token }
     }
 
     async fn ask(&self, call: &Call) -> Result<(Vec<Claimed>, Vec<Finished>, bool), Stop> {
-        let Claiming { queue, max, lease, token } = call.claiming;
-        let lease = self.pace.span(lease);
-        let request = Claim { queue: self.queue(queue), finished: &call.finishes, max, lease, token };
-        let found = self.broker.claim(&request).await;
+        let token = call.claiming.token;
+        let found = self.broker.claim(&self.claim_of(call)).await;
         let found = self.answer(found)?;
         let tokens: Vec<LeaseToken> = found.jobs.iter().map(|job| job.lease.token).collect();
         same("the tokens of leases", &tokens, &vec![token; tokens.len()])?;

@@ -43,12 +43,14 @@ pub enum Step {
         /// Of which leases, and what is said of their jobs.
         finishes: Vec<(Pick, Ending)>,
     },
-    /// A worker's last call comes again, its answer being lost.
+    /// A call of a worker's comes again: its last one, as its answer was lost, or an earlier one that its way held up.
     ClaimAgain {
         /// Which worker.
         worker: u8,
-        /// The last call of which queue.
+        /// Of which queue.
         queue: u8,
+        /// How many calls came after it.
+        later: usize,
     },
     /// A worker dies and another one takes its place.
     Crash {
@@ -176,7 +178,8 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => enqueue(),
         1 => any::<Index>().prop_map(|request| Step::EnqueueAgain { request }),
         12 => claim(),
-        1 => (0..WORKERS, 0..QUEUES).prop_map(|(worker, queue)| Step::ClaimAgain { worker, queue }),
+        1 => (0..WORKERS, 0..QUEUES, prop_oneof![2 => Just(0), 1 => 1..3_usize])
+            .prop_map(|(worker, queue, later)| Step::ClaimAgain { worker, queue, later }),
         1 => (0..WORKERS).prop_map(|worker| Step::Crash { worker }),
         2 => (prop::collection::vec(pick(), 1..3), 2..6_u64).prop_map(|(leases, span)| Step::Extend { leases, span }),
         1 => (pick(), any::<u8>()).prop_map(|(lease, value)| Step::Progress { lease, value }),

@@ -147,7 +147,7 @@ impl Runtime {
             self.calls += 1;
             let token = LeaseToken { worker: worker as u64, call: self.calls };
             let request = Claim { queue, finished: &[], max, lease: 70 * MS, token };
-            self.act(|state, now, bells| state.claim(&request, now, bells));
+            self.act(|state, now, bells| state.claim(&request, now, bells)).expect("no later one has come");
         }
     }
 

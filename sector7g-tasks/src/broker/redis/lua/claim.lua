@@ -2,8 +2,9 @@
 -- KEYS[1] queue
 -- ARGV[1] worker   ARGV[2] number of this call of the worker's   ARGV[3] lease, ms   ARGV[4] how many jobs at most
 -- ARGV[5] dead letters kept at most   ARGV[6] their age at most, ms
--- ARGV[7] a lost lease as a failure, JSON with @attempt and @at to be filled in   ARGV[8] when this call was sent, ms
--- ARGV[9] number of finishes   ARGV[10..] of each finish: id, token, then
+-- ARGV[7] a lost lease as a failure, JSON with @attempt and @at to be filled in   ARGV[8] since when the server has been asked, ms
+-- ARGV[9] since when its caller knew the server to answer, before, ms   ARGV[10] the shortest lease it asks for, ms
+-- ARGV[11] number of finishes   ARGV[12..] of each finish: id, token, then
 --   'd' (ended, and nothing of it is kept), or
 --   'e' result (or ''), ms to keep it ('' for ever), last failure of a dead letter (or ''), ms to hold the id
 --   'r' delay, ms; failure; attempt; ''
@@ -19,16 +20,19 @@
 
 local q, now = KEYS[1], now_ms()
 local worker, call, span, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local sent_at, finishes = tonumber(ARGV[8]), tonumber(ARGV[9])
+-- A call that was under way for half a lease waited for the server itself.
+local shortest, finishes = tonumber(ARGV[10]), tonumber(ARGV[11])
+local answered = now - tonumber(ARGV[8]) > shortest / 2 and now or tonumber(ARGV[9])
+local is_doubtful = answered + shortest > now
 local HELD = 'held'              -- in arq:in-progress of an ended tick
 local PYTHON_AWAY = 60000        -- ms after which a Python worker that was seen at work counts as gone
 local NOTHING = {}               -- what is noted of most jobs
-local call_key, grace_key, python_key = q .. ':s7:call:' .. worker, q .. ':s7:grace', q .. ':s7:python'
+local call_key, python_key = q .. ':s7:call:' .. worker, q .. ':s7:python'
 local leases_key = q .. ':s7:leases'
 local ends_at, kept_until = int(now + span), int(now + kept_for(span))
 local counted_until = int(now + ATTEMPTS_TTL * 1000)
 local lease_head = worker .. '-' .. call .. ' ' .. ends_at .. ' '
-local last_call, is_off, grace, look = unpack(redis.call('MGET', call_key, q .. ':s7:paused', grace_key, q .. ':s7:look'))
+local last_call, is_off, look = unpack(redis.call('MGET', call_key, q .. ':s7:paused', q .. ':s7:look'))
 
 -- What the whole call deletes, in one command; what stays in the queue of that which has finished; what is answered.
 local deleted, stays, has_buried = {}, {}, false
@@ -61,6 +65,12 @@ local function make_rare()
     '^[\225-\236\238\239][\128-\191][\128-\191]', '^\237[\128-\159][\128-\191]',
     '^\240[\144-\191][\128-\191][\128-\191]', '^[\241-\243][\128-\191][\128-\191][\128-\191]',
     '^\244[\128-\143][\128-\191][\128-\191]' }
+
+  -- Whether the worker that had the job last may only have been kept from renewing its lease.
+  function rare.may_come_back(id, before)
+    local ends = before and before.ends or tonumber(redis.call('ZSCORE', leases_key, id) or nil)
+    return ends and lost_from(ends, answered, shortest) > now
+  end
 
   local function attempts(id)
     return count_of(get('arq:retry:' .. id))
@@ -283,7 +293,7 @@ local function has_token(value, head)
 end
 
 local function finish_all()
-  local lost, ids, places, at = {}, {}, {}, 10
+  local lost, ids, places, at = {}, {}, {}, 12
   for i = 1, finishes do
     ids[i], places[i] = ARGV[at], at
     at = at + (ARGV[at + 2] == 'd' and 3 or 7)
@@ -380,12 +390,6 @@ local function lease_due()
     local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', passed + #leased, asked)
     if #page == 0 then return passed > 0 and nil end
     if is_off then return false end
-    -- A call that was under way for half a lease waited for Redis itself, and so did the heartbeats of those who hold
-    -- jobs: they get one more lease before any of these is taken over.
-    if passed == 0 and now - sent_at > span / 2 then
-      redis.call('SET', grace_key, '1', 'PX', int(span))
-      grace = true
-    end
     local ids, keys, values, are_text = read_page(page)
     local noted, payloads, read_to, size = have_notes(ids), {}, 0, 4
     for i = 1, #ids do
@@ -404,7 +408,7 @@ local function lease_due()
         local payload, known = payloads[i], noted and rare().notes(id, payloads[i]) or NOTHING
         local count = values[2 * i] and rare().count_of(values[2 * i]) or 0
         if known ~= NOTHING and rare().left_until(known[5], known[2], score) > now
-          or grace and (before or redis.call('ZSCORE', leases_key, id)) then
+          or is_doubtful and (before or count > 0) and rare().may_come_back(id, before) then
           passed = passed + 1
         elseif not payload and rare().is_over(id) then
           passed = passed + 1
@@ -424,9 +428,14 @@ local function lease_due()
   end
 end
 
+local number = last_call and string.match(last_call, '^%x+') or ''
+if #number > #call or #number == #call and number > call then
+  -- It is sent until it is answered, and only then comes the next: this one has gone round, or was given up.
+  return redis.error_reply('OVERTAKEN a later claim of this worker has come before this one, which has changed nothing')
+end
 allow_when_full(q)
 local lost, more = nil, nil
-if last_call and string.find(last_call, call .. ' ', 1, true) == 1 then
+if number == call then
   local readable, last = pcall(cmsgpack.unpack, string.sub(last_call, #call + 2))
   if readable and type(last) == 'table' then
     lost = last[1]
@@ -453,10 +462,8 @@ if #leased > 0 then
   call_many('ZADD', leases_key, ends)
   tell_due(q, now + span, now, look)
 end
-if finishes > 0 or #leased > 0 then
-  redis.call('SET', call_key, call .. ' ' .. cmsgpack.pack({ lost, leased }), 'PX', int(math.max(2 * span, 60000)))
-end
-if more == nil then more = rare().first_free(q, now) end
+redis.call('SET', call_key, call .. ' ' .. cmsgpack.pack({ lost, leased }), 'PX', int(math.max(2 * span, 60000)))
+if more == nil then more = rare().first_free(q, now, answered, shortest) end
 if more and not is_off then ring(q) else more = nil end
 answer[1], answer[2], answer[3], answer[4] = int(now), more and 1 or 0, #lost, #odd / 5
 for i = 1, #odd do answer[#answer + 1] = odd[i] end

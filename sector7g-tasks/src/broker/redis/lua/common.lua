@@ -15,7 +15,6 @@
 --   q:s7:leases           zset    job id -> end of its lease, ms
 --   q:s7:bell             list    at most one element: «look at the queue»
 --   q:s7:look             string  when the next waiting worker looks by itself, ms
---   q:s7:grace            string  while no lost lease is taken over, as Redis itself had been away
 --   q:s7:paused           string  while no worker of ours may claim: since when, ms
 --   q:s7:python           string  while a Python worker has been seen at work of late
 --   q:s7:asked:<client>   zset    <number>:<an answer, 1 or 0, a job> -> number, of its enqueue calls that may come again;

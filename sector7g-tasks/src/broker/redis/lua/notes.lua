@@ -65,9 +65,16 @@ local function left_until(known_c, known_b, score)
   return not known_b and math.min(moment_of(known_c), score + LEFT_TO_PYTHON) or 0
 end
 
+-- From when on a lease that ended then may be taken over by who knows the server to answer since `answered`: while it was
+-- away nobody could renew one. Who has seen it answer for half a lease before the end knows that its worker could have;
+-- who has not lets that one have a lease's time to come back.
+local function lost_from(ends, answered, span)
+  return ends - answered >= span / 2 and ends or math.max(ends, answered + span)
+end
+
 -- The score of the first due job that nobody has, how many due ones before it are not ours to take, and when the
 -- first of those that are only left to others for a while is.
-local function first_free(q, now)
+local function first_free(q, now, answered, span)
   local held, again = 0, nil
   while held < LOOK_AT_MOST do
     local size = held == 0 and 1 or 500
@@ -76,11 +83,14 @@ local function first_free(q, now)
     local ids = {}
     for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
     local values, noted = mget('arq:in-progress:', ids), have_notes(ids)
+    local is_doubtful = answered and answered + span > now
+    local ends = is_doubtful and ask_many('ZMSCORE', q .. ':s7:leases', ids)
     for i = 1, #ids do
       local score = sane(tonumber(page[2 * i]))
       if score ~= 0 and not is_held(read_lease(values[i]), now) then
         local known = noted and hmget(meta(ids[i]), 'c', 'b') or {}
         local till = left_until(known[1], known[2], score)
+        if is_doubtful and ends[i] then till = math.max(till, lost_from(tonumber(ends[i]), answered, span)) end
         if till <= now then return score, held, again end
         again = math.min(again or till, till)
       end

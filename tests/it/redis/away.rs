@@ -1,0 +1,133 @@
+//! Who may take jobs over whose leases ran out while the server was away, and calls that come too late.
+
+use std::time::Duration;
+
+use sector7g_tasks::broker::{Broker, BrokerError, Claim, Extended, Finished, JobState, Lease, RedisBroker};
+use support::{Proxy, RedisServer, Way};
+use tokio::time::{Instant, sleep};
+
+use super::load::calls;
+use super::trouble::{Hand, LONG, done};
+
+const LEASE: Duration = Duration::from_secs(1);
+
+/// How a server is away.
+#[derive(Clone, Copy, Debug)]
+enum Away {
+    /// Calls wait for it.
+    Frozen,
+    /// Calls fail at once.
+    Refused,
+}
+
+/// A job's holder, who had leased it before `server` went away for longer than the lease, and another worker, who tried
+/// to claim all the while and took nothing over.
+async fn an_outage(server: &RedisServer, proxy: &Proxy, away: Away) -> (Hand, Lease, Hand) {
+    let (mut holder, mut other) = (Hand::at(&proxy.url()).await, Hand::at(&proxy.url()).await);
+    assert_eq!(other.claim(LEASE).await.len(), 0);
+    holder.add(b"{}").await.unwrap();
+    let job = holder.claim(LEASE).await.remove(0);
+    let until = Instant::now() + LEASE + LEASE / 2;
+    match away {
+        Away::Frozen => {
+            server.freeze();
+            let pause = async {
+                tokio::time::sleep_until(until).await;
+                server.thaw();
+            };
+            let (claimed, ()) = tokio::join!(other.claim(LEASE), pause);
+            assert_eq!(claimed.len(), 0, "the lease has ended, but nobody could have renewed it");
+        }
+        Away::Refused => {
+            proxy.set(Way::Refuse);
+            while Instant::now() < until {
+                let refused = other.call(&[], 10, LEASE).await.unwrap_err();
+                assert!(refused.is_transient(), "{refused}");
+                other.token.call -= 1;
+                sleep(LEASE / 20).await;
+            }
+            proxy.set(Way::Pass);
+        }
+    }
+    assert_eq!(other.claim(LEASE).await.len(), 0, "{away:?}: nobody could have renewed it");
+    (holder, job.lease, other)
+}
+
+/// While Redis was away nobody could renew a lease. Who comes first takes none over, be it a worker that has just begun,
+/// and who holds one has a lease's time to renew it.
+#[tokio::test]
+async fn an_outage_costs_nobody_a_lease() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    for away in [Away::Frozen, Away::Refused] {
+        let (mut holder, lease, _) = an_outage(&server, &proxy, away).await;
+        let mut third = Hand::new(&server).await;
+        let claimed = third.call(&[], 10, LEASE).await.unwrap();
+        assert_eq!((claimed.jobs.len(), claimed.more_due), (0, false), "{away:?}: it was not there meanwhile");
+        assert_eq!(holder.extend(&lease).await, Extended::Renewed);
+        assert_eq!(holder.call(&[done(lease)], 0, LEASE).await.unwrap().finished, [Finished::Applied]);
+    }
+}
+
+/// A holder who does not come back for a lease's time loses its job as ever, and nobody is kept busy until then.
+#[tokio::test]
+async fn an_outage_holds_no_job_up_for_ever() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    for away in [Away::Frozen, Away::Refused] {
+        let (holder, lease, mut other) = an_outage(&server, &proxy, away).await;
+        let (mut claims, began) = (0, Instant::now());
+        let attempt = loop {
+            other.broker.wait(&[other.queue.clone()], Duration::from_secs(5), Duration::from_secs(5)).await.unwrap();
+            claims += 1;
+            if let Some(job) = other.claim(LEASE).await.pop() {
+                break job.attempt;
+            }
+            assert!(began.elapsed() < LONG, "nobody gets the job");
+        };
+        assert_eq!(attempt, 2);
+        assert!(claims < 6, "{away:?}: {claims} claims, as it waits for a lease's time, and does not spin");
+        assert_eq!(holder.extend(&lease).await, Extended::Lost);
+    }
+}
+
+/// A claim that its way holds up arrives when it has been repeated and its worker has gone on: it leases nothing, which
+/// nobody would run.
+#[tokio::test]
+async fn a_claim_that_arrives_late_leases_nothing() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let mut hand = Hand::new(&server).await;
+    let builder = RedisBroker::builder(proxy.url()).response_timeout(Duration::from_millis(200));
+    let slow = builder.connect().await.unwrap();
+    let queue = hand.queue.clone();
+    for has_jobs in [false, true] {
+        if has_jobs {
+            hand.add(b"{}").await.unwrap();
+        }
+        hand.token.call += 1;
+        slow.ready().await.unwrap(); // a connection is there
+        proxy.set(Way::Stall);
+        let request = Claim { queue: &queue, finished: &[], max: 10, lease: LONG, token: hand.token };
+        let error = slow.claim(&request).await.expect_err("it is held up");
+        assert!(error.is_transient(), "{error}");
+        let first = hand.broker.claim(&request).await.unwrap().jobs;
+        assert_eq!(first.len(), usize::from(has_jobs));
+        let ended: Vec<_> = first.into_iter().map(|job| done(job.lease)).collect();
+        hand.call(&ended, 0, LONG).await.unwrap();
+        let left = hand.add(b"{}").await.unwrap();
+        let before = calls(&server);
+        proxy.set(Way::Pass);
+        let deadline = Instant::now() + LONG;
+        while calls(&server) == before {
+            assert!(Instant::now() < deadline, "the call never arrives");
+            tokio::task::yield_now().await;
+        }
+        let waiting = hand.broker.job(&queue, &left).await.unwrap().unwrap();
+        assert_eq!(waiting.state, JobState::Queued, "has jobs: {has_jobs}");
+        let refused = hand.broker.claim(&request).await.unwrap_err();
+        assert!(matches!(&refused, BrokerError::Refused(why) if why.contains("later claim")), "{refused}");
+        let job = hand.claim(LONG).await.remove(0);
+        hand.call(&[done(job.lease)], 0, LONG).await.unwrap();
+    }
+}
