@@ -151,6 +151,12 @@ impl Disturbances {
         (!is_else).then(|| touching.map(|trouble| trouble.to).fold(from, Moment::max))
     }
 
+    /// Whether nothing was broken between the two, nor so shortly before that who waits for news has not come back.
+    pub(super) fn is_calm(&self, from: Moment, to: Moment) -> bool {
+        let is_near = |trouble: &Trouble| trouble.from <= to && trouble.to.after(AFTERMATH) >= from;
+        self.clear_from(from, to) == Some(from) && !self.trouble.iter().any(is_near)
+    }
+
     /// Whether a process stopped because it was told to, and could report all that it had: it was not killed meanwhile, and
     /// the server and the way there were good.
     pub(super) fn stopped_in_order(&self, pid: i32) -> bool {

@@ -271,7 +271,7 @@ impl<'a> Aborts<'a> {
         let ended = runs.iter().filter(|run| run.how == Stop::Ended).map(|run| run.stop).max();
         let Some((taken, ended)) = self.taken.get(id).copied().zip(ended) else { return };
         let is_late = matches!(end, End::Done { .. }) && ended > taken;
-        if is_late && disturbances.clear_from(taken, ended) == Some(taken) {
+        if is_late && disturbances.is_calm(taken, ended) {
             account.untrue.push(format!("{id} was to be aborted, and worked on for {:?}", ended.since(taken)));
         }
     }
