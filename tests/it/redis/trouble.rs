@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sector7g_tasks::broker::{
-    Broker, BrokerError, Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, JobFilter, JobId,
-    JobState, KeptResult, Lease, LeaseToken, NewJob, Outcome, QueueName, RedisBroker, RequestId, ResultState,
+    Broker, BrokerError, Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, GiveBack, JobFilter,
+    JobId, JobState, KeptResult, Lease, LeaseToken, NewJob, Outcome, QueueName, RedisBroker, RequestId, ResultState,
 };
 use sector7g_tasks::job::Failure;
 use sector7g_tasks::testing::Guard;
@@ -280,6 +280,32 @@ async fn a_call_that_arrives_after_its_repetition_adds_nothing() {
     }
 }
 
+/// What is noted of a job is forgotten a day after its attempts' last one began, but not while it goes on.
+#[tokio::test]
+async fn attempts_outlive_an_attempt_of_days() {
+    let server = RedisServer::start();
+    let mut hand = Hand::new(&server).await;
+    let id = hand.add(b"{}").await.unwrap();
+    let keys = [format!("arq:retry:{id}"), format!("arq:s7:job:{id}")];
+    let now = hand.broker.clock().now();
+    for (hours, is_kept) in [(0, false), (2, true)] {
+        let due = (now - Duration::from_hours(hours)).as_millis().to_string();
+        server.cli(&["ZADD", "arq:queue:trouble", &due, id.as_str()]);
+        let lease = hand.claim(LONG).await.remove(0).lease;
+        server.cli(&["HSET", &keys[1], "f", "{}"]);
+        for key in &keys {
+            server.cli(&["EXPIRE", key, "1000"]);
+        }
+        assert_eq!(hand.extend(&lease).await, Extended::Renewed);
+        for key in &keys {
+            let left: u64 = server.cli(&["TTL", key]).trim().parse().unwrap();
+            assert_eq!(left > 80_000, is_kept, "{key}, begun {hours} h ago, is kept for {left} s more");
+        }
+        let outcome = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Stop };
+        hand.call(&[Finish { lease, outcome }], 0, LONG).await.unwrap();
+    }
+}
+
 /// A full server takes no new job and says so; those it has are worked off.
 #[tokio::test]
 async fn a_full_server_is_drained() {
@@ -295,6 +321,9 @@ async fn a_full_server_is_drained() {
     assert_eq!((answer.finished, answer.jobs.len()), (vec![Finished::Applied], 1));
     let second = answer.jobs[0].lease.clone();
     assert_eq!(hand.call(&[done(second)], 1, LONG).await.unwrap().finished, [Finished::Applied]);
+    let ended = NewJob { id: ids[0].clone(), replace_finished: true, ..hand.job(b"{}") };
+    let refused = hand.broker.enqueue(&[ended], RequestId::unique()).await.unwrap_err();
+    assert!(matches!(refused, BrokerError::Full { .. }), "what is replaced makes no room for a new job: {refused}");
     server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
     for id in ids {
         let kept = hand.broker.result(&hand.queue, &id, Duration::ZERO).await.unwrap();

@@ -130,8 +130,9 @@ impl Link {
             Err(error) if is_not_loaded(&error) => call.whole().query_async(&mut route).await,
             answer => answer,
         };
-        let answer = answer.map_err(|error| self.failed(&connection, &error))?;
-        under_way.answered();
+        let answer = answer.map_err(|error| self.failed(&connection, &error));
+        under_way.ended(&answer);
+        let answer = answer?;
         self.confirm(&connection).await?;
         self.read(answer)
     }
@@ -177,9 +178,9 @@ impl Link {
         let under_way = self.witness.call();
         let connection = self.connection().await.map_err(|error| (error, false))?;
         let mut route = connection.route.clone();
-        let answer = command.query_async(&mut route).await.map_err(|error| self.failed(&connection, &error))?;
-        under_way.answered();
-        self.read(answer)
+        let answer = command.query_async(&mut route).await.map_err(|error| self.failed(&connection, &error));
+        under_way.ended(&answer);
+        self.read(answer?)
     }
 
     /// What a whole answer says: one of another kind than we asked for does not get better by asking again.

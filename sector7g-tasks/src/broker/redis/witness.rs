@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::link::Failed;
+use crate::broker::BrokerError;
+
 /// What the calls to a server tell of it.
 #[derive(Debug, Default)]
 pub(super) struct Witness {
@@ -79,9 +82,13 @@ pub(super) struct UnderWay<'a> {
 }
 
 impl UnderWay<'_> {
-    pub(super) fn answered(mut self) {
-        self.is_answered = true;
-        self.witness.answered(self.sent, Instant::now());
+    /// A refusal is an answer, too.
+    pub(super) fn ended<T>(mut self, answer: &Result<T, Failed>) {
+        self.is_answered =
+            answer.as_ref().err().is_none_or(|(error, _)| !matches!(error, BrokerError::Unavailable { .. }));
+        if self.is_answered {
+            self.witness.answered(self.sent, Instant::now());
+        }
     }
 }
 
@@ -105,7 +112,7 @@ mod tests {
     async fn a_call_of(witness: &Witness, seconds: u32) {
         let call = witness.call();
         advance(SECOND * seconds).await;
-        call.answered();
+        call.ended(&Ok(()));
     }
 
     fn answered(witness: &Witness) -> Duration {
@@ -123,6 +130,12 @@ mod tests {
         advance(SECOND * 60).await;
         a_call_of(&witness, 5).await;
         assert_eq!(answered(&witness), SECOND * 65, "a call was slow, yet leases could be renewed");
+        witness.call().ended::<()>(&Err((BrokerError::Refused(String::new()), false)));
+        assert_eq!(
+            witness.ages(Instant::now()).failing,
+            Duration::ZERO,
+            "an answer, if not the one that was wished for"
+        );
         a_call_of(&witness, 6).await;
         assert_eq!(answered(&witness), Duration::ZERO, "one was too slow");
         advance(SECOND).await;

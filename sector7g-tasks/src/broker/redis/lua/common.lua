@@ -124,6 +124,12 @@ local function allow_when_full(q)
   redis.call('DEL', q .. ':s7:none')
 end
 
+-- And before what frees some memory, where something is then to be written that needs more.
+local function refuse_when_full(q)
+  redis.call('SET', q .. ':s7:none', '')
+  redis.call('DEL', q .. ':s7:none')
+end
+
 local function meta(id)
   return 'arq:s7:job:' .. id
 end

@@ -45,14 +45,15 @@ local function is_free(id, replace)
   if redis.call('EXISTS', job, result, hold, claimed, notes) == 0 then return true end
   if redis.call('ZSCORE', q, id) and redis.call('EXISTS', job) == 0 then return false end -- its end is to be recorded
   if redis.call('EXISTS', job) == 1 then return false end
-  if redis.call('EXISTS', result, hold) > 0 then
-    if not replace then return false end
-    redis.call('DEL', result, hold, claimed)
-  elseif not replace then
+  local has_ended = redis.call('EXISTS', result, hold) > 0
+  if has_ended and not replace then return false end
+  if not replace then
     -- with: notes.lua
     local lease = read_lease(get(claimed))
     if lease and lease.foreign then return false end
   end
+  refuse_when_full(q)
+  if has_ended then redis.call('DEL', result, hold, claimed) end
   redis.call('DEL', notes, 'arq:retry:' .. id) -- left by a job of that id which a Python worker ended
   return true
 end

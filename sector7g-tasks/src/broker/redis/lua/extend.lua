@@ -5,6 +5,8 @@
 
 -- with: notes.lua
 
+local LONG = 3600000 -- ms for which an attempt goes on before what is noted of it is kept for longer
+
 local q, now, span = KEYS[1], now_ms(), tonumber(ARGV[1])
 allow_when_full(q)
 local ids = {}
@@ -19,6 +21,10 @@ for i = 1, #ids do
     redis.call('SET', keys[i], value, 'PX', int(kept_for(span)))
     ends[#ends + 1] = till
     ends[#ends + 1] = ids[i]
+    if now - lease.due > LONG then
+      redis.call('PEXPIRE', 'arq:retry:' .. ids[i], int(ATTEMPTS_TTL * 1000))
+      redis.call('PEXPIRE', meta(ids[i]), int(ATTEMPTS_TTL * 1000))
+    end
   end
   answers[i] = ours and 1 or 0
 end
