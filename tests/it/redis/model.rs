@@ -21,6 +21,9 @@ const AT_ONCE: usize = 32;
 /// A busy machine, many of whose calls come too late to tell anything, gets more runs until so many steps were taken.
 const STEPS: usize = 1_000;
 
+/// Fewer tell nothing.
+const FEWEST: usize = 200;
+
 /// Within so long. How many steps a machine takes in time is its luck, and no fault of the broker.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -88,7 +91,7 @@ async fn redis_does_as_the_model() {
         }
     }
     eprintln!("{tally:?}");
-    assert!(tally.steps > 0, "the machine was too slow to tell anything: {tally:?}");
+    assert!(tally.steps >= FEWEST, "the machine was too slow to tell anything: {tally:?}");
 }
 
 /// The fewest steps that still fail, as far as there is time to find them, and how.
