@@ -61,6 +61,19 @@ pub(crate) fn all() -> Vec<Scenario> {
     [processes(), outages(), mixtures()].concat()
 }
 
+/// Many short jobs, while one worker after the other is killed: figures that take more jobs than chance needs.
+pub(crate) fn soak(jobs: u64) -> Scenario {
+    Scenario {
+        name: "soak",
+        load: Load { producers: 2, jobs, rate: 1_000, batch: 50, mix: Mix::Short },
+        faults: &[Fault::KillWorker],
+        pause: 3_000..5_000,
+        recovery: Some(LEASE.saturating_add(MARGIN)),
+        drain: Duration::from_mins(3),
+        ..PLAIN
+    }
+}
+
 /// What befalls workers and producers.
 fn processes() -> Vec<Scenario> {
     let recovery = Some(LEASE.saturating_add(MARGIN));

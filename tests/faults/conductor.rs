@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// Only scenarios in whose name this is
     #[arg(long)]
     only: Option<String>,
+    /// In place of them all: so many short jobs, a thousand a second, a worker killed each four seconds
+    #[arg(long, conflicts_with_all = ["minutes", "only"])]
+    soak: Option<u64>,
 }
 
 pub(crate) fn main(options: &Options) -> ExitCode {
@@ -35,9 +38,10 @@ pub(crate) fn main(options: &Options) -> ExitCode {
     println!("seed {seed}");
     let wanted = |scenario: &Scenario| options.only.as_ref().is_none_or(|only| scenario.name.contains(&**only));
     let short = catalogue::all().into_iter().chain(catalogue::unguarded()).chain(catalogue::compared());
-    let scenarios: Vec<Scenario> = match options.minutes {
-        None => short.filter(wanted).collect(),
-        Some(_) => short.map(Scenario::longer).filter(wanted).collect(),
+    let scenarios: Vec<Scenario> = match (options.soak, options.minutes) {
+        (Some(jobs), _) => vec![catalogue::soak(jobs)],
+        (None, None) => short.filter(wanted).collect(),
+        (None, Some(_)) => short.map(Scenario::longer).filter(wanted).collect(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
     let runtime = runtime.expect("the system has threads");
