@@ -181,7 +181,7 @@ pub enum Outcome {
 /// Why a job is given back uncounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GiveBack {
-    /// The worker stops.
+    /// The worker stops. Without a delay the job keeps its place: it is due when it had been, before what came after it.
     Stop,
     /// The task asked for a later time.
     Snooze,

@@ -16,8 +16,8 @@ use super::results::{Ending, Holds, Results};
 use super::slab::{Slab, Slot};
 use super::waits::{Bells, Waits};
 use crate::broker::{
-    BrokerError, Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, JobId, KeptResult, Lease,
-    LeaseToken, NewJob, OVERTAKEN, Outcome, QueueName, RequestId, ResultState, WorkerHealth,
+    BrokerError, Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, GiveBack, JobId, KeptResult,
+    Lease, LeaseToken, NewJob, OVERTAKEN, Outcome, QueueName, RequestId, ResultState, WorkerHealth,
 };
 use crate::clock::Timestamp;
 use crate::hash::{Map, Seeded};
@@ -313,11 +313,14 @@ impl State {
             }
             Outcome::Retry { delay, failure } => {
                 self.jobs[slot].fail(Failure::clone(failure));
-                self.put_back(slot, *delay, now);
+                self.put_back(slot, now + *delay, now);
             }
             Outcome::GiveBack { delay, why } => {
-                self.jobs[slot].give_back(*why, now);
-                self.put_back(slot, *delay, now);
+                let job = &mut self.jobs[slot];
+                job.give_back(*why, now);
+                let keeps_place = *why == GiveBack::Stop && delay.is_zero();
+                let due = if keeps_place { job.due_at } else { now + *delay };
+                self.put_back(slot, due, now);
             }
         }
         Finished::Applied
@@ -367,11 +370,11 @@ impl State {
         }
     }
 
-    /// Makes a leased job wait again; one that is to be aborted does not wait for its delay.
-    fn put_back(&mut self, slot: Slot, delay: Duration, now: Timestamp) {
+    /// Makes a leased job wait again; one that is to be aborted does not wait until then.
+    fn put_back(&mut self, slot: Slot, due: Timestamp, now: Timestamp) {
         let job = &mut self.jobs[slot];
         job.token = None;
-        let due = if job.abort().is_some() { now } else { now + delay };
+        let due = if job.abort().is_some() { now } else { due };
         self.move_to(slot, due);
     }
 

@@ -136,6 +136,7 @@ macro_rules! broker_conformance {
             a_raised_count_is_no_delivery
             give_back_is_not_counted
             give_back_is_due_at_once
+            a_stop_keeps_places
             unknown_since_is_unbroken
             a_lost_lease_ends_unknown_since
             history_has_a_bound

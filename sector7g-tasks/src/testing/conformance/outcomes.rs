@@ -75,6 +75,23 @@ pub async fn give_back_is_due_at_once(fixture: &impl Fixture) {
     assert_eq!(ids(&ground.claim(1, LEASE).await), [id]);
 }
 
+/// What a stopping worker gives back has its place again, before what was added after it.
+pub async fn a_stop_keeps_places(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "a_stop_keeps_places").await;
+    let mut expected = Vec::new();
+    for _ in 0..3 {
+        expected.push(ground.add_one().await);
+        ground.pass(Duration::from_millis(5)).await;
+    }
+    for again in [false, true] {
+        let job = ground.claim_one(LEASE).await;
+        assert_eq!(job.lease.id, expected[0], "it is the first one; again: {again}");
+        ground.finish(&job.lease, give_back(GiveBack::Stop)).await;
+        assert_eq!(ground.record(&expected[0]).await.expect("it waits").due_at, job.due_at);
+    }
+    assert_eq!(ids(&ground.claim(3, LEASE).await), expected);
+}
+
 /// A claim says since when no worker knew the task, as long as nothing else came of the job between.
 pub async fn unknown_since_is_unbroken(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "unknown_since_is_unbroken").await;

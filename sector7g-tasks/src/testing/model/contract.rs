@@ -180,12 +180,13 @@ impl Model {
                 job.fail(failure);
                 job.is_known();
                 job.expires_at = None;
-                job.wait_again(self.now, self.call, delay);
+                job.wait_again(self.now, self.call, self.now + delay);
             }
             End::GiveBack { delay, why } => {
                 let (now, job) = (self.now, &mut self.live[at]);
                 job.attempt -= 1;
-                job.wait_again(now, self.call, delay);
+                let keeps_place = why == GiveBack::Stop && delay == 0;
+                job.wait_again(now, self.call, if keeps_place { job.due } else { now + delay });
                 if why == GiveBack::UnknownTask {
                     job.unknown_since.get_or_insert(now);
                     job.left_until = now + 2 * delay;
@@ -316,10 +317,10 @@ impl Live {
         self.left_until = 0;
     }
 
-    fn wait_again(&mut self, now: u64, call: u64, delay: u64) {
+    fn wait_again(&mut self, now: u64, call: u64, due: u64) {
         self.lease = None;
         self.left_until = 0;
-        (self.at, self.set_by) = (if self.aborted { now } else { now + delay }, call);
+        (self.at, self.set_by) = (if self.aborted { now } else { due }, call);
     }
 
     pub(super) fn state(&self, now: u64) -> JobState {

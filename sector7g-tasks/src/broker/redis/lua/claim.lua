@@ -120,12 +120,12 @@ local function make_rare()
     end
   end
 
-  local function put_back(id, delay)
-    if hmget(meta(id), 'b')[1] then delay = 0 end -- one that is to be aborted does not wait
+  local function put_back(id, due)
+    if hmget(meta(id), 'b')[1] then due = now end -- one that is to be aborted does not wait
     redis.call('DEL', 'arq:in-progress:' .. id)
     stays[id] = true
-    redis.call('ZADD', q, int(now + delay), id)
-    tell_due(q, now + delay, now)
+    redis.call('ZADD', q, int(due), id)
+    tell_due(q, due, now)
   end
 
   function rare.finish_retry(id, delay, failure, attempt)
@@ -138,11 +138,14 @@ local function make_rare()
       redis.call('HSET', meta(id), 'x', int(beyond(hmget(meta(id), 'x')[1]) + before - count))
     end
     redis.call('HDEL', meta(id), 'u', 'c', 'n')
-    put_back(id, delay)
+    put_back(id, now + delay)
   end
 
   function rare.finish_give_back(id, delay, why, value)
-    local expires = read_lease(value).expires
+    local lease = read_lease(value)
+    local due, expires = now + delay, lease.expires
+    -- As arq leaves what its stop cuts off: in its place, not behind all that waits.
+    if why == 's' and delay == 0 then due = math.min(lease.due, now) end
     set_attempts(id, attempts(id) - 1, delay)
     set_meta(id, delay)
     redis.call('HSET', meta(id), 'x', int(beyond(hmget(meta(id), 'x')[1]) + 1))
@@ -155,7 +158,7 @@ local function make_rare()
     else
       redis.call('HDEL', meta(id), 'u', 'c', 'n')
     end
-    put_back(id, delay)
+    put_back(id, due)
   end
 
   -- Members of other queues than this are no jobs of it: ids are one space for all queues.
