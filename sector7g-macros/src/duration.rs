@@ -194,9 +194,10 @@ pub(crate) fn tokens(span: Duration) -> TokenStream {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
     use syn::{Expr, parse_quote};
 
-    use super::{Keep, Lease, Positive, Span, tokens};
+    use super::{Keep, LONGEST, Lease, Positive, Span, UNITS, parse, tokens};
     use crate::attr::Scalar;
 
     fn check(value: &Expr, expected: Result<u64, &str>) {
@@ -267,6 +268,66 @@ mod tests {
         assert_eq!(Keep::read(&parse_quote!("forever")), Ok(Keep::Forever));
         assert_eq!(Keep::read(&parse_quote!(true)), Err("`true` does not say for how long".to_owned()));
         assert_eq!(Keep::read(&parse_quote!("always")), Err("there is no number at `always`".to_owned()));
+    }
+
+    /// A span as text, in all units that it takes.
+    fn written(span: Duration) -> String {
+        let mut rest = u64::try_from(span.as_millis()).unwrap();
+        let parts = UNITS.map(|(unit, ms)| {
+            let number = rest / u64::from(ms);
+            rest %= u64::from(ms);
+            format!("{number}{unit}")
+        });
+        parts.concat()
+    }
+
+    /// What is wrong is quoted, unless it is all of the text.
+    fn names_its_culprit(problem: &str, text: &str) -> bool {
+        let whole = ["it is empty", "that is more than 100 years"];
+        let quoted = problem.split('`').nth(1).unwrap_or_default();
+        whole.contains(&problem) || !quoted.is_empty() && text.contains(quoted)
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_span_is_read_back(ms in prop_oneof![0..100_000_u64, 0..u64::try_from(LONGEST.as_millis()).unwrap()]) {
+            let span = Duration::from_millis(ms);
+            prop_assert_eq!(parse(&written(span)), Ok(span));
+            let number: Expr = syn::parse_str(&ms.to_string()).unwrap();
+            let read = Span::read(&number);
+            prop_assert!(read == Ok(Span(Duration::from_secs(ms))) || Duration::from_secs(ms) > LONGEST, "{:?}", read);
+        }
+
+        #[test]
+        fn any_text_is_a_span_or_a_mistake_that_is_named(
+            text in prop_oneof![
+                ".{0,30}",
+                r"-?([0-9.]{0,4}(d|h|m|s|ms|min|λ|٣|)[ \t\u{a0}]?){0,5}",
+                "[0-9]{1,400}(d|h|m|s|ms)",
+                r"[0-9]{0,400}\.[0-9]{0,400}(d|ms)",
+                "[0-9]{1,9}",
+            ],
+        ) {
+            let text = text.replace('`', "'"); // what is wrong is found by it
+            match parse(&text) {
+                Ok(span) => {
+                    prop_assert!(span <= LONGEST);
+                    let is_of_units = |c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace() || "dhms".contains(c);
+                    prop_assert!(text.chars().all(is_of_units) && text.contains(['d', 'h', 'm', 's']), "{text:?} is {span:?}");
+                    let _ = tokens(span);
+                }
+                Err(problem) => prop_assert!(names_its_culprit(&problem, &text), "{:?}: {}", text, problem),
+            }
+        }
+
+        #[test]
+        fn any_number_is_a_span_or_a_mistake(digits in "[0-9_]{1,400}(\\.[0-9]{0,40})?(e-?[0-9]{1,5})?(u8|f64|s|ms|x)?") {
+            let Ok(number) = syn::parse_str::<Expr>(&digits) else { return Ok(()) };
+            match Span::read(&number) {
+                Ok(Span(span)) => prop_assert!(span <= LONGEST),
+                Err(problem) => prop_assert!(problem.len() < 1_000, "{}", problem),
+            }
+        }
     }
 
     #[test]

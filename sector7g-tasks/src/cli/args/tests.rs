@@ -1,4 +1,7 @@
+use proptest::prelude::*;
+
 use super::*;
+use crate::cases::cases;
 
 fn os(arguments: &[&str]) -> Vec<OsString> {
     arguments.iter().map(OsString::from).collect()
@@ -107,4 +110,56 @@ fn what_a_watched_worker_is_started_with() {
     check(&["--burst", "--watch", "src", "--no-burst"], &[]);
     check(&["--redis", "unix:///s", "--watch", "--"], &["--redis", "unix:///s"]);
     check(&["--watch", "src", "--", "--watch"], &["--", "--watch"]);
+}
+
+/// What `--max-away` makes of `text`.
+fn max_away(text: &str) -> Result<Duration, String> {
+    let config = config_with(&[&format!("--max-away={text}")], &[]);
+    config.map(|config| config.max_away.expect("it was given")).map_err(|error| error.to_string())
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    #[test]
+    fn a_span_that_is_shown_can_be_typed(ms in prop_oneof![0..100_000_u64, 0..100 * 365 * 86_400_000_u64]) {
+        let shown = crate::inspect::span(Duration::from_millis(ms));
+        let read = max_away(&shown).unwrap();
+        prop_assert_eq!(crate::inspect::span(read), shown, "only what is not shown is missing");
+        prop_assert!(read <= Duration::from_millis(ms));
+        let (hours, rest) = (ms / 3_600_000, ms % 3_600_000);
+        prop_assert_eq!(max_away(&format!("{hours}h{}m{}ms", rest / 60_000, rest % 60_000)), Ok(Duration::from_millis(ms)));
+    }
+
+    #[test]
+    fn any_text_is_a_span_or_a_mistake_that_is_named(
+        text in prop_oneof![
+            "\\PC{0,30}",
+            r"-?([0-9.]{0,6}(d|h|m|s|ms|min|y|mo|w|λ|٣|)[ ,]?){0,5}( ago)?",
+            "[0-9]{1,400}(d|h|m|s|ms|w)",
+            "-?P?[0-9]{0,12}[YMWD]?T?[0-9.]{0,22}[HMS]?",
+        ],
+    ) {
+        match max_away(&text) {
+            Ok(span) => {
+                prop_assert!(std::time::Instant::now().checked_add(span).is_some(), "{text:?} is {span:?}, beyond all clocks");
+                prop_assert!(!text.contains("ago") && text.contains(|c: char| c.is_ascii_digit()), "{text:?} is {span:?}");
+            }
+            Err(said) => {
+                let is_named = said.contains(&format!("'{text}'")) || text.is_empty();
+                prop_assert!(is_named && said.contains("--max-away"), "{:?}: {}", text, said);
+                prop_assert!(said.contains("a span is written as `90s`") || text.is_empty(), "{:?}: {}", text, said);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_span_is_none(
+        number in "[1-9][0-9]{0,29}", // less than nothing is nothing
+        unit in prop::sample::select(&["", "y", "mo", "fortnights", "λ", "٣", "%", " s s", "s-", "s -1m", "s ago"][..]),
+    ) {
+        let text = number + unit;
+        prop_assert!(max_away(&text).is_err(), "{}", text);
+        prop_assert!(max_away(&format!("-{text}s")).is_err(), "{}", text);
+    }
 }
