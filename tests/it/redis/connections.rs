@@ -14,7 +14,7 @@ async fn double(number: u32) -> u32 {
 }
 
 /// Runs two jobs on it, one by one.
-async fn check_works(broker: RedisBroker) {
+pub(super) async fn check_works(broker: RedisBroker) {
     let client = Client::new(Arc::new(broker));
     let runner = || Runner::new().broker(client.broker().clone()).inventory(Inventory::empty().task::<double>());
     for number in [21, 4] {

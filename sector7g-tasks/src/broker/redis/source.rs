@@ -35,7 +35,15 @@ enum Kind {
     #[cfg(feature = "sentinel")]
     Sentinel(Sentinels),
     #[cfg(feature = "cluster")]
-    Cluster(Vec<ConnectionInfo>),
+    Cluster(Nodes),
+}
+
+/// Some servers of a cluster, which tell of the others.
+#[cfg(feature = "cluster")]
+struct Nodes {
+    places: Vec<ConnectionInfo>,
+    /// Of the others their places alone are told.
+    ca: Option<Vec<u8>>,
 }
 
 /// Who knows the master, and how it is to be talked to.
@@ -117,7 +125,7 @@ impl Source {
     pub(super) async fn open(&self, pool: Option<Pool>) -> Result<(Opened, Option<Pool>), OpenError> {
         #[cfg(feature = "cluster")]
         if let Kind::Cluster(nodes) = &self.kind {
-            let connection = cluster_connection(nodes, self.response_timeout).await?;
+            let connection = nodes.connection(self.response_timeout).await?;
             return Ok((Opened { route: Route::Cluster(connection), copied: Copied::default(), _pooled: None }, None));
         }
         let pool = match pool {
@@ -133,7 +141,7 @@ impl Source {
     pub(super) async fn open_blocking(&self, longest: Duration) -> Result<Route, OpenError> {
         #[cfg(feature = "cluster")]
         if let Kind::Cluster(nodes) = &self.kind {
-            return Ok(Route::Cluster(cluster_connection(nodes, longest.saturating_mul(2)).await?));
+            return Ok(Route::Cluster(nodes.connection(longest.saturating_mul(2)).await?));
         }
         let _ = longest; // only a cluster's connection can't do without
         let config = self.config.clone().set_response_timeout(None);
@@ -160,7 +168,7 @@ impl Source {
                 Ok(client.async_get_client().await?.get_connection_info().clone())
             }
             #[cfg(feature = "cluster")]
-            Kind::Cluster(nodes) => Ok(nodes[0].clone()),
+            Kind::Cluster(nodes) => Ok(nodes.places[0].clone()),
         }
     }
 
@@ -190,7 +198,7 @@ impl Kind {
         }
         #[cfg(feature = "cluster")]
         if address.scheme == Scheme::Cluster {
-            return Ok(Self::Cluster(servers));
+            return Ok(Self::Cluster(Nodes { places: servers, ca: ca.map(<[u8]>::to_vec) }));
         }
         let _ = (address, ca); // one of the others names one server
         Ok(Self::Server(servers.swap_remove(0)))
@@ -231,10 +239,18 @@ impl Sentinels {
 }
 
 #[cfg(feature = "cluster")]
-async fn cluster_connection(nodes: &[ConnectionInfo], response_timeout: Duration) -> RedisResult<ClusterConnection> {
-    let builder = redis::cluster::ClusterClient::builder(nodes.to_vec());
-    let client = builder.connection_timeout(CONNECT).response_timeout(response_timeout).build()?;
-    client.get_async_connection().await
+impl Nodes {
+    async fn connection(&self, response_timeout: Duration) -> RedisResult<ClusterConnection> {
+        let builder = redis::cluster::ClusterClient::builder(self.places.clone());
+        let builder = builder.connection_timeout(CONNECT).response_timeout(response_timeout);
+        #[cfg(feature = "tls")]
+        let builder = match &self.ca {
+            Some(ca) => builder.certs(redis::TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) }),
+            None => builder,
+        };
+        let _ = &self.ca; // without encryption there is none
+        builder.build()?.get_async_connection().await
+    }
 }
 
 #[cfg(feature = "tls")]
