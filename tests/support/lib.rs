@@ -23,5 +23,5 @@ pub use program::Program;
 pub use promtool::promtool;
 pub use proxy::{Proxy, Way};
 pub use python::{PythonClient, PythonWorker};
-pub use redis::{Monitor, RedisCluster, RedisSentinel, RedisServer, RedisServerBuilder};
+pub use redis::{Certificate, Monitor, RedisCluster, RedisSentinel, RedisServer, RedisServerBuilder};
 pub use watched::Signal;

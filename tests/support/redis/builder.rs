@@ -5,7 +5,8 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use super::{RedisServer, SENTINEL, SUPPORT, tls};
+use super::tls::{self, Certificate};
+use super::{RedisServer, SENTINEL, SUPPORT};
 use crate::ports;
 
 /// How often to try other ports when those that were free have been taken meanwhile.
@@ -30,7 +31,7 @@ impl Access {
 pub struct RedisServerBuilder {
     lines: Vec<String>,
     access: Access,
-    tls: bool,
+    tls: Option<Certificate>,
     sentinel: bool,
 }
 
@@ -80,8 +81,14 @@ impl RedisServerBuilder {
     /// Takes encrypted connections, too, on a port of their own: [`RedisServer::tls_url`]. The certificate is for
     /// `localhost` and 127.0.0.1, signed by the authority of [`RedisServer::ca_file`].
     #[must_use]
-    pub fn tls(mut self) -> Self {
-        self.tls = true;
+    pub fn tls(self) -> Self {
+        self.tls_with(Certificate::Right)
+    }
+
+    /// As [`Self::tls`], with a certificate that should be refused.
+    #[must_use]
+    pub fn tls_with(mut self, certificate: Certificate) -> Self {
+        self.tls = Some(certificate);
         self
     }
 
@@ -128,9 +135,9 @@ impl RedisServerBuilder {
     fn try_start(&self) -> Result<RedisServer, String> {
         let folder = tempfile::Builder::new().prefix("s7-redis-").tempdir().expect("the system has temporary files");
         let port = ports::free();
-        let tls_port = self.tls.then(ports::free);
-        if self.tls {
-            tls::write(folder.path());
+        let tls_port = self.tls.map(|_| ports::free());
+        if let Some(certificate) = self.tls {
+            tls::write(folder.path(), certificate);
         }
         if self.sentinel {
             fs::write(folder.path().join(SENTINEL), "").expect("the folder is ours");

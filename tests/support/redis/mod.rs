@@ -21,6 +21,7 @@ use talk::Talk;
 pub use builder::RedisServerBuilder;
 pub use cluster::{RedisCluster, RedisSentinel};
 pub use monitor::Monitor;
+pub use tls::Certificate;
 
 /// Within which a server must answer; it takes some ten milliseconds, but machines can be busy.
 const START: Duration = Duration::from_secs(20);

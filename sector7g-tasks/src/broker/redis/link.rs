@@ -210,9 +210,18 @@ impl Link {
     }
 
     fn not_opened(&self, error: OpenError) -> BrokerError {
-        match error {
+        let error = match error {
             OpenError::Redis(error) => self.error(&error),
             other => self.unavailable(other.to_string()),
+        };
+        match error {
+            BrokerError::Unavailable { location, cause } => {
+                let cause = cause.to_string();
+                let advice = advice(self.location.starts_with("rediss"), &cause);
+                let cause = advice.map_or(cause.clone(), |advice| format!("{cause}; {advice}"));
+                BrokerError::Unavailable { location, cause: cause.into() }
+            }
+            error => error,
         }
     }
 
@@ -247,6 +256,32 @@ impl Link {
             | ErrorKind::UnexpectedReturnType => BrokerError::Refused(text),
             _ => self.unavailable(text),
         }
+    }
+}
+
+/// What to do where encryption is the reason why there is no connection, or may be: neither end says so, where the other
+/// one does not expect it. Only by its words is such an error known, in those of clusters and sentinels, too.
+fn advice(is_encrypted: bool, problem: &str) -> Option<&'static str> {
+    let problem = problem.to_ascii_lowercase();
+    let is_one_of = |words: &[&str]| words.iter().any(|word| problem.contains(word));
+    match is_encrypted {
+        _ if is_one_of(&["unknownissuer"]) => {
+            Some("name the authority that signed it, with `RedisBrokerBuilder::ca` or in `SSL_CERT_FILE`")
+        }
+        _ if is_one_of(&["not valid for name"]) => {
+            Some("say the host as its certificate does, or have one made for this name")
+        }
+        _ if is_one_of(&["certificate expired", "certificate not valid yet"]) => {
+            Some("renew the server's certificate, or set this machine's clock")
+        }
+        // A plain port waits for the end of what it takes for a command, or says in plain text what is wrong with it.
+        true if is_one_of(&["timed out", "corrupt message"]) => {
+            Some("`rediss://` and its like need a port that takes encrypted connections (`tls-port`)")
+        }
+        false if is_one_of(&["reset by peer", "broken pipe", "terminated", "end of file"]) => {
+            Some("if that port takes encrypted connections alone, say `rediss` in place of `redis`")
+        }
+        _ => None,
     }
 }
 
