@@ -5,6 +5,7 @@ mod browser;
 mod fuzz;
 mod guards;
 mod pages;
+mod watching;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,9 +1,10 @@
-//! `/live` and `/ready`, of a worker that works, that is blocked, whose broker is away, that stops.
+//! `/live`, `/ready` and `--check`, of a worker that works, that is blocked, whose broker is away, that stops.
 
 use sector7g_tasks::prelude::*;
-use support::RedisServer;
+use support::{Program, Proxy, RedisServer, Way};
+use tokio::time::{Instant, sleep};
 
-use super::{Observed, SOON, client, end, until};
+use super::{Observed, PROGRAM, SOON, client, end, until};
 
 #[tokio::test]
 async fn a_worker_is_ready_until_it_is_told_to_stop() {
@@ -52,8 +53,40 @@ async fn a_port_that_is_taken_is_refused() {
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let url = server.url();
-    let mut program = support::Program::start(super::PROGRAM, &["observed", "--redis", &url, "--listen", &port]);
+    let mut program = Program::start(PROGRAM, &["observed", "--redis", &url, "--listen", &port]);
     let code = until("it ends", || program.exit_code());
     assert_ne!(tokio::time::timeout(SOON, code).await.unwrap(), 0);
     assert!(program.said().contains("choose another address"), "{}", program.said());
+}
+
+/// One whose process is up, but that hears nothing of its broker: who asks the broker is told so, until it works again.
+#[tokio::test]
+async fn a_worker_that_is_deaf_fails_its_check() {
+    let deaf = |way| async move {
+        let server = RedisServer::start();
+        let proxy = Proxy::to(server.port()).await;
+        let mut worker = Program::start(PROGRAM, &["observed", "--redis", &proxy.url()]);
+        let check = async |code: i32, words: &str| {
+            let until = Instant::now() + SOON;
+            loop {
+                let mut check = Program::start(PROGRAM, &["observed", "--check", "--redis", &server.url()]);
+                let (ended, said) = (check.end().await, check.said());
+                if ended == code && said.contains(words) {
+                    break;
+                }
+                assert!(Instant::now() < until, "{way:?}: a check ends with {ended}, not {code}: {said}");
+                sleep(std::time::Duration::from_millis(100)).await;
+            }
+        };
+        check(0, "Health check successful").await;
+        proxy.set(way);
+        check(1, "no fresh health entry of `observed`").await;
+        assert_eq!(worker.exit_code(), None, "{way:?}: its process is up");
+        let waiting = client(&server).await.enqueue(end("works")).await.unwrap();
+        proxy.set(Way::Pass);
+        check(0, "Health check successful").await;
+        assert_eq!(waiting.result_within(SOON).await.unwrap(), "works", "{way:?}");
+        assert_eq!(worker.terminate().await, 0);
+    };
+    tokio::join!(deaf(Way::Stall), deaf(Way::Swallow), deaf(Way::Refuse));
 }

@@ -1,16 +1,22 @@
 //! What the path of a job costs a server: commands from outside, and calls inside its scripts.
 
 use std::hash::{BuildHasher, RandomState};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode};
 use sector7g_tasks::broker::{
     Broker, Claim, ClaimedJob, Due, Finish, JobFilter, JobId, LeaseToken, NewJob, Outcome, QueueName, RedisBroker,
     RequestId,
 };
+use sector7g_tasks::dashboard::Dashboard;
 use sector7g_tasks::prelude::*;
 use support::RedisServer;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use super::check::cost_of_a_check;
 
@@ -82,11 +88,31 @@ async fn a_batch_costs_a_constant_number_of_commands() {
 #[task(queue = "idle", name = "idle")]
 async fn nothing() {}
 
-/// A worker that has nothing to do asks for work, and little else, fewer than three times a second.
+/// A worker that has nothing to do asks for work, and little else, fewer than three times a second: whether its queue is
+/// empty, or has a million jobs that are not due.
 #[tokio::test]
 async fn an_idle_worker_sends_few_commands() {
-    const SECONDS: usize = 4;
-    let server = RedisServer::start();
+    const DEFER: &str = "for i = 1, 1000000 do redis.call('ZADD', KEYS[1], 4000000000000 + i, i) end";
+    let (empty, full) = (RedisServer::start(), RedisServer::builder().line("lua-time-limit 60000").start());
+    full.cli(&["EVAL", DEFER, "1", "arq:queue:idle"]);
+    let (of_none, of_million) = tokio::join!(idle(&empty), idle(&full));
+    for commands in [&of_none, &of_million] {
+        let sent: Vec<_> = commands.iter().filter(|line| !line.contains(" lua] \"")).collect();
+        assert!(!sent.is_empty(), "it looks for work");
+        // Two looks a second, and five calls in 5 s when it stops waiting and begins anew.
+        assert!(sent.len() < 4 * SECONDS, "{} in {SECONDS} s: {sent:#?}", sent.len());
+        assert!(commands.len() < 40 * SECONDS, "{} in {SECONDS} s: {commands:#?}", commands.len());
+        let without_end: Vec<_> = commands.iter().filter(|line| !is_bounded(line)).collect();
+        assert!(without_end.is_empty(), "{without_end:#?}");
+    }
+    assert_eq!(full.cli(&["ZCARD", "arq:queue:idle"]).trim(), "1000000");
+}
+
+/// For how long it is listened to.
+const SECONDS: usize = 4;
+
+/// What a server runs for an idle worker, its scripts' calls among it.
+async fn idle(server: &RedisServer) -> Vec<String> {
     let broker = RedisBroker::connect(server.url()).await.unwrap();
     let stop = CancellationToken::new();
     let runner = Runner::new().broker(Arc::new(broker)).inventory(Inventory::empty().task::<nothing>());
@@ -102,16 +128,37 @@ async fn an_idle_worker_sends_few_commands() {
         for _ in 0..2 {
             let monitor = server.monitor();
             tokio::time::sleep(Duration::from_secs(SECONDS as u64)).await;
-            commands = monitor.stop_from_clients();
+            commands = monitor.stop();
         }
         stop.cancel();
         commands
     };
     let (report, commands) = tokio::join!(worker, watch);
     report.unwrap();
-    assert!(!commands.is_empty(), "it looks for work");
-    // Two looks a second, and five calls in 5 s when it stops waiting and begins anew.
-    assert!(commands.len() < 4 * SECONDS, "{} in {SECONDS} s: {commands:#?}", commands.len());
+    commands
+}
+
+/// Whether what a monitor shows takes no longer in a queue of a million: no command that looks at all keys, members or
+/// fields, and no range without an end. Queues' names are as many as there are queues.
+fn is_bounded(line: &str) -> bool {
+    const MOST: i64 = 10_000;
+    let words: Vec<String> = line.split('"').skip(1).step_by(2).map(str::to_ascii_uppercase).collect();
+    let number = |index: usize| words.get(index).and_then(|word| word.parse::<i64>().ok());
+    let name = words.first().map_or("", String::as_str);
+    match name {
+        _ if line.contains("\"arq:s7:queues\"") => true,
+        "KEYS" | "SMEMBERS" | "HGETALL" | "HKEYS" | "HVALS" | "SORT" | "FLUSHALL" | "FLUSHDB" => false,
+        _ if name.starts_with("ZUNION") || name.starts_with("ZINTER") || name.starts_with("ZDIFF") => false,
+        _ if name.contains("RANGE") && !name.starts_with("ZREM") && !name.starts_with("GET") => {
+            match words.iter().position(|word| word == "LIMIT") {
+                Some(limit) => number(limit + 2).is_some_and(|most| (0..=MOST).contains(&most)),
+                None => number(2)
+                    .zip(number(3))
+                    .is_some_and(|(from, to)| (from >= 0) == (to >= 0) && (0..MOST).contains(&(to - from))),
+            }
+        }
+        _ => true,
+    }
 }
 
 /// How many calls the server has answered, those of scripts counted one by one.
@@ -135,7 +182,7 @@ async fn use_queue(hand: &mut Hand) {
     hand.broker.queues().await.unwrap();
 }
 
-/// With a million jobs due and a million deferred, the same calls are made as with a hundred.
+/// With a million jobs due and a million deferred, the same calls are made as with two hundred of each.
 #[tokio::test]
 async fn a_queue_of_two_million_costs_no_more_calls() {
     const FILL: &str = "for i = 1, ARGV[1] do
@@ -144,7 +191,7 @@ async fn a_queue_of_two_million_costs_no_more_calls() {
         redis.call('ZADD', KEYS[1], i % 2 == 0 and 1000 + i or 4000000000000 + i, id)
     end";
     let mut costs = Vec::new();
-    for size in ["200", "2000000"] {
+    for size in ["400", "2000000"] {
         let server = RedisServer::builder().line("lua-time-limit 60000").start();
         server.cli(&["EVAL", FILL, "1", "arq:queue:mixed", size]);
         let mut hand = Hand::new(&server, "mixed").await;
@@ -152,11 +199,61 @@ async fn a_queue_of_two_million_costs_no_more_calls() {
         use_queue(&mut hand).await;
         let before = calls(&server);
         use_queue(&mut hand).await;
-        costs.push((calls(&server) - before, cost_of_a_check(&server).await));
+        let cost = calls(&server) - before;
+        assert_eq!(hand.call(&[], 20).await.len(), 20, "these are running");
+        for words in ["SET arq:in-progress:of-python 1", "SET arq:job:of-python {}", "ZADD arq:queue:mixed 1 of-python"]
+        {
+            server.cli(&words.split(' ').collect::<Vec<_>>());
+        }
+        costs.push((cost, cost_of_a_check(&server).await, look_around(&server).await));
         burst(hand).await;
     }
     assert_eq!(costs[0], costs[1]);
     assert!(costs[0].1 < 420, "a check is not much by itself: {costs:?}");
+}
+
+/// What every page of the dashboard, and every look of the command, costs `server` in calls; none is without an end.
+async fn look_around(server: &RedisServer) -> Vec<(&'static str, u64)> {
+    const OPERATE: &str = env!("CARGO_BIN_EXE_fixture-sector-7g");
+    const PAGES: [&str; 7] = [
+        "/overview",
+        "/queue?queue=mixed",
+        "/queue?queue=mixed&state=live",
+        "/queue?queue=mixed&state=running",
+        "/dead?queue=mixed",
+        "/workers",
+        "/schedules",
+    ];
+    const LOOKS: [&str; 6] = ["health status", "queues", "jobs list", "jobs list --json", "dead list", "schedule list"];
+    let broker: Arc<dyn Broker> = Arc::new(RedisBroker::connect(server.url()).await.unwrap());
+    let mut costs = Vec::new();
+    for pages in [false, true] {
+        let looks = if pages { &PAGES[..] } else { &LOOKS[..] };
+        for look in looks {
+            let (before, monitor) = (calls(server), server.monitor());
+            if pages {
+                // A new one each time: it shows for two seconds what it has seen.
+                open(&Dashboard::new(Arc::clone(&broker)).router(), look).await;
+            } else {
+                let mut command = Command::new(OPERATE);
+                command.args(look.split(' ')).args(["--queue", "mixed", "--redis", &server.url()]);
+                let output = command.output().unwrap();
+                assert!(output.status.code().is_some_and(|code| code <= 1), "{look}: {output:?}"); // nobody works there
+            }
+            costs.push((*look, calls(server) - before));
+            let without_end: Vec<_> = monitor.stop().into_iter().filter(|line| !is_bounded(line)).collect();
+            assert!(without_end.is_empty(), "{look}: {without_end:#?}");
+        }
+    }
+    costs
+}
+
+async fn open(router: &Router, page: &str) {
+    let request = Request::get(page).header("host", "localhost").body(Body::empty()).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = to_bytes(response.into_body(), 8 << 20).await.unwrap();
+    assert_eq!(status, StatusCode::OK, "{page}: {}", String::from_utf8_lossy(&body));
 }
 
 /// A worker in burst mode takes jobs off the queue, and is found alive; deferred ones keep it from its end.

@@ -6,6 +6,7 @@ mod check;
 mod cluster;
 mod conformance;
 mod connections;
+mod cuts;
 mod encryption;
 pub(super) mod load;
 mod model;

@@ -35,7 +35,7 @@ impl Hand {
         Self { broker, queue: QueueName::new("trouble").unwrap(), token }
     }
 
-    fn job(&self, payload: &'static [u8]) -> NewJob {
+    pub(super) fn job(&self, payload: &'static [u8]) -> NewJob {
         NewJob {
             queue: self.queue.clone(),
             id: JobId::generate(),
