@@ -75,6 +75,19 @@ fn report(outcomes: &[Outcome], failures: &[String]) -> bool {
             println!("{}{}: {broken}", if outcome.is_right() { "" } else { "BROKEN, " }, outcome.title());
         }
     }
+    for outcome in outcomes.iter().filter(|outcome| outcome.account.near.has_lost()) {
+        let near = outcome.account.near;
+        let more = [
+            (near.twice, "finished twice"),
+            (near.unprovoked, "run again"),
+            (near.unrun, "claimed and not run"),
+            (near.untrue, "untrue"),
+        ];
+        let more = more.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let lost = format!("Redis lost {} of {} jobs", near.lost, near.jobs);
+        let all: Vec<String> = [lost].into_iter().chain(more).collect();
+        println!("{}: near a strike {}", outcome.title(), all.join(", "));
+    }
     for outcome in wrong.iter().filter(|outcome| outcome.broken.is_empty()) {
         println!("BROKEN, {}: all gates held, though the guard was out", outcome.title());
     }

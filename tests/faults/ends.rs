@@ -1,13 +1,12 @@
 //! What Redis holds when all is over, read without the library; and how often it stored each result.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use redis::{Commands, Connection, RedisResult};
 use serde::Deserialize;
+
+use crate::listener::Listener;
 
 /// How a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +24,10 @@ pub(crate) enum End {
 /// All ends of a scenario.
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
-    pub(crate) ends: BTreeMap<String, End>,
+    /// All of them, by their jobs.
+    pub(crate) known: BTreeMap<String, End>,
+    /// Jobs that have none, as they are still queued.
+    pub(crate) waiting: HashSet<String>,
     /// How often each job's result was stored.
     pub(crate) stored: HashMap<String, u32>,
 }
@@ -61,81 +63,46 @@ impl Record {
     }
 }
 
-/// The ends that the server knows: results, which outlive all scenarios.
-pub(crate) fn read(connection: &mut Connection) -> RedisResult<BTreeMap<String, End>> {
+/// The ends that the server knows, and what is left in `queue`: results outlive all scenarios.
+pub(crate) fn read(connection: &mut Connection, queue: &str) -> RedisResult<Ends> {
     const RESULT: &str = "arq:result:";
     let keys: Vec<String> = connection.scan_match(format!("{RESULT}*"))?.collect::<RedisResult<_>>()?;
-    let mut ends = BTreeMap::new();
+    let mut known = BTreeMap::new();
     for page in keys.chunks(500) {
         let records: Vec<Vec<u8>> = redis::cmd("MGET").arg(page).query(connection)?;
         for (key, bytes) in page.iter().zip(records) {
             let record: Record = serde_json::from_slice(&bytes).expect("results are in the codec of their jobs, JSON");
-            ends.insert(key[RESULT.len()..].to_owned(), record.end());
+            known.insert(key[RESULT.len()..].to_owned(), record.end());
         }
     }
-    Ok(ends)
+    let waiting = connection.zrange(format!("arq:queue:{queue}"), 0, -1)?;
+    Ok(Ends { known, waiting, ..Ends::default() })
 }
 
-/// Hears from Redis itself of each result that is stored, as long as it lives. Its connection is not among those that
-/// faults are aimed at; what is stored while the server restarts it can't hear.
+/// Hears from Redis itself of each result that is stored.
 #[derive(Debug)]
 pub(crate) struct Witness {
     stored: Arc<Mutex<HashMap<String, u32>>>,
-    is_over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    listener: Listener,
 }
 
 impl Witness {
     pub(crate) fn of(url: String) -> Self {
-        let (stored, is_over) = (Arc::<Mutex<HashMap<String, u32>>>::default(), Arc::<AtomicBool>::default());
-        let (counts, stop) = (Arc::clone(&stored), Arc::clone(&is_over));
-        let thread = std::thread::spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                if listen(&url, &counts, &stop).is_err() {
-                    std::thread::park_timeout(Duration::from_millis(2)); // the server is away
-                }
+        const CHANNEL: &str = "__keyspace@0__:arq:result:";
+        let stored = Arc::<Mutex<HashMap<String, u32>>>::default();
+        let counts = Arc::clone(&stored);
+        let listener = Listener::to(url, "__keyspace@0__:arq:result:*", move |message| {
+            if message.get_payload::<String>().is_ok_and(|event| event == "set") {
+                let id = message.get_channel_name().trim_start_matches(CHANNEL).to_owned();
+                *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_insert(0) += 1;
             }
         });
-        Self { stored, is_over, thread: Some(thread) }
+        Self { stored, listener }
     }
 
     /// Ends it.
     pub(crate) fn counts(mut self) -> HashMap<String, u32> {
-        self.end();
+        self.listener.end();
         std::mem::take(&mut self.stored.lock().unwrap_or_else(PoisonError::into_inner))
     }
-
-    fn end(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // if it panicked, its counts are short, and say so
-        }
-    }
-}
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-fn listen(url: &str, counts: &Mutex<HashMap<String, u32>>, stop: &AtomicBool) -> RedisResult<()> {
-    const CHANNEL: &str = "__keyspace@0__:arq:result:";
-    let mut connection = redis::Client::open(url)?.get_connection_with_timeout(Duration::from_millis(500))?;
-    redis::cmd("PING").query::<()>(&mut connection)?; // not while it reads its file: it tells of that as of news
-    let mut events = connection.as_pubsub();
-    events.psubscribe(format!("{CHANNEL}*"))?;
-    events.set_read_timeout(Some(Duration::from_millis(100)))?;
-    while !stop.load(Ordering::Relaxed) {
-        match events.get_message() {
-            Ok(message) if message.get_payload::<String>().is_ok_and(|event| event == "set") => {
-                let id = message.get_channel_name().trim_start_matches(CHANNEL).to_owned();
-                *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_insert(0) += 1;
-            }
-            Ok(_) => {}
-            Err(error) if error.is_timeout() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

@@ -32,6 +32,10 @@ impl Moment {
     pub(crate) fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
     }
+
+    pub(crate) fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
+    }
 }
 
 /// What a line tells.
@@ -80,9 +84,11 @@ pub(crate) enum What {
     Trouble,
     /// It is over.
     Mended,
+    /// A sentinel has made a replica master: because it was asked to, its master died, or seemed to.
+    Switched,
 }
 
-const WORDS: [(What, &str); 21] = [
+const WORDS: [(What, &str); 22] = [
     (What::Asked, "asked"),
     (What::Answered, "answered"),
     (What::Refused, "refused"),
@@ -104,6 +110,7 @@ const WORDS: [(What, &str); 21] = [
     (What::Hitch, "hitch"),
     (What::Trouble, "trouble"),
     (What::Mended, "mended"),
+    (What::Switched, "switched"),
 ];
 
 impl What {

@@ -14,6 +14,7 @@ mod ends;
 mod fault;
 mod ground;
 mod ledger;
+mod listener;
 mod load;
 mod plant;
 mod producer;

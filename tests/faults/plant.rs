@@ -15,6 +15,7 @@ use crate::ends::Witness;
 use crate::fault::Fault;
 use crate::ground::Ground;
 use crate::ledger::{self, Event, Ledger, What};
+use crate::listener::Listener;
 use crate::scenario::{Crew, Load, NOT_DRAINED, Scenario, Surroundings};
 
 /// Within which a process that was told to stop must have stopped.
@@ -27,6 +28,8 @@ pub(crate) struct Plant {
     pub(crate) notes: Ledger,
     pub(crate) dice: Dice,
     pub(crate) witness: Witness,
+    /// Notes whom a sentinel makes master, also of its own accord.
+    _switches: Option<Listener>,
     pub(crate) workers: Vec<Program>,
     pub(crate) producers: Vec<Producer>,
     /// Workers that ended though nobody had told them to, and what they said last.
@@ -61,6 +64,14 @@ impl Plant {
         let folder = tempfile::Builder::new().prefix("s7-faults-").tempdir().expect("the system has temporary files");
         let notes = Ledger::open(folder.path(), "conductor").expect("the folder is ours");
         let witness = Witness::of(ground.holder().url());
+        let switches = match &ground {
+            Ground::Sentinel(trio) => {
+                let notes = Ledger::open(folder.path(), "sentinel").expect("the folder is ours");
+                let note = move |_: &_| notes.note(What::Switched, 0);
+                Some(Listener::to(trio.sentinel().url(), "+switch-master", note))
+            }
+            Ground::One(_) | Ground::Cluster(_) => None,
+        };
         let proxy = match scenario.surroundings {
             Surroundings::Proxy | Surroundings::ProducersProxy | Surroundings::Winding => {
                 Some(Proxy::to(ground.holder().port()).await)
@@ -84,6 +95,7 @@ impl Plant {
             notes,
             dice,
             witness,
+            _switches: switches,
             workers: Vec::new(),
             producers: Vec::new(),
             crashes: Vec::new(),

@@ -7,9 +7,9 @@ use support::Dice;
 use tokio::time::{Instant, sleep};
 
 use crate::audit;
-use crate::check::{Account, account};
+use crate::check::{Account, Loss, account};
 use crate::crash;
-use crate::ends::{self, Ends};
+use crate::ends;
 use crate::fault::{Fault, Ongoing};
 use crate::ground::Server;
 use crate::ledger;
@@ -141,8 +141,8 @@ pub(crate) struct Outcome {
     pub(crate) name: &'static str,
     pub(crate) crew: Crew,
     pub(crate) without: Option<&'static str>,
-    /// Whether what is lost there is lost by Redis.
-    pub(crate) is_lossy: bool,
+    /// What Redis itself may lose there.
+    pub(crate) loss: Option<Loss>,
     pub(crate) strikes: usize,
     pub(crate) account: Account,
     /// The gates that did not hold, for people; none: it passed.
@@ -180,7 +180,7 @@ impl Outcome {
     /// What became of the gates, in a word or two.
     pub(crate) fn gates(&self) -> &'static str {
         match (self.broken.is_empty(), self.without) {
-            (true, None) if self.is_lossy => "Redis's own loss",
+            (true, None) if self.account.near.has_lost() => "Redis's own loss",
             (true, None) => "held",
             (true, Some(_)) => "HELD WITHOUT GUARD",
             (false, None) if self.is_right() => "broken",
@@ -253,28 +253,27 @@ impl Scenario {
         broken.extend(plant.close().await.err());
         plant.audit();
         let left = plant.tell(audit::leftovers).expect("the server answers, all faults are over");
-        let ends = plant.connection().and_then(|mut connection| ends::read(&mut connection));
-        let ends = ends.expect("the server answers, all faults are over");
+        let ends = plant.connection().and_then(|mut connection| ends::read(&mut connection, plant.queue()));
+        let mut ends = ends.expect("the server answers, all faults are over");
         let events = ledger::read_all(plant.folder.path()).expect("the folder is ours");
         let (crashes, misplaced) = (std::mem::take(&mut plant.crashes), std::mem::take(&mut plant.misplaced));
         let folder = plant.folder;
-        let ends = Ends { ends, stored: plant.witness.counts() };
-        let account = account(&events, &ends, self.load.mix.pill_tries());
+        ends.stored = plant.witness.counts();
+        let account = account(&events, &ends, self.load.mix.pill_tries(), self.loss());
         if crashes.len() > self.may_crash {
             broken.push(format!("{} workers ended by themselves: {}", crashes.len(), crashes[0]));
         }
         broken.extend(self.gates(&account));
-        if !self.is_lossy() {
-            broken.extend(first_of("in two places, or in none", &misplaced));
-            broken.extend(first_of("left behind", &left));
-        }
+        // What is lost is lost by whole scripts: also of the rest each job is in one place.
+        broken.extend(first_of("in two places, or in none", &misplaced));
+        broken.extend(first_of("left behind", &left));
         let is_wrong = !broken.is_empty() && self.without.is_none() && self.crew != Crew::Python;
         let kept = (keep || is_wrong).then(|| folder.keep());
         Outcome {
             name: self.name,
             crew: self.crew,
             without: self.without,
-            is_lossy: self.is_lossy(),
+            loss: self.loss(),
             strikes: 0,
             account,
             broken,
@@ -283,16 +282,22 @@ impl Scenario {
         }
     }
 
-    /// Whether Redis may lose what it has acknowledged: a replica becomes master which has not got all of it, or what is on
-    /// the disk is all that is left.
-    fn is_lossy(&self) -> bool {
+    /// What Redis may lose of what it has acknowledged: a replica becomes master which has not got all of it, or what is
+    /// on the disk is all that is left.
+    fn loss(&self) -> Option<Loss> {
         let restarts = self.faults.iter().any(|fault| matches!(fault, Fault::RestartServer | Fault::KeepServerDown));
-        match self.server {
-            Server::Sentinel | Server::StrictSentinel => true,
-            // `everysec` holds writes back while the disk still syncs those of the second before.
-            Server::Volatile | Server::Snapshots | Server::EverySecond => restarts,
-            Server::Durable | Server::Cluster => false,
-        }
+        let before = match self.server {
+            // What is on its way to the replica; a master that is replaced takes writes until the strike's end.
+            Server::Sentinel | Server::StrictSentinel => Some(Duration::ZERO),
+            // Redis holds writes back while the disk still syncs those of the second before, for two at the most.
+            Server::EverySecond => restarts.then_some(Duration::from_secs(2)),
+            // A snapshot begins within two seconds of the end of the one before, and must come to its own.
+            Server::Snapshots => restarts.then_some(Duration::from_secs(4)),
+            Server::Volatile => restarts.then_some(Duration::MAX),
+            Server::Durable | Server::Cluster => None,
+        };
+        let takes_jobs = self.surroundings != Surroundings::Confirmed;
+        before.map(|before| Loss { before, by_restarts: restarts, takes_jobs })
     }
 
     /// Breaks things for as long as jobs come; how often.
@@ -346,23 +351,18 @@ impl Scenario {
     fn gates(&self, account: &Account) -> Vec<String> {
         let mut broken = Vec::new();
         let mut gate = |what: &str, found: &[String]| broken.extend(first_of(what, found));
-        // What Redis itself loses is told, and no fault of ours: jobs, unless a replica has confirmed them, and marks of
-        // what has been done with them.
-        if !self.is_lossy() || self.surroundings == Surroundings::Confirmed {
-            gate(LOST, &account.lost);
-        }
-        if !self.is_lossy() {
-            gate(TWICE, &account.twice);
-            gate(UNPROVOKED, &account.unprovoked);
-            gate(UNRUN, &account.unrun);
-            gate(UNTRUE, &account.untrue);
-        }
+        // What Redis itself may have lost, near a strike, is in none of these.
+        gate(LOST, &account.lost);
+        gate(TWICE, &account.twice);
+        gate(UNPROVOKED, &account.unprovoked);
+        gate(UNRUN, &account.unrun);
+        gate(UNTRUE, &account.untrue);
         let ends = account.finished + account.dead + account.aborted + account.expired;
         let keeps_witness = !self
             .faults
             .iter()
             .any(|fault| matches!(fault, Fault::RestartServer | Fault::KeepServerDown | Fault::KillMaster));
-        if self.crew != Crew::Python && !self.is_lossy() && keeps_witness && account.witnessed < ends * 9 / 10 {
+        if self.crew != Crew::Python && self.loss().is_none() && keeps_witness && account.witnessed < ends * 9 / 10 {
             broken.push(format!("Redis told of {} results, of {ends} that are there", account.witnessed));
         }
         if self.quiet.is_some() && account.watched == 0 {

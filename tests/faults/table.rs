@@ -20,7 +20,9 @@ pub(crate) fn of(outcomes: &[Outcome]) -> Table {
         "dead",
         "aborted",
         "expired",
+        "unfinished",
         "lost",
+        "may be lost (seen)",
         "twice",
         "again",
         "overlap",
@@ -31,6 +33,8 @@ pub(crate) fn of(outcomes: &[Outcome]) -> Table {
     ]);
     for outcome in outcomes {
         let account = &outcome.account;
+        let near = account.near;
+        let may_be_lost = outcome.loss.map_or_else(|| "-".to_owned(), |_| format!("{} ({})", near.jobs, near.lost));
         let counts = [
             outcome.strikes,
             account.asked,
@@ -39,12 +43,13 @@ pub(crate) fn of(outcomes: &[Outcome]) -> Table {
             account.dead,
             account.aborted,
             account.expired,
+            account.unfinished,
             account.lost.len(),
-            account.twice.len(),
-            account.again,
         ];
         let mut row = vec![outcome.title()];
         row.extend(counts.map(|count| count.to_string()));
+        row.push(may_be_lost);
+        row.extend([account.twice.len(), account.again].map(|count| count.to_string()));
         row.push(span(Some(account.overlap)));
         row.push(span(account.median()));
         row.push(span(account.recovery.last().copied()));

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::{Run, Stop};
+use super::{MARGIN, Run, Stop};
 use crate::ledger::{Event, Moment, What};
 use crate::worker::LEASE;
 
@@ -14,6 +14,10 @@ const AFTERMATH: Duration = LEASE;
 /// For how long after a trouble jobs start again that lost their leases by it: until a lease ends, and with that of grace,
 /// and as long as it takes until it is their turn.
 const REPEATS: Duration = LEASE.saturating_mul(2).saturating_add(Duration::from_secs(1));
+
+/// How long before and after a sentinel says that it has made another server master, of its own accord, both may have
+/// taken writes: it looks ten times a second, and demotes the old one within some looks more.
+const SWITCH: Duration = Duration::from_secs(3);
 
 /// Spans in which a process, or everybody, was kept from its work.
 ///
@@ -33,12 +37,13 @@ pub(super) struct Trouble {
     number: i32,
     pub(super) from: Moment,
     pub(super) to: Moment,
-    costs_leases: bool,
+    pub(super) costs_leases: bool,
 }
 
 impl Disturbances {
     pub(super) fn of(events: &[Event]) -> Self {
         let mut found = Self::default();
+        let mut switches = Vec::new();
         for event in events {
             match event.what {
                 What::Killed | What::Gone => {
@@ -67,7 +72,16 @@ impl Disturbances {
                     }
                 }
                 What::Answered => found.last_answer = Some(event.at),
+                What::Switched => switches.push(event.at),
                 _ => {}
+            }
+        }
+        for at in switches {
+            // On a busy machine its master seems dead to it: that strikes, too.
+            let is_own = found.trouble.iter().all(|trouble| at < trouble.from || at > trouble.to.after(MARGIN));
+            if is_own {
+                let (from, to) = (at.before(SWITCH), at.after(SWITCH));
+                found.trouble.push(Trouble { number: 0, from, to, costs_leases: true });
             }
         }
         found

@@ -1,6 +1,7 @@
 //! The accounts: what became of every job, by the ledgers and by what Redis holds in the end.
 
 mod disturbances;
+mod losses;
 #[cfg(test)]
 mod tests;
 
@@ -8,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use disturbances::{Disturbances, Trouble};
+pub(crate) use losses::{Loss, Near};
+use losses::{Losses, MARGIN};
 
 use crate::ends::{End, Ends};
 use crate::ledger::{Event, Moment, What};
@@ -49,8 +52,12 @@ pub(crate) struct Account {
     pub(crate) dead: usize,
     pub(crate) aborted: usize,
     pub(crate) expired: usize,
-    /// Ended in none of these ways, though their producer was told that they are there.
+    /// Ended in none of these ways, and in no queue any more, though their producer was told that they are there.
     pub(crate) lost: Vec<String>,
+    /// In none of these ways either, but still queued when the scenario ended.
+    pub(crate) unfinished: usize,
+    /// Of all that is below, and of what is lost, what is Redis's own loss; it is in none of the others.
+    pub(crate) near: Near,
     /// Whose result was stored more than once, or by a run that had lost its lease.
     pub(crate) twice: Vec<String>,
     /// Starts beyond the first of each job.
@@ -92,6 +99,8 @@ impl Account {
         self.aborted += other.aborted;
         self.expired += other.expired;
         self.lost.extend(other.lost);
+        self.unfinished += other.unfinished;
+        self.near.add(other.near);
         self.twice.extend(other.twice);
         self.again += other.again;
         self.unprovoked.extend(other.unprovoked);
@@ -110,6 +119,20 @@ impl Account {
         self.witnessed += other.witnessed;
     }
 
+    /// How much is wrong by now.
+    fn told(&self) -> Told {
+        let (twice, unprovoked) = (self.twice.len(), self.unprovoked.len());
+        Told { twice, unprovoked, unrun: self.unrun.len(), untrue: self.untrue.len() }
+    }
+
+    /// All that was told since comes of what Redis has lost.
+    fn waive(&mut self, since: Told) {
+        self.near.twice += self.twice.drain(since.twice..).count();
+        self.near.unprovoked += self.unprovoked.drain(since.unprovoked..).count();
+        self.near.unrun += self.unrun.drain(since.unrun..).count();
+        self.near.untrue += self.untrue.drain(since.untrue..).count();
+    }
+
     pub(crate) fn median(&self) -> Option<Duration> {
         self.recovery.get(self.recovery.len() / 2).copied()
     }
@@ -120,8 +143,17 @@ impl Account {
     }
 }
 
-/// Goes through all of it.
-pub(crate) fn account(events: &[Event], ends: &Ends, pill_tries: u32) -> Account {
+/// How many entries lists have.
+#[derive(Clone, Copy)]
+struct Told {
+    twice: usize,
+    unprovoked: usize,
+    unrun: usize,
+    untrue: usize,
+}
+
+/// Goes through all of it; `loss` is what Redis may lose there.
+pub(crate) fn account(events: &[Event], ends: &Ends, pill_tries: u32, loss: Option<Loss>) -> Account {
     let disturbances = Disturbances::of(events);
     let runs = runs(events, &disturbances);
     let ids = |what: What| -> BTreeSet<&str> {
@@ -135,26 +167,37 @@ pub(crate) fn account(events: &[Event], ends: &Ends, pill_tries: u32) -> Account
         skewed: events.iter().filter(|event| event.what == What::Clock && event.attempt > 30 * 60).count(),
         ..Account::default()
     };
+    let aborts = Aborts::of(events);
+    let answers = events.iter().filter(|event| event.what == What::Answered).map(|event| (&*event.job, event.at));
+    let answers: HashMap<&str, Moment> = answers.collect();
+    let losses = Losses::of(loss, &disturbances, &answers, &runs, &aborts.taken);
     for id in &answered {
-        if !ends.ends.contains_key(*id) {
-            account.lost.push((*id).to_owned());
+        let is_near = losses.of_job(id);
+        account.near.jobs += usize::from(is_near);
+        match () {
+            () if ends.known.contains_key(*id) => {}
+            () if ends.waiting.contains(*id) => account.unfinished += 1,
+            () if is_near => account.near.lost += 1,
+            () => account.lost.push((*id).to_owned()),
         }
     }
-    let aborts = Aborts::of(events);
-    for (id, end) in &ends.ends {
+    for (id, end) in &ends.known {
         let runs: &[Run] = runs.get(&**id).map_or(&[], Vec::as_slice);
+        let before = account.told();
         settle(&mut account, id, *end, ends, runs);
+        let settled = account.told();
         match Kind::of(id) {
             Kind::Aborted => aborts.settle(&mut account, id, *end, runs, &disturbances),
             kind if kind.is_deadly() => pill(&mut account, id, *end, runs, &disturbances, pill_tries),
             _ => {}
         }
+        if losses.of_work(id) {
+            account.waive(Told { twice: before.twice, ..settled }); // no loss explains an end that is not the job's
+        }
     }
     for id in refused.difference(&answered).filter(|id| runs.contains_key(**id)) {
         account.untrue.push(format!("{id} was refused, and ran"));
     }
-    let answers = events.iter().filter(|event| event.what == What::Answered).map(|event| (&*event.job, event.at));
-    let answers: HashMap<&str, Moment> = answers.collect();
     for event in events.iter().filter(|event| event.what == What::Asked) {
         let Some(first) = runs.get(&*event.job).and_then(|runs| runs.first()) else { continue };
         let due = event.at.after(Duration::from_millis(event.attempt.into()));
@@ -165,11 +208,19 @@ pub(crate) fn account(events: &[Event], ends: &Ends, pill_tries: u32) -> Account
             account.untrue.push(format!("{} began {:?} before it was due", event.job, due.since(first.start)));
         }
         if first.fence > 1 && !disturbances.explain_claim(event.at, first.start) {
+            let before = account.told();
             account.unrun.push(format!("{}, before {first:?}", event.job));
+            if losses.between(event.at, first.start) {
+                account.waive(before);
+            }
         }
     }
     for (id, runs) in &runs {
+        let before = account.told();
         repeats(&mut account, id, runs, &disturbances);
+        if losses.of_work(id) {
+            account.waive(before);
+        }
     }
     let waits = waits(events, &runs, &answers);
     let recovery = recovery(events, &runs, &disturbances);
@@ -179,7 +230,7 @@ pub(crate) fn account(events: &[Event], ends: &Ends, pill_tries: u32) -> Account
     account.recovery.sort_unstable();
     account.late.sort_unstable();
     account.watched = watched(events, &disturbances);
-    account.witnessed = ends.ends.keys().filter(|id| ends.stored.contains_key(*id)).count();
+    account.witnessed = ends.known.keys().filter(|id| ends.stored.contains_key(*id)).count();
     account
 }
 

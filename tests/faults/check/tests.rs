@@ -2,13 +2,17 @@ use super::*;
 
 /// Lines of a ledger, without their times: they are a second apart.
 fn check(lines: &str, ends: &[(&str, End)]) -> Account {
+    check_with(lines, ends, None)
+}
+
+fn check_with(lines: &str, ends: &[(&str, End)], loss: Option<Loss>) -> Account {
     let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
     let events: Vec<Event> = lines
         .enumerate()
         .map(|(second, line)| Event::read(&format!("{} {line}", (second + 1) * 1_000_000)).expect("a line"))
         .collect();
-    let ends = ends.iter().map(|(id, end)| ((*id).to_owned(), *end)).collect();
-    account(&events, &Ends { ends, ..Ends::default() }, 3)
+    let known = ends.iter().map(|(id, end)| ((*id).to_owned(), *end)).collect();
+    account(&events, &Ends { known, ..Ends::default() }, 3, loss)
 }
 
 const DONE: End = End::Done { fence: 1 };
@@ -68,9 +72,9 @@ fn a_result_of_a_lost_lease_is_one_too_many() {
 #[test]
 fn a_result_that_was_stored_again_is_one_too_many() {
     let mut ends = Ends::default();
-    ends.ends.insert("a-good".to_owned(), DONE);
+    ends.known.insert("a-good".to_owned(), DONE);
     ends.stored.insert("a-good".to_owned(), 2);
-    assert_eq!(account(&[], &ends, 3).twice.len(), 1);
+    assert_eq!(account(&[], &ends, 3, None).twice.len(), 1);
 }
 
 #[test]
@@ -108,10 +112,10 @@ fn a_worker_that_stays_away_after_a_trouble_is_late() {
 #[test]
 fn a_deaf_witness_is_told() {
     let mut ends = Ends::default();
-    ends.ends.insert("a-good".to_owned(), DONE);
-    assert_eq!(account(&[], &ends, 3).witnessed, 0);
+    ends.known.insert("a-good".to_owned(), DONE);
+    assert_eq!(account(&[], &ends, 3, None).witnessed, 0);
     ends.stored.insert("a-good".to_owned(), 1);
-    assert_eq!(account(&[], &ends, 3).witnessed, 1);
+    assert_eq!(account(&[], &ends, 3, None).witnessed, 1);
 }
 
 #[test]
@@ -193,4 +197,64 @@ fn an_older_claim_that_starts_late_was_away() {
     assert_eq!(check(runs, &end).unprovoked.len(), 1);
     let frozen = format!("frozen 7 - 0 0\n {}", runs.replace("start 7", "thawed 7 - 0 0\n start 7"));
     assert_eq!(check(&frozen, &end).unprovoked, [""; 0]);
+}
+
+#[test]
+fn redis_may_lose_what_was_acknowledged_near_a_strike_and_nothing_else() {
+    // Each line is a second later than the one before: what comes just before the strike is near.
+    let failover = Loss { before: Duration::from_secs(1), by_restarts: false, takes_jobs: true };
+    let work = "start 9 z-good 1 1\n end 9 z-good 1 1\n".repeat(3);
+    let lines = format!(
+        "answered 1 a-good 0 0\n{work}answered 1 b-good 0 0\n trouble 1 - 0 0\n mended 1 - 0 0\n {work}answered 1 c-good 0 0"
+    );
+    let account = check_with(&lines, &[], Some(failover));
+    assert_eq!(account.lost, ["a-good", "c-good"], "long before the strike, and long after it");
+    assert_eq!((account.near.jobs, account.near.lost), (1, 1));
+    assert_eq!(check_with(&lines, &[], None).lost.len(), 3, "what keeps all that it has answered loses nothing");
+    let confirmed = check_with(&lines, &[], Some(Loss { takes_jobs: false, ..failover }));
+    assert_eq!((confirmed.lost.len(), confirmed.near.jobs), (3, 0), "a replica has confirmed them");
+    let hitch = lines.replace("trouble", "hitch");
+    assert_eq!(check_with(&hitch, &[], Some(failover)).lost.len(), 3, "no failover");
+    let restart = Loss { by_restarts: true, ..failover };
+    assert_eq!(check_with(&hitch, &[], Some(restart)).lost, ["a-good", "c-good"]);
+    let everything = Loss { before: Duration::MAX, ..restart };
+    assert_eq!(check_with(&hitch, &[], Some(everything)).lost, ["c-good"], "kept nowhere, but after the strike");
+    let own = format!("answered 1 a-good 0 0\n{work}switched 0 - 0 0\n{work}answered 1 c-good 0 0");
+    assert_eq!(check_with(&own, &[], Some(failover)).lost.len(), 2);
+    let near = own.replace("switched", "answered 1 b-good 0 0\n switched");
+    assert_eq!(check_with(&near, &[], Some(failover)).lost, ["a-good", "c-good"], "nobody asked the sentinel for it");
+}
+
+#[test]
+fn what_was_done_near_a_strike_may_be_done_again_and_nothing_else() {
+    let restart = Some(Loss { before: Duration::from_secs(1), by_restarts: true, takes_jobs: true });
+    let runs = |id| format!("start 7 {id}-good 1 1\n end 7 {id}-good 1 1\n");
+    let again = |id| format!("start 8 {id}-good 1 2\n end 8 {id}-good 1 2\n");
+    let strike = "hitch 1 - 0 0\n mended 1 - 0 0\n";
+    let (work, more) = (runs("w") + &runs("x"), runs("y") + &runs("z"));
+    let near = format!("{}{strike}{more}{}", runs("a"), again("a"));
+    let end = [("a-good", End::Done { fence: 1 })];
+    let account = check_with(&near, &end, restart);
+    assert_eq!((account.twice.len(), account.unprovoked.len(), account.again), (0, 0, 1));
+    assert_eq!((account.near.twice, account.near.unprovoked), (1, 1));
+    let far = format!("{}{work}{strike}{more}{}", runs("a"), again("a"));
+    let account = check_with(&far, &end, restart);
+    assert_eq!((account.twice.len(), account.unprovoked.len()), (1, 1), "both runs were long before it, or after");
+    assert_eq!((account.near.twice, account.near.unprovoked), (0, 0));
+    let claimed = format!("asked 1 a-good 0 0\n answered 1 a-good 0 0\n{work}start 7 a-good 1 2\n end 7 a-good 1 2\n");
+    assert_eq!(check_with(&claimed, &[], restart).unrun.len(), 1);
+    let lost = check_with(&format!("{claimed}{strike}"), &[], restart);
+    assert_eq!((lost.unrun.len(), lost.near.unrun), (1, 0), "it had been claimed long before");
+    let lost = check_with(&claimed.replace("start 7 a", &format!("{strike}start 7 a")), &[], restart);
+    assert_eq!((lost.unrun.len(), lost.near.unrun), (0, 1));
+    let panics = check_with(&format!("start 7 a-panic 1 1\n{strike}end 7 a-panic 1 1"), &[("a-panic", DONE)], restart);
+    assert_eq!(panics.untrue.len(), 1, "no loss makes it end well");
+}
+
+#[test]
+fn what_still_waits_is_not_lost() {
+    let event = Event::read("1 answered 1 a-good 0 0").expect("a line");
+    let ends = Ends { waiting: ["a-good".to_owned()].into(), ..Ends::default() };
+    let account = account(&[event], &ends, 3, None);
+    assert_eq!((account.unfinished, account.lost), (1, Vec::new()));
 }
