@@ -54,7 +54,7 @@ pub(super) async fn job(
         (timeline(&job, now))
     };
     let title = format!("Job {}", job.id);
-    Ok(draw::page(&title, "", Some((&site.broker().location(), now)), &content))
+    Ok(site.page(&title, "", now, &content))
 }
 
 /// The job that is named, in its queue, or in the first of all where there is one of that id.
