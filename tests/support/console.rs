@@ -255,9 +255,9 @@ mod tests {
 
     #[test]
     fn a_port_that_holds_anothers_name_is_renamed_once() {
-        let names = [("8090", "16379"), ("6379", "18090"), ("9464", "19464"), ("/é", "/é/x")];
-        let there = "redis :6379, pages :8090, metrics :9464, in /é, é";
-        let here = "redis :18090, pages :16379, metrics :19464, in /é/x, é";
+        let names = [("8090", "16379"), ("6379", "18090"), ("946", "7"), ("9464", "19464"), ("/é", "/é/x")];
+        let there = "redis :6379, pages :8090, metrics :9464, :946 in /é, é";
+        let here = "redis :18090, pages :16379, metrics :19464, :7 in /é/x, é";
         assert_eq!(renamed(there, &names.iter().copied()), here);
         assert_eq!(renamed(here, &names.iter().map(|(there, here)| (*here, *there))), there);
     }
