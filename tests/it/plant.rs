@@ -1,5 +1,6 @@
 //! The plant as it is started by hand: one shift, wherever its jobs are.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,11 +12,19 @@ pub(crate) fn plant_program() -> PathBuf {
     example_program("plant")
 }
 
+fn is_of_a_package(variable: &OsStr) -> bool {
+    variable.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+}
+
 /// An example, built as the other tests are, so that nothing is compiled twice.
 pub(crate) fn example_program(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let arguments = ["build", "--quiet", "--workspace", "--all-features", "--example", name];
-    let built = Command::new(env!("CARGO")).args(arguments).current_dir(root).status().unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    // What cargo has set for this test: build scripts that look at it would run anew, and all that stands on them.
+    let of_this_test = std::env::vars_os().map(|(name, _)| name).filter(|name| is_of_a_package(name));
+    of_this_test.for_each(|name| _ = cargo.env_remove(name));
+    let built = cargo.args(arguments).current_dir(root).status().unwrap();
     assert!(built.success(), "the example {name} can be built");
     let own = std::env::current_exe().unwrap();
     let folder = own.ancestors().find(|folder| folder.ends_with("deps")).unwrap().parent().unwrap();

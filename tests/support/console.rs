@@ -54,6 +54,26 @@ impl Block {
     }
 }
 
+/// The code within a page's sentences and tables, each on one line.
+#[must_use]
+pub fn inline_code(page: &str) -> Vec<String> {
+    let mut is_open = false;
+    let sentences = page.lines().filter(|line| {
+        let is_fence = line.starts_with("```");
+        is_open ^= is_fence;
+        !is_open && !is_fence
+    });
+    let text = sentences.collect::<Vec<_>>().join("\n");
+    // A tick without its other would turn all behind it inside out: no paragraph has one.
+    let mut found = Vec::new();
+    for part in text.split("\n\n") {
+        let pieces: Vec<&str> = part.split('`').collect();
+        assert!(pieces.len() % 2 == 1, "a tick has no other: {part}");
+        found.extend(pieces.into_iter().skip(1).step_by(2).map(|code| code.replace('\n', " ").replace("\\|", "|")));
+    }
+    found
+}
+
 /// A command, and what it says, as a page has it.
 #[derive(Debug)]
 pub struct Script {
@@ -235,11 +255,17 @@ mod tests {
 
     #[test]
     fn a_port_that_holds_anothers_name_is_renamed_once() {
-        let names = [("8090", "16379"), ("6379", "18090"), ("9464", "19464"), ("/é", "/é/x")];
-        let there = "redis :6379, pages :8090, metrics :9464, in /é, é";
-        let here = "redis :18090, pages :16379, metrics :19464, in /é/x, é";
+        let names = [("8090", "16379"), ("6379", "18090"), ("946", "7"), ("9464", "19464"), ("/é", "/é/x")];
+        let there = "redis :6379, pages :8090, metrics :9464, :946 in /é, é";
+        let here = "redis :18090, pages :16379, metrics :19464, :7 in /é/x, é";
         assert_eq!(renamed(there, &names.iter().copied()), here);
         assert_eq!(renamed(here, &names.iter().map(|(there, here)| (*here, *there))), there);
+    }
+
+    #[test]
+    fn code_is_found_within_sentences() {
+        let page = "Say `a`, then `b\nc`.\n\n```console\n$ not `this`\n```\n| `d \\| e` | no |\n| `f` |\n";
+        assert_eq!(inline_code(page), ["a", "b c", "d | e", "f"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod python;
 mod redis;
 mod watched;
 
-pub use console::{Block, Console, Script};
+pub use console::{Block, Console, Script, inline_code};
 pub use dice::Dice;
 pub use interpreter::interpreter;
 pub use lines::Lines;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Query, Request, State};
+use axum::extract::{ConnectInfo, Extension, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -16,16 +16,13 @@ use axum::{Form, Router};
 use maud::html;
 use tokio::time::Instant;
 
-use super::guard::{armour, around, cookie, host, is_ours, is_same, secret, set_cookie};
+use super::guard::{Csrf, Secret, armour, around, cookie, end_cookie, host, is_ours, set_cookie};
 use super::params::{Asked, Params, encoded};
+use super::tries::{TRY_AGAIN, Tries};
 use super::{Dashboard, Fault, draw};
 
 /// The fewest bytes of a token.
 const SHORTEST: usize = 16;
-
-/// How many wrong tokens may be told at once, and how long until one more may.
-const TRIES: u32 = 10;
-const TRY_AGAIN: Duration = Duration::from_secs(6);
 
 /// How long a login holds, and how many do: the oldest goes.
 const LOGIN: Duration = Duration::from_hours(12);
@@ -33,7 +30,7 @@ const MOST_LOGINS: usize = 64;
 
 /// What has to be told before any page is shown; `Debug` hides it.
 #[derive(Clone)]
-pub struct Token(String);
+pub struct Token(Secret);
 
 impl Token {
     /// A token of at least 16 bytes.
@@ -42,7 +39,7 @@ impl Token {
     /// [`AloneError::ShortToken`].
     pub fn new(text: impl Into<String>) -> Result<Self, AloneError> {
         let text = text.into();
-        if text.len() < SHORTEST { Err(AloneError::ShortToken) } else { Ok(Self(text)) }
+        if text.len() < SHORTEST { Err(AloneError::ShortToken) } else { Ok(Self(Secret::of(text))) }
     }
 }
 
@@ -71,8 +68,10 @@ pub enum AloneError {
 ///
 /// On loopback a request has to come under a loopback name, or one that was [given](Self::host), so that no site that
 /// points a name of its own there can read it. With a token, pages are shown after a login with it, which holds for 12
-/// hours of one browser session; after ten wrong tokens at once, one more can be told each 6 s. There is no TLS: beyond
-/// loopback, put a proxy that has it in front.
+/// hours of one browser session, or until it logs out; after ten wrong tokens at once, one more can be told each 6 s from
+/// the same address, which is known where the router is served with axum's `ConnectInfo<SocketAddr>`, as
+/// `sector-7g dashboard` does. Behind a proxy all have the proxy's address: let it limit what each may ask of `/login`.
+/// There is no TLS: beyond loopback, put a proxy that has it in front.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -133,10 +132,15 @@ impl Alone {
             // Cookies are of all ports of a host.
             cookie: format!("sector7g_login_{}", self.address.port()),
             logins: Mutex::default(),
-            tries: Mutex::new(Tries { left: TRIES, since: Instant::now() }),
+            tries: Mutex::default(),
         });
-        let login = Router::new().route("/login", get(ask).post(login)).with_state(Arc::clone(&door));
-        let pages = around(login).merge(self.dashboard.router());
+        let mut ways = Router::new().route("/login", get(ask).post(login));
+        let mut dashboard = self.dashboard.clone();
+        if self.token.is_some() {
+            ways = ways.route("/logout", get(ask_to_leave).post(logout));
+            dashboard.logout = true;
+        }
+        let pages = around(ways.with_state(Arc::clone(&door))).merge(dashboard.router());
         Ok(pages.layer(from_fn_with_state(door, watch)))
     }
 }
@@ -145,26 +149,8 @@ struct Door {
     alone: Alone,
     cookie: String,
     /// What browsers that logged in show, and when they did: the oldest first.
-    logins: Mutex<VecDeque<(String, Instant)>>,
+    logins: Mutex<VecDeque<(Secret, Instant)>>,
     tries: Mutex<Tries>,
-}
-
-/// How many wrong tokens may be told still.
-struct Tries {
-    left: u32,
-    since: Instant,
-}
-
-impl Tries {
-    /// Takes one, if there is one.
-    fn take(&mut self) -> bool {
-        let back = u32::try_from(self.since.elapsed().as_secs() / TRY_AGAIN.as_secs()).unwrap_or(TRIES).min(TRIES);
-        if back > 0 {
-            self.left = (self.left + back).min(TRIES);
-            self.since = Instant::now();
-        }
-        self.left.checked_sub(1).map(|left| self.left = left).is_some()
-    }
 }
 
 async fn watch(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
@@ -215,28 +201,38 @@ impl Door {
     fn knows(&self, headers: &HeaderMap) -> bool {
         let Some(told) = cookie(headers, &self.cookie) else { return false };
         let logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
-        logins.iter().any(|(login, at)| is_same(told, login) && at.elapsed() < LOGIN)
+        logins.iter().any(|(login, at)| login.is(told) && at.elapsed() < LOGIN)
     }
 
     fn let_in(&self) -> String {
-        let login = secret();
+        let login = Secret::random();
+        let shown = login.shown().to_owned();
         let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
         if logins.len() == MOST_LOGINS {
             logins.pop_front();
         }
-        logins.push_back((login.clone(), Instant::now()));
-        login
+        logins.push_back((login, Instant::now()));
+        shown
     }
 
-    /// Whether the token is right; an error when nobody may ask for now.
-    fn admits(&self, told: &str) -> Result<bool, ()> {
+    /// Forgets the login of a browser: who has copied its cookie has nothing.
+    fn let_out(&self, headers: &HeaderMap) {
+        let Some(told) = cookie(headers, &self.cookie) else { return };
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner).retain(|(login, _)| !login.is(told));
+    }
+
+    /// Whether the token is right; an error when nobody of that address may ask for now.
+    fn admits(&self, told: &str, address: Option<IpAddr>) -> Result<bool, ()> {
+        let now = Instant::now();
         // One is taken first, so that many at once are not more.
         let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        if !tries.take() {
+        if !tries.take(address, now) {
             return Err(());
         }
-        let is_right = self.alone.token.as_ref().is_some_and(|token| is_same(told, &token.0));
-        tries.left += u32::from(is_right);
+        let is_right = self.alone.token.as_ref().is_some_and(|token| token.0.is(told));
+        if is_right {
+            tries.give_back(address, now);
+        }
         Ok(is_right)
     }
 }
@@ -265,6 +261,7 @@ async fn login(
     State(door): State<Arc<Door>>,
     uri: Uri,
     headers: HeaderMap,
+    from: Option<Extension<ConnectInfo<SocketAddr>>>,
     Query(asked): Query<Vec<(String, String)>>,
     sent: Result<Form<Vec<(String, String)>>, FormRejection>,
 ) -> Result<Response, Fault> {
@@ -272,10 +269,12 @@ async fn login(
     let Form(told) = sent.map_err(|error| Fault::new(error.status(), "the form can't be read"))?;
     let (asked, told) = (Params(asked), Params(told));
     let to = asked.text("to").filter(|to| is_page(to));
-    match door.admits(told.text("token").unwrap_or("")) {
+    let address = from.map(|Extension(ConnectInfo(address))| address.ip());
+    match door.admits(told.text("token").unwrap_or(""), address) {
         Ok(true) => {}
         Ok(false) => {
-            tracing::warn!("dashboard: a login with a wrong token was refused");
+            let from = address.map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
+            tracing::warn!(%from, "dashboard: a login with a wrong token was refused");
             return Ok(form(StatusCode::UNAUTHORIZED, Some("That is not the token."), to));
         }
         Err(()) => {
@@ -292,6 +291,38 @@ async fn login(
     Ok(response)
 }
 
+/// The page that asks whether it is meant, as a link alone must change nothing.
+async fn ask_to_leave(Extension(csrf): Extension<Csrf>) -> Response {
+    let content = html! {
+        p { "This browser has to tell the token again to see more." }
+        form.actions method="post" action="logout" {
+            (draw::hidden(&csrf, &[]))
+            button { "Log out" }
+            a.button href="overview" { "Stay" }
+        }
+    };
+    draw::bare("Log out?", &content).into_response()
+}
+
+async fn logout(
+    State(door): State<Arc<Door>>,
+    Extension(csrf): Extension<Csrf>,
+    uri: Uri,
+    headers: HeaderMap,
+    sent: Result<Form<Vec<(String, String)>>, FormRejection>,
+) -> Result<Response, Fault> {
+    is_ours(&headers, &uri)?;
+    let Form(told) = sent.map_err(|error| Fault::new(error.status(), "the form can't be read; you are logged in"))?;
+    if !csrf.admits(Params(told).text("csrf")) {
+        let text = "the form is not one of this page's, or too old: load it again, and repeat; you are logged in";
+        return Err(Fault::new(StatusCode::FORBIDDEN, text));
+    }
+    door.let_out(&headers);
+    let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, "login")]).into_response();
+    response.headers_mut().extend(end_cookie(&door.cookie, &headers).map(|value| (header::SET_COOKIE, value)));
+    Ok(response)
+}
+
 /// Serves until `stop`.
 #[cfg(feature = "operate")]
 pub(crate) async fn serve(
@@ -299,6 +330,11 @@ pub(crate) async fn serve(
     router: Router,
     stop: tokio_util::sync::CancellationToken,
 ) -> std::io::Result<()> {
-    crate::health::serve(crate::health::Bounded::new(listener)?, router, stop).await;
+    use crate::health::{Bounded, Peer, serve};
+    let from = |ConnectInfo(Peer(address)): ConnectInfo<Peer>, mut request: Request| async move {
+        request.extensions_mut().insert(ConnectInfo(address));
+        request
+    };
+    serve(Bounded::new(listener)?, router.layer(axum::middleware::map_request(from)), stop).await;
     Ok(())
 }

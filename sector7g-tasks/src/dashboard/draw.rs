@@ -14,8 +14,17 @@ const FOLDED: usize = 160;
 const PLACES: [(&str, &str); 4] =
     [("overview", "Overview"), ("dead", "Dead letters"), ("workers", "Workers"), ("schedules", "Schedules")];
 
+/// What a page is of, for its foot.
+pub(super) struct Seen<'a> {
+    /// The broker.
+    pub(super) location: &'a str,
+    pub(super) at: Timestamp,
+    /// Whether there is a login that can be ended.
+    pub(super) logout: bool,
+}
+
 /// A page with all that leads elsewhere.
-pub(super) fn page(title: &str, here: &str, at: Option<(&str, Timestamp)>, content: &Markup) -> Markup {
+pub(super) fn page(title: &str, here: &str, seen: Option<&Seen<'_>>, content: &Markup) -> Markup {
     let top = html! {
         nav aria-label="Pages" {
             @for (place, name) in PLACES {
@@ -29,11 +38,12 @@ pub(super) fn page(title: &str, here: &str, at: Option<(&str, Timestamp)>, conte
         }
     };
     let bottom = html! {
-        @if let Some((location, at)) = at {
+        @if let Some(seen) = seen {
             footer {
-                span { "Broker " code { (plain(location)) } }
-                span { "As of " time data-live="at" { (seconds(at)) } }
+                span { "Broker " code { (plain(seen.location)) } }
+                span { "As of " time data-live="at" { (seconds(seen.at)) } }
                 span #connection role="status" {}
+                @if seen.logout { a href="logout" { "Log out" } }
             }
         }
     };
@@ -117,6 +127,26 @@ pub(super) fn long(text: &str) -> Markup {
     }
 }
 
+/// A column's name, and whether it has numbers, which stand at the right.
+pub(super) enum Column {
+    Text(&'static str),
+    Number(&'static str),
+}
+
+/// A table that scrolls where it is wider than the page, also by keyboard; the label says of what it is.
+pub(super) fn table(label: &str, columns: &[Column], rows: &Markup) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(label) { table {
+            caption.unseen { (label) }
+            thead { tr { @for column in columns { @match column {
+                Column::Text(name) => th scope="col" { (name) },
+                Column::Number(name) => th.number scope="col" { (name) },
+            } } } }
+            tbody { (rows) }
+        } }
+    }
+}
+
 /// A state by shape and word, so that colour only helps.
 pub(super) fn state(state: JobState) -> Markup {
     let (class, shape) = match state {
@@ -132,7 +162,7 @@ pub(super) fn state(state: JobState) -> Markup {
 /// A form's hidden parts.
 pub(super) fn hidden(csrf: &Csrf, entries: &[(&str, &str)]) -> Markup {
     html! {
-        input type="hidden" name="csrf" value=(csrf.0);
+        input type="hidden" name="csrf" value=(csrf.shown());
         @for (name, value) in entries { input type="hidden" name=(name) value=(value); }
     }
 }

@@ -5,7 +5,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use subtle::ConstantTimeEq as _;
+use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
 use super::{Fault, PATIENCE};
@@ -31,28 +31,53 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// What a form has to repeat: the value of a cookie that other sites neither see nor send.
+/// What others may not guess. It can be compared in one way only, [`Secret::is`]: it has no `PartialEq`.
 #[derive(Clone)]
-pub(super) struct Csrf(pub(super) String);
+pub(super) struct Secret(String);
 
-impl Csrf {
-    pub(super) fn admits(&self, told: Option<&str>) -> bool {
-        told.is_some_and(|told| is_same(told, &self.0))
+impl Secret {
+    pub(super) fn of(text: String) -> Self {
+        Self(text)
+    }
+
+    /// 256 random bits.
+    pub(super) fn random() -> Self {
+        use std::fmt::Write as _;
+        Self(rand::random::<[u8; 32]>().iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        }))
+    }
+
+    /// Takes as long for a wrong one as for the right one.
+    pub(super) fn is(&self, told: &str) -> bool {
+        same(self.0.as_bytes(), told.as_bytes())
+    }
+
+    /// For whom it is meant.
+    pub(super) fn shown(&self) -> &str {
+        &self.0
     }
 }
 
-/// Takes as long for a wrong secret as for the right one.
-pub(super) fn is_same(told: &str, secret: &str) -> bool {
-    told.as_bytes().ct_eq(secret.as_bytes()).into()
+/// The comparison of all secrets: what it is given to compare with decides how, and tests give what counts.
+fn same<T: ConstantTimeEq + ?Sized>(secret: &T, told: &T) -> bool {
+    secret.ct_eq(told).into()
 }
 
-/// 256 random bits.
-pub(super) fn secret() -> String {
-    use std::fmt::Write as _;
-    rand::random::<[u8; 32]>().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+/// What a form has to repeat: the value of a cookie that other sites neither see nor send.
+#[derive(Clone)]
+pub(super) struct Csrf(Secret);
+
+impl Csrf {
+    pub(super) fn admits(&self, told: Option<&str>) -> bool {
+        told.is_some_and(|told| self.0.is(told))
+    }
+
+    /// For the page that has the form.
+    pub(super) fn shown(&self) -> &str {
+        self.0.shown()
+    }
 }
 
 /// Lets all requests to `pages` through what holds for each.
@@ -64,8 +89,8 @@ async fn guard(mut request: Request, next: Next) -> Response {
     let is_value = |value: &&str| value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
     let known = cookie(request.headers(), COOKIE).filter(is_value).map(str::to_owned);
     let is_new = known.is_none();
-    let csrf = known.unwrap_or_else(secret);
-    let new_cookie = is_new.then(|| set_cookie(COOKIE, &csrf, request.headers()));
+    let csrf = known.map_or_else(Secret::random, Secret::of);
+    let new_cookie = is_new.then(|| set_cookie(COOKIE, csrf.shown(), request.headers()));
     request.extensions_mut().insert(Csrf(csrf));
     let late = || {
         let text = "the broker did not answer in time; what was asked for may have been done all the same";
@@ -92,6 +117,12 @@ pub(super) fn set_cookie(name: &str, value: &str, asked: &HeaderMap) -> Option<H
     let is_https = asked.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
     let secure = if is_https { "; Secure" } else { "" };
     HeaderValue::from_str(&format!("{name}={value}; HttpOnly; SameSite=Strict{secure}")).ok()
+}
+
+/// Has a browser forget a cookie.
+pub(super) fn end_cookie(name: &str, asked: &HeaderMap) -> Option<HeaderValue> {
+    let value = set_cookie(name, "", asked)?;
+    HeaderValue::from_str(&format!("{}; Max-Age=0", value.to_str().ok()?)).ok()
 }
 
 pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -123,5 +154,48 @@ pub(super) fn is_ours(headers: &HeaderMap, uri: &Uri) -> Result<(), Fault> {
         Ok(())
     } else {
         Err(Fault::new(StatusCode::FORBIDDEN, "the request comes from another site; nothing was changed"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use subtle::Choice;
+
+    use super::*;
+
+    /// What can be compared in constant time and in no other way.
+    struct Counted(u8, Cell<u32>);
+
+    impl ConstantTimeEq for Counted {
+        fn ct_eq(&self, other: &Self) -> Choice {
+            self.1.set(self.1.get() + 1);
+            self.0.ct_eq(&other.0)
+        }
+    }
+
+    #[test]
+    fn secrets_are_compared_in_constant_time() {
+        let (secret, right, wrong) =
+            (Counted(7, Cell::default()), Counted(7, Cell::default()), Counted(8, Cell::default()));
+        assert!(same(&secret, &right) && !same(&secret, &wrong));
+        assert_eq!(secret.1.get(), 2, "each time by its crate");
+        let secret = Secret::of("donuts".to_owned());
+        for (told, is_it) in [("donuts", true), ("donutz", false), ("donut", false), ("donuts ", false), ("", false)] {
+            assert_eq!(secret.is(told), is_it, "{told}");
+        }
+    }
+
+    /// Does not compile once a secret has an `==`, which would end at the first difference.
+    #[test]
+    fn secrets_have_no_other_comparison() {
+        trait OfEach<Which> {
+            fn there() {}
+        }
+        impl<T> OfEach<()> for T {}
+        impl<T: PartialEq> OfEach<u8> for T {}
+        <Secret as OfEach<_>>::there();
+        <Csrf as OfEach<_>>::there();
     }
 }

@@ -13,6 +13,7 @@ use super::params::{Asked, Params, encoded};
 use super::{Fault, Site, draw};
 use crate::broker::{BrokerError, JobId, JobRecord, JobState, QUEUES_AT_ONCE, QueueName};
 use crate::clock::Timestamp;
+use crate::codec::Codec;
 use crate::inspect::text::{lines, plain};
 use crate::inspect::{JobView, Outcome};
 use crate::job::Failure;
@@ -31,12 +32,17 @@ pub(super) async fn job(
         );
         return Err(Fault::new(StatusCode::NOT_FOUND, text));
     };
+    let is_named = names_its_queue(&record);
     let reveal = reveal(&site, &mut site.broker().stats(&queue).await?);
     let job = JobView::new(record, &queue, &reveal);
     let now = site.broker().clock().now();
     let content = html! {
         (told(&params))
-        p { (draw::state(job.state)) " in " a href=(format!("queue?queue={}", encoded(queue.as_str()))) { (plain(queue.as_str())) } }
+        p {
+            (draw::state(job.state)) " in "
+            @if is_named { a href=(format!("queue?queue={}", encoded(queue.as_str()))) { (plain(queue.as_str())) } }
+            @else { "a queue that its record does not name" }
+        }
         @if site.dashboard.actions { (choices(&job, &csrf)) }
         (facts(&job))
         h2 { "Arguments" }
@@ -54,16 +60,25 @@ pub(super) async fn job(
         (timeline(&job, now))
     };
     let title = format!("Job {}", job.id);
-    Ok(draw::page(&title, "", Some((&site.broker().location(), now)), &content))
+    Ok(site.page(&title, "", now, &content))
 }
 
-/// The job that is named, in its queue, or in the first of all where there is one of that id.
+/// Whether it is known to be of the queue in which it was found. Results are kept under their job's id alone: one that
+/// names no queue, or can't be read, is found in each.
+fn names_its_queue(record: &JobRecord) -> bool {
+    let result = record.result.as_deref().filter(|_| record.state == JobState::Complete);
+    result.is_none_or(|result| Codec::queue_of_result(result).is_some())
+}
+
+/// The job that is named, in its queue, or in the first of all where there is one of that id; where one is not known to
+/// be of the queues that are shown, only if all are.
 async fn find(site: &Site, params: &Params) -> Result<Option<(QueueName, JobRecord)>, Fault> {
     let broker = site.broker();
+    let may_show = |record: &JobRecord| site.dashboard.only.is_none() || names_its_queue(record);
     if params.queue()?.is_some() {
         let (queue, ids) = (site.queue(params)?, params.ids()?);
         let [id] = &ids[..] else { return Err(Fault::bad("the address has to name one job")) };
-        return Ok(broker.job(&queue, id).await?.map(|record| (queue, record)));
+        return Ok(broker.job(&queue, id).await?.filter(may_show).map(|record| (queue, record)));
     }
     // As it was pasted.
     let id = JobId::new(params.text("id").unwrap_or("").trim()).map_err(|error| Fault::bad(error.to_string()))?;
@@ -76,12 +91,16 @@ async fn find(site: &Site, params: &Params) -> Result<Option<(QueueName, JobReco
         }
     });
     let mut answers = asked.buffered(QUEUES_AT_ONCE);
+    let mut of_none = None;
     while let Some(answer) = answers.next().await {
-        if let Some(found) = answer.map_err(|error: BrokerError| error)? {
-            return Ok(Some(found));
+        match answer.map_err(|error: BrokerError| error)? {
+            Some(found) if names_its_queue(&found.1) => return Ok(Some(found)),
+            // Another queue may have a job of that id that is known to be its own.
+            Some(found) if may_show(&found.1) => of_none = of_none.or(Some(found)),
+            _ => {}
         }
     }
-    Ok(None)
+    Ok(of_none)
 }
 
 fn choices(job: &JobView, csrf: &Csrf) -> Markup {

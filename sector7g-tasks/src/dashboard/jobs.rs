@@ -63,7 +63,7 @@ pub(super) async fn queue(
         (listed.draw(&site, &csrf, now))
         (listed.onward(&format!("{here}&state={chosen}")))
     };
-    Ok(draw::page(&format!("Queue {name}"), "", Some((&site.broker().location(), now)), &content))
+    Ok(site.page(&format!("Queue {name}"), "", now, &content))
 }
 
 pub(super) async fn dead(
@@ -101,7 +101,7 @@ pub(super) async fn dead(
             }
         }
     };
-    Ok(draw::page("Dead letters", "dead", Some((&site.broker().location(), now)), &content))
+    Ok(site.page("Dead letters", "dead", now, &content))
 }
 
 /// Which arguments may be shown.

@@ -4,9 +4,9 @@
 //! authentication**. [`Alone`] has a login and a listener of its own in mind, as `sector-7g dashboard` uses it.
 //!
 //! Links are relative, so it does not matter where the pages are mounted. They only read unless
-//! [`Dashboard::allow_actions`] says otherwise. They need no script; with one, the overview follows by itself. Names,
-//! arguments and errors of jobs come from anywhere: they are shown as text, whatever is in them, and arguments that a
-//! task hides are `***`, as are all those of a task that nobody knows.
+//! [`Dashboard::allow_actions`] says otherwise. They need no script; with one, the overview follows by itself, and is
+//! loaded anew only when other queues are there. Names, arguments and errors of jobs come from anywhere: they are shown
+//! as text, whatever is in them, and arguments that a task hides are `***`, as are all those of a task that nobody knows.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -43,6 +43,7 @@ mod pages;
 mod params;
 #[cfg(test)]
 mod tests;
+mod tries;
 mod watch;
 
 use std::fmt;
@@ -55,6 +56,7 @@ use axum::extract::OriginalUri;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use maud::Markup;
 
 #[cfg(feature = "operate")]
 pub(crate) use self::alone::serve;
@@ -62,6 +64,7 @@ pub use self::alone::{Alone, AloneError, Token};
 use self::params::Params;
 use self::watch::Watch;
 use crate::broker::{Broker, BrokerError, QueueName};
+use crate::clock::Timestamp;
 use crate::error::Chain;
 use crate::inspect::Thresholds;
 
@@ -79,6 +82,8 @@ pub struct Dashboard {
     show_unknown: bool,
     only: Option<Vec<QueueName>>,
     thresholds: Thresholds,
+    /// Whether there is a login before it that can be ended.
+    logout: bool,
 }
 
 impl fmt::Debug for Dashboard {
@@ -94,7 +99,8 @@ impl fmt::Debug for Dashboard {
 impl Dashboard {
     /// Pages about all queues, that only read.
     pub fn new(broker: Arc<dyn Broker>) -> Self {
-        Self { broker, actions: false, show_unknown: false, only: None, thresholds: Thresholds::default() }
+        let thresholds = Thresholds::default();
+        Self { broker, actions: false, show_unknown: false, only: None, thresholds, logout: false }
     }
 
     /// Whether jobs can be retried, discarded, aborted and made due, and queues paused (no).
@@ -167,6 +173,12 @@ struct Site {
 impl Site {
     fn broker(&self) -> &dyn Broker {
         &*self.dashboard.broker
+    }
+
+    /// A page about what is so now.
+    fn page(&self, title: &str, here: &str, now: Timestamp, content: &Markup) -> Markup {
+        let (location, logout) = (self.broker().location(), self.dashboard.logout);
+        draw::page(title, here, Some(&draw::Seen { location: &location, at: now, logout }), content)
     }
 
     /// The queue that a request names.

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use maud::{Markup, html};
 
+use super::draw::Column;
 use super::params::encoded;
-use super::watch::{COLUMNS, Look};
+use super::watch::{COLUMNS as QUEUE_COLUMNS, Look};
 use super::{Fault, MOST_QUEUES, Site, draw};
+use crate::clock::Timestamp;
 use crate::inspect::text::plain;
-use crate::inspect::{self, QueueView, ReasonKind, Status};
+use crate::inspect::{self, QueueView, ScheduleView, Status, WorkerView};
 
 pub(super) async fn overview(State(site): State<Arc<Site>>) -> Result<Markup, Fault> {
     let look = site.watch.look(&site).await?;
@@ -31,33 +33,22 @@ pub(super) async fn overview(State(site): State<Arc<Site>>) -> Result<Markup, Fa
             noscript { p.hint { "Load the page again for newer numbers." } }
         }
     };
-    Ok(draw::page("Overview", "overview", Some((&look.overview.location, look.overview.at)), &content))
+    Ok(site.page("Overview", "overview", look.overview.at, &content))
 }
 
-/// Whether all is well, in words, and if not, what is to be done.
+/// Whether all is well, in words, and if not, what is to be done: both, of which the script shows what holds.
 fn health(look: &Look) -> Markup {
-    let reasons = look.reasons();
+    let (is_well, concerns) = (look.status == Status::Healthy, look.concerns());
     html! {
-        @if look.status == Status::Healthy {
-            p.health.good { span aria-hidden="true" { "✓ " } "All is well." }
-        } @else {
-            section.health.warn aria-labelledby="health" {
-                h2 #health { span aria-hidden="true" { "! " } "Not all is well" }
-                ul { @for (nth, reason) in reasons.iter().enumerate() { li {
-                    span data-live=(format!("reason:{nth}")) { (plain(&reason.message)) }
-                    @if let Some(queue) = &reason.queue { " " a href=(place_of(reason.kind, queue)) { "See " (plain(queue)) } }
-                } } }
-                @if look.reason_count > reasons.len() { p.hint { "and " (look.reason_count - reasons.len()) " more" } }
-            }
+        p #well.health.good hidden[!is_well] { span aria-hidden="true" { "✓ " } "All is well." }
+        section #unwell.health.warn aria-labelledby="unwell-title" hidden[is_well] {
+            h2 #unwell-title { span aria-hidden="true" { "! " } "Not all is well" }
+            ul { @for concern in &concerns { li {
+                span { (concern.text) }
+                @if let Some(place) = &concern.place { " " a href=(place) { (concern.see) } }
+            } } }
+            p.hint hidden[look.more().is_none()] { (look.more().unwrap_or_default()) }
         }
-    }
-}
-
-fn place_of(kind: ReasonKind, queue: &str) -> String {
-    match kind {
-        ReasonKind::Dead => format!("dead?queue={}", encoded(queue)),
-        ReasonKind::Workers | ReasonKind::Silent => "workers".to_owned(),
-        _ => format!("queue?queue={}", encoded(queue)),
     }
 }
 
@@ -82,7 +73,7 @@ fn queues(look: &Look) -> Markup {
             caption.unseen { "Queues and their sizes" }
             thead { tr {
                 th scope="col" { "Queue" }
-                @for name in COLUMNS { th.number scope="col" { (name) } }
+                @for name in QUEUE_COLUMNS { th.number scope="col" { (name) } }
                 th scope="col" { "Depth of late" }
             } }
             tbody {
@@ -110,6 +101,18 @@ fn name_of(queue: &QueueView) -> Markup {
 pub(super) async fn workers(State(site): State<Arc<Site>>) -> Result<Markup, Fault> {
     /// How many are shown.
     const MOST_WORKERS: usize = 1000;
+    const COLUMNS: [Column; 10] = [
+        Column::Text("Worker"),
+        Column::Text("Queues"),
+        Column::Text("Host"),
+        Column::Number("Process"),
+        Column::Number("Started"),
+        Column::Number("Last beat"),
+        Column::Number("Running"),
+        Column::Number("Done"),
+        Column::Number("Failed"),
+        Column::Number("Retried"),
+    ];
     let look = site.watch.look(&site).await?;
     let now = look.overview.at;
     let all = look.overview.queues.iter().flat_map(|queue| &queue.workers);
@@ -119,30 +122,30 @@ pub(super) async fn workers(State(site): State<Arc<Site>>) -> Result<Markup, Fau
         @if workers.is_empty() {
             p.empty { "No worker has said of late that it lives. Start one, or look into its log." }
         } @else {
-            div.scroll tabindex="0" role="region" aria-label="Workers that live" { table {
-                caption.unseen { "Workers that live" }
-                thead { tr {
-                    @for name in ["Worker", "Queues", "Host"] { th scope="col" { (name) } }
-                    @for name in ["Process", "Started", "Last beat", "Running", "Done", "Failed", "Retried"] { th.number scope="col" { (name) } }
-                } }
-                tbody { @for worker in workers.values().take(MOST_WORKERS) { tr {
-                    th scope="row" { (plain(&worker.name)) @if worker.is_python { " " span.state { "Python" } } }
-                    td { (plain(&worker.queues.join(", "))) }
-                    td { (plain(worker.host.as_deref().unwrap_or("–"))) }
-                    td.number { (worker.pid.map_or_else(|| "–".to_owned(), |pid| pid.to_string())) }
-                    td.number { (draw::moment(worker.started_at, now)) }
-                    td.number { (draw::moment(Some(worker.at), now)) }
-                    td.number { (worker.running) @if let Some(most) = worker.max_jobs { " / " (most) } }
-                    @for count in [worker.done, worker.failed, worker.retried] { td.number { (count) } }
-                } } }
-            } }
+            (draw::table("Workers that live", &COLUMNS, &html! {
+                @for worker in workers.values().take(MOST_WORKERS) { (worker_row(worker, now)) }
+            }))
             @if workers.len() > MOST_WORKERS { p.note { "The first " (MOST_WORKERS) " of " (workers.len()) " workers are shown." } }
         }
     };
-    Ok(draw::page("Workers", "workers", Some((&look.overview.location, now)), &content))
+    Ok(site.page("Workers", "workers", now, &content))
+}
+
+fn worker_row(worker: &WorkerView, now: Timestamp) -> Markup {
+    html! { tr {
+        th scope="row" { (plain(&worker.name)) @if worker.is_python { " " span.state { "Python" } } }
+        td { (plain(&worker.queues.join(", "))) }
+        td { (plain(worker.host.as_deref().unwrap_or("–"))) }
+        td.number { (worker.pid.map_or_else(|| "–".to_owned(), |pid| pid.to_string())) }
+        td.number { (draw::moment(worker.started_at, now)) }
+        td.number { (draw::moment(Some(worker.at), now)) }
+        td.number { (worker.running) @if let Some(most) = worker.max_jobs { " / " (most) } }
+        @for count in [worker.done, worker.failed, worker.retried] { td.number { (count) } }
+    } }
 }
 
 pub(super) async fn schedules(State(site): State<Arc<Site>>) -> Result<Markup, Fault> {
+    const COLUMNS: [&str; 7] = ["Task", "Queue", "Expression", "Zone", "Next tick", "Last enqueued", "Workers"];
     let queues = site.queues().await?;
     let schedules = inspect::schedules(site.broker(), &queues).await?;
     let now = site.broker().clock().now();
@@ -150,23 +153,24 @@ pub(super) async fn schedules(State(site): State<Arc<Site>>) -> Result<Markup, F
         @if schedules.is_empty() {
             p.empty { "No worker that runs now has a schedule." }
         } @else {
-            div.scroll tabindex="0" role="region" aria-label="Schedules of the workers that live" { table {
-                caption.unseen { "Schedules of the workers that live" }
-                thead { tr {
-                    @for name in ["Task", "Queue", "Expression", "Zone", "Next tick", "Last enqueued", "Workers"] { th scope="col" { (name) } }
-                } }
-                tbody { @for view in &schedules { tr {
-                    th scope="row" { (plain(&view.schedule.task)) }
-                    td { a href=(format!("queue?queue={}", encoded(&view.schedule.queue))) { (plain(&view.schedule.queue)) } }
-                    td { code { (plain(&view.schedule.expression)) } }
-                    td { (plain(&view.schedule.timezone)) }
-                    td { (draw::moment(view.schedule.next, now)) }
-                    td { (draw::moment(view.schedule.last, now)) }
-                    td { (plain(&view.workers.join(", "))) }
-                } } }
-            } }
+            (draw::table("Schedules of the workers that live", &COLUMNS.map(Column::Text), &html! {
+                @for view in &schedules { (schedule_row(view, now)) }
+            }))
         }
         p.hint { "Those of Python workers can't be listed: they tell nobody." }
     };
-    Ok(draw::page("Schedules", "schedules", Some((&site.broker().location(), now)), &content))
+    Ok(site.page("Schedules", "schedules", now, &content))
+}
+
+fn schedule_row(view: &ScheduleView, now: Timestamp) -> Markup {
+    let schedule = &view.schedule;
+    html! { tr {
+        th scope="row" { (plain(&schedule.task)) }
+        td { a href=(format!("queue?queue={}", encoded(&schedule.queue))) { (plain(&schedule.queue)) } }
+        td { code { (plain(&schedule.expression)) } }
+        td { (plain(&schedule.timezone)) }
+        td { (draw::moment(schedule.next, now)) }
+        td { (draw::moment(schedule.last, now)) }
+        td { (plain(&view.workers.join(", "))) }
+    } }
 }

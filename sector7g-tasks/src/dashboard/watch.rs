@@ -18,12 +18,13 @@ use serde::Serialize;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::params::encoded;
 use super::{Fault, MOST_QUEUES, PATIENCE, Site, draw};
 use crate::broker::BrokerError;
 use crate::error::Chain;
 use crate::inspect::rates::Rates;
 use crate::inspect::text::plain;
-use crate::inspect::{Health, Overview, QueueView, Reason, Status, Thresholds, span};
+use crate::inspect::{Health, Overview, QueueView, Reason, ReasonKind, Status, Thresholds, span};
 
 /// How long a look holds, and the pace of what is sent.
 const FRESH: Duration = Duration::from_secs(2);
@@ -56,7 +57,7 @@ pub(super) struct Look {
     pub(super) overview: Overview,
     pub(super) status: Status,
     reasons: Vec<Reason>,
-    pub(super) reason_count: usize,
+    reason_count: usize,
     /// Jobs that ended, and that failed for good, a minute, as long as it was watched.
     pub(super) done: Vec<u64>,
     pub(super) failed: Vec<u64>,
@@ -127,12 +128,37 @@ fn push(line: &mut VecDeque<u64>, value: u64) {
 /// What the script puts into the page: texts and lines by their names.
 #[derive(Default, Serialize)]
 struct Changes {
-    /// Stands for which queues and reasons there are: when others are, the page is to be loaded anew.
+    /// Stands for which queues there are: when others are, the page is to be loaded anew.
     shape: String,
+    is_well: bool,
+    concerns: Vec<Concern>,
+    /// That there are more of them.
+    more: Option<String>,
     texts: BTreeMap<String, String>,
     lines: BTreeMap<String, String>,
     /// Why there are none.
     trouble: Option<String>,
+}
+
+/// A reason for concern, as the overview shows it.
+#[derive(Serialize)]
+pub(super) struct Concern {
+    pub(super) text: String,
+    /// The page that has more, and what its link says.
+    pub(super) place: Option<String>,
+    pub(super) see: String,
+}
+
+impl Concern {
+    fn of(reason: &Reason) -> Self {
+        let (text, queue) = (plain(&reason.message), reason.queue.as_deref());
+        let place = queue.map(|queue| match reason.kind {
+            ReasonKind::Dead => format!("dead?queue={}", encoded(queue)),
+            ReasonKind::Workers | ReasonKind::Silent => "workers".to_owned(),
+            _ => format!("queue?queue={}", encoded(queue)),
+        });
+        Self { text, place, see: queue.map_or_else(String::new, |queue| format!("See {}", plain(queue))) }
+    }
 }
 
 /// What the overview tells of each queue.
@@ -168,8 +194,14 @@ impl Look {
         ]
     }
 
-    pub(super) fn reasons(&self) -> &[Reason] {
-        &self.reasons
+    pub(super) fn concerns(&self) -> Vec<Concern> {
+        self.reasons.iter().map(Concern::of).collect()
+    }
+
+    /// That there are more than these, if so.
+    pub(super) fn more(&self) -> Option<String> {
+        let more = self.reason_count - self.reasons.len();
+        (more > 0).then(|| format!("and {more} more"))
     }
 
     pub(super) fn shape(&self) -> String {
@@ -177,10 +209,7 @@ impl Look {
         for queue in self.shown() {
             (&queue.name, queue.paused_since.is_some()).hash(&mut hasher);
         }
-        for reason in &self.reasons {
-            (reason.kind as u8, &reason.queue).hash(&mut hasher);
-        }
-        (self.overview.queues.len(), self.reason_count).hash(&mut hasher);
+        self.overview.queues.len().hash(&mut hasher);
         format!("{:016x}", hasher.finish())
     }
 
@@ -194,11 +223,11 @@ impl Look {
     }
 
     fn changes(&self) -> Changes {
-        let mut changes = Changes { shape: self.shape(), ..Changes::default() };
+        let (shape, is_well) = (self.shape(), self.status == Status::Healthy);
+        let (concerns, more) = (self.concerns(), self.more());
+        let mut changes = Changes { shape, is_well, concerns, more, ..Changes::default() };
         changes.texts.insert("at".to_owned(), draw::seconds(self.overview.at));
         changes.texts.extend(self.totals().map(|(id, _, text)| (id.to_owned(), text)));
-        let reasons = self.reasons.iter().enumerate();
-        changes.texts.extend(reasons.map(|(nth, reason)| (format!("reason:{nth}"), plain(&reason.message))));
         changes.lines.insert("done".to_owned(), draw::points(&self.done));
         changes.lines.insert("failed".to_owned(), draw::points(&self.failed));
         for (nth, queue) in self.shown().iter().enumerate() {

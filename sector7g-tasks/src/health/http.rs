@@ -8,9 +8,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::connect_info::Connected;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::serve::IncomingStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -47,6 +49,7 @@ fn answer(health: Result<(), Unwell>) -> impl IntoResponse {
 
 pub(crate) async fn serve(listener: Bounded, router: Router, stop: CancellationToken) {
     let ended = stop.clone().cancelled_owned();
+    let router = router.into_make_service_with_connect_info::<Peer>();
     let serving = axum::serve(listener, router).with_graceful_shutdown(ended).into_future();
     let late = async {
         stop.cancelled().await;
@@ -55,6 +58,18 @@ pub(crate) async fn serve(listener: Bounded, router: Router, stop: CancellationT
     tokio::select! {
         _ = serving => {} // cancel safe: nobody is left to answer
         () = late => {} // cancel safe: only waits
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(
+    #[cfg_attr(not(feature = "operate"), allow(dead_code, reason = "a login asks for it"))] pub(crate) SocketAddr,
+);
+
+impl Connected<IncomingStream<'_, Bounded>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
+        Self(*stream.remote_addr())
     }
 }
 

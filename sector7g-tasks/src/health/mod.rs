@@ -22,6 +22,8 @@ use crate::worker::Engine;
 #[cfg(any(feature = "http", all(unix, feature = "systemd")))]
 pub(crate) use self::attendant::{Attendant, Duties};
 #[cfg(feature = "operate")]
+pub(crate) use self::http::Peer;
+#[cfg(feature = "operate")]
 pub(crate) use self::http::{Bounded, serve};
 
 /// How often the workers' runtime shows that it gets to its tasks.

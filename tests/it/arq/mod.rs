@@ -8,6 +8,7 @@ mod fleet;
 mod ground;
 mod handover;
 mod health;
+mod moves;
 mod rules;
 mod seen;
 mod traces;

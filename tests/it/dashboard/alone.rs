@@ -1,5 +1,7 @@
 //! The dashboard on a listener of its own: who may see it.
 
+use std::net::SocketAddr;
+
 use sector7g_tasks::dashboard::{Alone, AloneError, Token};
 use support::Program;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -141,6 +143,63 @@ async fn tokens_cant_be_tried_without_end() {
     assert_eq!(login(TOKEN).await.status, StatusCode::SEE_OTHER);
 }
 
+/// Where addresses are known, one who guesses keeps no other out.
+#[tokio::test(start_paused = true)]
+async fn who_guesses_locks_out_nobody_else() {
+    let router = guarded();
+    let login = async |address: &str, token: &str| {
+        let request = Request::post("/login").header("host", "localhost");
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let mut request = request.body(Body::from(format!("token={token}"))).unwrap();
+        request.extensions_mut().insert(axum::extract::ConnectInfo::<SocketAddr>(address.parse().unwrap()));
+        ask(&router, request).await.status
+    };
+    for nth in 0..12 {
+        let expected = if nth < 10 { StatusCode::UNAUTHORIZED } else { StatusCode::TOO_MANY_REQUESTS };
+        assert_eq!(login(&format!("192.0.2.7:{}", 4000 + nth), "wrong").await, expected, "whatever its port: {nth}");
+    }
+    assert_eq!(login("192.0.2.7:1", TOKEN).await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(login("192.0.2.8:1", TOKEN).await, StatusCode::SEE_OTHER);
+    assert_eq!(login("[2001:db8::1]:1", "wrong").await, StatusCode::UNAUTHORIZED);
+}
+
+/// After a logout the login is none, also for who has copied its cookie; a form of ours has to ask for it.
+#[tokio::test]
+async fn who_logs_out_is_out() {
+    let router = guarded();
+    let login = async || post(&router, "/login", &[], format!("token={TOKEN}")).await.cookie();
+    let (mine, others) = (login().await, login().await);
+    let with = async |path: &str, cookie: &str| {
+        let request = Request::get(path).header("host", "localhost").header("cookie", cookie);
+        ask(&router, request.body(Body::empty()).unwrap()).await
+    };
+    let page = with("/overview", &mine).await.expect(StatusCode::OK, &["href=\"logout\""]);
+    let both = format!("{mine}; {}", page.cookie());
+    let csrf = page.cookie().split_once('=').unwrap().1.to_owned();
+    with("/logout", &both).await.expect(StatusCode::OK, &["method=\"post\" action=\"logout\"", &csrf]);
+    assert_eq!(get(&router, "/logout").await.header("location"), "login", "who is not in is asked for the token");
+
+    let leave = async |headers: &[(&str, &str)], form: &str| {
+        post(&router, "/logout", &[&[("cookie", &*both)], headers].concat(), form.to_owned()).await
+    };
+    let form = format!("csrf={csrf}");
+    leave(&[], "").await.expect(StatusCode::FORBIDDEN, &["you are logged in"]);
+    leave(&[], &format!("csrf={}", "0".repeat(64))).await.expect(StatusCode::FORBIDDEN, &[]);
+    leave(&[("origin", "https://evil.example")], &form).await.expect(StatusCode::FORBIDDEN, &[]);
+    assert_eq!(with("/overview", &mine).await.status, StatusCode::OK);
+
+    let left = leave(&[("origin", "http://localhost"), ("x-forwarded-proto", "https")], &form).await;
+    assert_eq!((left.status, left.header("location")), (StatusCode::SEE_OTHER, "login"));
+    assert_eq!(left.header("set-cookie"), "sector7g_login_8090=; HttpOnly; SameSite=Strict; Secure; Max-Age=0");
+    assert_eq!(with("/overview", &mine).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(with("/overview", &others).await.status, StatusCode::OK, "others stay");
+
+    let open = at("127.0.0.1:8090").router().unwrap();
+    let page = get(&open, "/overview").await.expect(StatusCode::OK, &[]);
+    assert!(!page.text.contains("logout"), "without a token there is nothing to log out of");
+    assert_eq!(get(&open, "/logout").await.status, StatusCode::NOT_FOUND);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_login_ends() {
     let router = guarded();
@@ -225,7 +284,8 @@ async fn the_operators_command_serves_it() {
     let said = acts.said();
     let line =
         |text: &str| said.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("«{text}» in {said}"));
-    assert!(line("a login with a wrong token").contains("WARN"), "{said}");
+    let wrong = line("a login with a wrong token");
+    assert!(wrong.contains("WARN") && wrong.contains("from=127.0.0.1"), "{said}");
     let asked = line("dashboard: asked for by hand");
     for part in ["queue=rod", "act=\"retry\"", &id, "gone-1\"", "gone-29\""] {
         assert!(asked.contains(part), "«{part}» in {asked}");

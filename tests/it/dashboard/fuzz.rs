@@ -70,7 +70,7 @@ fn check(answer: &Answer) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-const PAGE: &str = "(overview|queue|dead|job|workers|schedules|login|x/y|)";
+const PAGE: &str = "(overview|queue|dead|job|workers|schedules|login|logout|x/y|)";
 
 proptest! {
     #[test]

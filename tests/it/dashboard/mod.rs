@@ -2,6 +2,7 @@
 
 mod alone;
 mod browser;
+mod crowd;
 mod fuzz;
 mod guards;
 mod pages;

@@ -240,6 +240,31 @@ async fn an_ended_job_is_shown_in_its_own_queue_alone() {
     .await;
 }
 
+/// A result that names no queue, such as of a serializer that we don't have, is found in each: it is shown as of none, and
+/// only where all queues are shown; a job that is known to be of a queue counts first.
+#[tokio::test]
+async fn a_result_that_names_no_queue_is_of_none() {
+    let server = RedisServer::start();
+    let broker = on_redis(&server);
+    enqueue(&broker, vec![Job::untyped("task", "lenny"), Job::untyped("task", "rod").id("again")]).await;
+    for record in ["who knows", r#"{"t":1,"f":"nap","a":[],"k":{},"s":true,"r":"thrillhouse","st":1,"ft":2}"#] {
+        server.cli(&["SET", "arq:result:foreign", record]);
+        server.cli(&["SET", "arq:result:again", record]);
+        let all = Dashboard::new(Arc::clone(&broker)).router();
+        for path in ["/job?id=foreign", "/job?queue=rod&id=foreign"] {
+            let page = get(&all, path).await;
+            let page = page.expect(StatusCode::OK, &["in a queue that its record does not name"]);
+            assert!(!page.text.contains("queue?queue="), "{}", page.text);
+        }
+        get(&all, "/job?id=again").await.expect(StatusCode::OK, &["queue?queue=rod"]);
+        let only = Dashboard::new(Arc::clone(&broker)).only_queues([name("lenny")]).router();
+        for path in ["/job?id=foreign", "/job?queue=lenny&id=foreign"] {
+            let page = get(&only, path).await.expect(StatusCode::NOT_FOUND, &[]);
+            assert!(!page.text.contains(CANARY), "{}", page.text);
+        }
+    }
+}
+
 /// One that only Python's arq has used holds no key of ours.
 #[tokio::test]
 async fn a_queue_of_pythons_has_its_pages() {

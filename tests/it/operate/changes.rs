@@ -77,7 +77,13 @@ async fn a_pause_outlives_a_restart_of_the_workers() {
     assert_eq!(worker.terminate().await, 0);
     let _worker = start();
     until("another lives", async || lives(1).await).await;
-    tokio::time::sleep(Duration::from_millis(500)).await; // ten times its poll_delay
+    let asked = || {
+        let told = server.cli(&["INFO", "commandstats"]);
+        let calls = told.split("cmdstat_evalsha:calls=").nth(1).and_then(|rest| rest.split(',').next()?.parse().ok());
+        calls.unwrap_or(0_u64)
+    };
+    let before = asked();
+    until("it has asked for jobs again and again", async || asked() >= before + 10).await;
     assert_eq!(job.status().await.unwrap(), Some(JobState::Queued), "it is paused");
     operate(&server, "queues").expect(0, &["paused "]);
     operate(&server, "health status")

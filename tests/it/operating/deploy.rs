@@ -6,17 +6,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use sector7g_tasks::prelude::*;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{Program, RedisServer, promtool};
 
-use super::Observed;
+use super::{Observed, SOON, client};
 use crate::plant::plant_program;
 
 const WORKERS: [&str; 6] = ["carl", "charlie", "grimey", "homer", "inanimate-rod", "lenny"];
 
 /// Where the image has the plant.
 const IN_THE_IMAGE: &str = "/usr/local/bin/plant";
+
+/// What names the folder where a worker finds what others have written.
+const ROOMS: &str = "PLANT_ROOMS";
 
 /// Where a worker's metrics are, as all of these files have it.
 const METRICS: &str = "0.0.0.0:9464";
@@ -146,10 +150,10 @@ fn the_dashboards_questions_are_promql() {
         .map(|(nth, target)| {
             let expr = target.expr.replace("$__rate_interval", "1m").replace("$queue", ".*");
             assert!(!expr.contains('$'), "{expr}");
-            serde_json::json!({ "record": format!("question_{nth}"), "expr": expr })
+            json!({ "record": format!("question_{nth}"), "expr": expr })
         })
         .collect();
-    let groups = serde_json::json!({ "groups": [{ "name": "questions", "rules": rules }] });
+    let groups = json!({ "groups": [{ "name": "questions", "rules": rules }] });
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("questions.yml");
     fs::write(&file, groups.to_string()).unwrap(); // JSON is YAML
@@ -170,6 +174,10 @@ struct Service {
     stop_grace_period: Option<String>,
     healthcheck: Option<HealthCheck>,
     deploy: Value,
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+    #[serde(default)]
+    volumes: Vec<String>,
 }
 
 /// The names of compose.yaml's services.
@@ -227,6 +235,8 @@ async fn compose_has_the_plants_workers_and_each_starts_and_is_healthy() {
         let grace = grace.strip_suffix('s').unwrap().parse().unwrap();
         assert!(Duration::from_secs(grace) > longest_stop(&worker), "{worker} has {grace} s to stop");
         assert!(service.deploy["resources"]["limits"]["memory"].is_string(), "{worker} has limits");
+        let mount = format!("rooms:{}", service.environment[ROOMS]);
+        assert!(service.volumes.contains(&mount), "{worker} has the others' rooms: {:?}", service.volumes);
         let test = service.healthcheck.unwrap().test;
         let [kind, program, check @ ..] = &test[..] else { panic!("{worker}: {test:?}") };
         assert_eq!((&**kind, &**program), ("CMD", IN_THE_IMAGE), "{worker}");
@@ -242,13 +252,18 @@ fn longest_stop(worker: &str) -> Duration {
     Duration::from_secs(5 + 2)
 }
 
-#[tokio::test]
-async fn kubernetes_starts_and_probes_each_worker() {
+/// Its arguments are those with which the test above starts the workers of compose.yaml.
+#[test]
+fn kubernetes_has_each_worker_with_its_probes_and_the_shared_rooms() {
     let list: Value = yaml("deploy/kubernetes/plant.yaml");
-    let deployments = list["items"].as_array().unwrap();
+    let items = list["items"].as_array().unwrap();
+    let of_kind = |kind: &'static str| items.iter().filter(move |item| item["kind"] == kind);
+    let claims: Vec<&Value> = of_kind("PersistentVolumeClaim").collect();
+    let [claim] = claims[..] else { panic!("one claim, which all share: {claims:?}") };
+    assert_eq!((&claim["apiVersion"], &claim["spec"]["accessModes"]), (&"v1".into(), &json!(["ReadWriteMany"])));
     let mut found = BTreeSet::new();
-    for deployment in deployments {
-        assert_eq!((&deployment["apiVersion"], &deployment["kind"]), (&"apps/v1".into(), &"Deployment".into()));
+    for deployment in of_kind("Deployment") {
+        assert_eq!(deployment["apiVersion"], "apps/v1");
         let name = deployment["metadata"]["name"].as_str().unwrap();
         let (spec, pod) = (&deployment["spec"], &deployment["spec"]["template"]["spec"]);
         for labels in [
@@ -261,16 +276,41 @@ async fn kubernetes_starts_and_probes_each_worker() {
         let worker = name.strip_prefix("worker-").unwrap();
         assert!(pod["terminationGracePeriodSeconds"].as_u64() > Some(longest_stop(worker).as_secs()), "{name}");
         let container = &pod["containers"][0];
-        assert_eq!(container["args"], serde_json::json!([worker, "--listen", METRICS]));
+        assert_eq!(container["args"], json!([worker, "--listen", METRICS]));
         assert_eq!(container["ports"][0]["containerPort"], 9464);
         assert_eq!(spec["template"]["metadata"]["annotations"]["prometheus.io/port"], "9464");
         for (probe, path) in [("livenessProbe", "/live"), ("readinessProbe", "/ready"), ("startupProbe", "/ready")] {
-            assert_eq!(container[probe]["httpGet"], serde_json::json!({ "path": path, "port": "http" }), "{name}");
+            assert_eq!(container[probe]["httpGet"], json!({ "path": path, "port": "http" }), "{name}");
         }
         assert_eq!(container["env"][0]["name"], "REDIS_URL");
+        let variables = container["env"].as_array().unwrap().iter();
+        let rooms = variables.filter(|variable| variable["name"] == ROOMS).map(|variable| &variable["value"]);
+        let mounts = container["volumeMounts"].as_array().unwrap().iter();
+        let mounted = mounts.filter(|mount| mount["name"] == "rooms").map(|mount| &mount["mountPath"]);
+        assert!(rooms.eq(mounted), "{name} finds its rooms in the volume: {container}");
+        let rooms = pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "rooms").unwrap();
+        assert_eq!(rooms["persistentVolumeClaim"]["claimName"], claim["metadata"]["name"], "{name}");
+        let user = &pod["securityContext"];
+        assert_eq!(user["fsGroup"], user["runAsUser"], "{name} may write there");
         found.insert(worker.to_owned());
     }
     assert!(found.iter().eq(WORKERS), "{found:?}");
+    assert_eq!(items.len(), 1 + WORKERS.len(), "nothing else is there that this test does not look at");
+}
+
+/// Why they share a folder: Carl checks what Lenny has filed, whose processes have nothing else in common.
+#[tokio::test]
+async fn carl_reads_what_lenny_files() {
+    let (server, folder) = (RedisServer::start(), tempfile::tempdir().unwrap());
+    let (plant, rooms) = (plant_program(), format!("{ROOMS}={}", folder.path().display()));
+    let worker =
+        |name| Program::start("/usr/bin/env", &[&rooms, plant.to_str().unwrap(), name, "--redis", &server.url()]);
+    let _workers = ["lenny", "carl"].map(worker);
+    let client = client(&server).await;
+    let report = Job::untyped("file_report", "lenny").arg("coolant").arg(7);
+    let filed = client.enqueue(report.id("filed")).await.unwrap().result_within(SOON).await.unwrap();
+    let checked = client.job::<Untyped>("carl", "verify-filed").unwrap().result_within(SOON).await.unwrap();
+    assert_eq!(checked["name"], filed["name"]);
 }
 
 #[test]
@@ -300,6 +340,11 @@ fn systemd_starts_a_worker_that_tells_it_when_it_is_ready() {
     for worker in WORKERS {
         assert!(seconds("TimeoutStopSec") > longest_stop(worker), "{worker}");
     }
+    let state = format!("/var/lib/{}", service["StateDirectory"]);
+    let rooms = service["Environment"].split(' ').find_map(|pair| pair.strip_prefix(ROOMS)?.strip_prefix('='));
+    assert_eq!(rooms, Some(&*state), "where all workers may write");
+    let of_all = |name: &str| !service[name].contains('%');
+    assert!(of_all("StateDirectory") && of_all("User"), "one folder of one user, whichever worker it is");
     assert!(seconds("WatchdogSec") >= Duration::from_secs(10));
     assert_eq!(settings(&unit, "Install")["WantedBy"], "multi-user.target");
 }

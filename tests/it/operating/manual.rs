@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::{Block, Console, Script, free_port, interpreter, promtool};
+use support::{Block, Console, Script, free_port, inline_code, interpreter, promtool};
 
 use super::deploy::{read, root, services};
 use crate::plant::plant_program;
@@ -54,11 +54,15 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
+fn console(folder: &Path) -> Console {
+    let ports = PORTS.map(|port| (port.to_string(), free_port().to_string()));
+    Console::open(folder, &ports)
+}
+
 /// Types in what a section says, after what it stands on.
 fn work_through(section: &str) {
     let folder = folder();
-    let ports = PORTS.map(|port| (port.to_string(), free_port().to_string()));
-    let mut console = Console::open(folder.path(), &ports);
+    let mut console = console(folder.path());
     let blocks = page();
     let sections: BTreeSet<&str> = [START, section].into();
     let mut typed = 0;
@@ -117,8 +121,72 @@ fn every_command_is_typed_in_or_looked_at() {
                 assert!(DAYS.contains(&&*block.section), "line {}: a section that no test types in", block.line);
             }
             "console docker" => Script::of(&block).iter().for_each(look_at),
-            "python" | "text" => {}
+            "python" => {}
             other => panic!("line {}: what is `{other}`?", block.line),
+        }
+    }
+}
+
+/// The section that names what is neither typed in nor looked at.
+const NOT_TYPED: &str = "Not typed in";
+
+/// What begins a command within a sentence, if more follows; alone it is a name.
+const PROGRAMS: [&str; 14] = [
+    "cargo",
+    "curl",
+    "docker compose",
+    "grep",
+    "kill",
+    "kubectl",
+    "openssl",
+    "plant",
+    "promtool",
+    "python",
+    "redis-cli",
+    "redis-server",
+    "sector-7g",
+    "systemctl",
+];
+
+/// The commands within the page's sentences, and those of its rows that say why they are not typed in.
+fn commands_in_sentences() -> (BTreeSet<String>, BTreeSet<String>) {
+    let is_command = |code: &String| {
+        let starts = |name: &str| code.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '));
+        PROGRAMS.into_iter().any(starts)
+    };
+    let page = read("OPERATIONS.md");
+    let (said, excused) = page.split_once(&format!("## {NOT_TYPED}\n")).expect("the page ends with what is not typed");
+    let of = |text| inline_code(text).into_iter().filter(is_command).collect();
+    (of(said), of(excused))
+}
+
+#[test]
+fn a_command_that_is_not_typed_in_has_its_reason() {
+    let (said, excused) = commands_in_sentences();
+    let stale: Vec<_> = excused.difference(&said).collect();
+    assert!(stale.is_empty(), "the page has these no more: {stale:?}");
+    assert!(said.len() > excused.len() + 5, "what is said is found: {said:?}");
+    let rows = read("OPERATIONS.md");
+    let (_, rows) = rows.split_once(NOT_TYPED).unwrap();
+    let rows = rows.lines().filter(|line| line.starts_with("| `"));
+    assert_eq!(rows.filter(|row| row.split('|').nth(2).is_some_and(|why| why.len() > 15)).count(), excused.len());
+}
+
+/// Each ends well beside the plant that has been started.
+#[test]
+fn commands_within_sentences_work() {
+    let folder = folder();
+    let mut console = console(folder.path());
+    let blocks = page();
+    let start = blocks.iter().filter(|block| block.section == START && block.language == "console");
+    start.flat_map(Script::of).for_each(|script| console.run(&script));
+    let (said, excused) = commands_in_sentences();
+    for command in said.difference(&excused) {
+        let script = |command: String, says: &str| Script { command, says: vec![says.to_owned()], line: 0 };
+        if command.starts_with("docker ") {
+            look_at(&script(command.clone(), ""));
+        } else {
+            console.run(&script(format!("timeout 20 {command} >said.log 2>&1 </dev/null; echo $?"), "0"));
         }
     }
 }

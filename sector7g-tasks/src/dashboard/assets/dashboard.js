@@ -5,9 +5,27 @@
   if (!live || !window.EventSource) return;
   const status = document.getElementById("connection");
   const say = (text) => { if (status && status.textContent !== text) status.textContent = text; };
-  const doubt = document.getElementById("doubt"), health = live.querySelector(".health:not(#doubt)");
+  const [doubt, well, unwell] = ["doubt", "well", "unwell"].map((id) => document.getElementById(id));
+  const show = (shown) => { for (const place of [doubt, well, unwell]) place.hidden = place !== shown; };
   // What is not known to hold is not shown as if it did.
-  const unsure = (text) => { say(text); doubt.textContent = `! ${text}`; doubt.hidden = false; health.hidden = true; };
+  const unsure = (text) => { say(text); doubt.textContent = `! ${text}`; show(doubt); };
+  // Places that are there already stay, with the focus that one of them may have. All is set as text.
+  const tell = ({ concerns, more }) => {
+    const list = unwell.querySelector("ul"), rest = unwell.querySelector(".hint");
+    while (list.children.length > concerns.length) list.lastElementChild.remove();
+    for (const [nth, { text, place, see }] of concerns.entries()) {
+      const item = list.children[nth] ?? list.appendChild(document.createElement("li"));
+      const said = item.querySelector("span") ?? item.appendChild(document.createElement("span"));
+      if (said.textContent !== text) said.textContent = text;
+      let link = item.querySelector("a");
+      if (!place) { link?.remove(); continue; }
+      if (!link) { item.append(" "); link = item.appendChild(document.createElement("a")); }
+      if (link.getAttribute("href") !== place) link.setAttribute("href", place);
+      if (link.textContent !== see) link.textContent = see;
+    }
+    rest.hidden = !more;
+    rest.textContent = more ?? "";
+  };
   let source = null;
   const by = (name) => new Map([...document.querySelectorAll(`[data-${name}]`)].map((e) => [e.dataset[name], e]));
   const texts = by("live"), lines = by("line");
@@ -25,9 +43,9 @@
       if (place && place.textContent !== text) place.textContent = text;
     }
     for (const [name, points] of Object.entries(now.lines)) lines.get(name)?.setAttribute("points", points);
-    doubt.hidden = true;
-    health.hidden = false;
-    say("Live");
+    tell(now);
+    show(now.is_well ? well : unwell);
+    say(now.is_well ? "Live" : "Live: not all is well");
   };
   const open = () => {
     source = new EventSource(live.dataset.events);

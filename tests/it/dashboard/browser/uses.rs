@@ -1,5 +1,8 @@
 //! What is done with the pages.
 
+use sector7g_tasks::broker::{JobFilter, JobId};
+use sector7g_tasks::dashboard::{Alone, Token};
+
 use super::driver::until;
 use super::*;
 
@@ -31,6 +34,45 @@ async fn numbers_follow_by_themselves() {
     browser.says("grimey").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.close().await;
+}
+
+/// Reasons for concern come, change and go in the page that is there, also under the hands of its reader.
+#[tokio::test]
+async fn concerns_come_and_go_by_themselves() {
+    let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new());
+    enqueue(&broker, vec![Job::untyped("nap", "homer").delay(Duration::from_secs(3600)), Job::untyped("nap", HOSTILE)])
+        .await;
+    lives(&broker, "homer", 1, 0).await;
+    lives(&broker, HOSTILE, 2, 0).await;
+    let served = Served::start(mounted(&broker)).await;
+    let browser = Browser::open().await;
+    browser.go(&served.at("/ops/jobs/overview")).await;
+    browser.says("All is well.").await;
+    browser.run("window.isSame = true; document.querySelector('nav a').focus()").await;
+    kill(&broker, HOSTILE, "broke").await;
+    browser.says("Not all is well").await;
+    browser.says("has 1 dead letter:").await;
+    let shown =
+        async || browser.run("return [...document.querySelectorAll('.health')].filter((e) => !e.hidden).length").await;
+    assert_eq!(shown().await, 1, "either this or that");
+    assert_eq!(browser.run("return document.querySelectorAll('#unwell img, #unwell script').length").await, 0);
+    // A link that has the focus keeps it while its neighbours change.
+    browser.run("document.querySelector('#unwell a').focus()").await;
+    enqueue(&broker, vec![Job::untyped("nap", HOSTILE)]).await;
+    kill(&broker, HOSTILE, "broke").await;
+    browser.says("has 2 dead letters").await;
+    assert_eq!(browser.run("return document.activeElement.getAttribute('href').startsWith('dead?queue=')").await, true);
+    broker.retry_dead(&name(HOSTILE), &ids_of(&broker, HOSTILE).await).await.unwrap();
+    browser.says("All is well.").await;
+    assert_eq!(browser.run("return window.isSame").await, true, "the page was not loaded anew");
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.close().await;
+}
+
+/// The letters of a queue.
+async fn ids_of(broker: &Arc<dyn Broker>, queue: &str) -> Vec<JobId> {
+    let page = broker.jobs(&name(queue), JobFilter::Dead, None, MAX_BATCH).await.unwrap();
+    page.jobs.into_iter().map(|job| job.id).collect()
 }
 
 /// What is not known any more is not shown as if it still held.
@@ -208,6 +250,33 @@ async fn another_sites_form_changes_nothing() {
     browser.go(&served.at("/ops/jobs/queue?queue=lenny")).await;
     browser.click("button[value=pause]").await;
     browser.says("Paused").await;
+    browser.close().await;
+}
+
+/// On a listener of its own, a browser logs in, sees what it had asked for, and logs out.
+#[tokio::test]
+async fn a_browser_logs_in_and_out() {
+    const TOKEN: &str = "0123456789abcdef";
+    let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new());
+    plant(&broker).await;
+    let address = "127.0.0.1:8090".parse().unwrap();
+    let alone = Alone::new(Dashboard::new(broker), address).token(Token::new(TOKEN).unwrap());
+    let served = Served::start(alone.router().unwrap()).await;
+    let browser = Browser::open().await;
+    browser.go(&served.at("/queue?queue=lenny")).await;
+    browser.write("#token", TOKEN).await;
+    browser.click("form.login button").await;
+    browser.comes_to("/queue?queue=lenny").await;
+    browser.says("Queue lenny").await;
+    browser.click("footer a[href=logout]").await;
+    browser.comes_to("/logout").await;
+    browser.click("form[action=logout] button").await;
+    browser.comes_to("/login").await;
+    browser.go(&served.at("/overview")).await;
+    browser.comes_to("/login?to=overview").await;
+    // Chromium would have a field for a user's name, of which there is none.
+    let complaints = browser.complaints().await.into_iter().filter(|said| !said.contains("Password forms should have"));
+    assert_eq!(complaints.collect::<Vec<_>>(), Vec::<String>::new());
     browser.close().await;
 }
 
