@@ -11,6 +11,9 @@ use super::trouble::{Hand, LONG, done};
 
 const LEASE: Duration = Duration::from_secs(1);
 
+/// An outage that costs a lease its time.
+const SHORT: Duration = Duration::from_millis(1_500);
+
 /// How a server is away.
 #[derive(Clone, Copy, Debug)]
 enum Away {
@@ -22,12 +25,12 @@ enum Away {
 
 /// A job's holder, who had leased it before `server` went away for longer than the lease, and another worker, who tried
 /// to claim all the while and took nothing over.
-async fn an_outage(server: &RedisServer, proxy: &Proxy, away: Away) -> (Hand, Lease, Hand) {
+async fn an_outage(server: &RedisServer, proxy: &Proxy, away: Away, span: Duration) -> (Hand, Lease, Hand) {
     let (mut holder, mut other) = (Hand::at(&proxy.url()).await, Hand::at(&proxy.url()).await);
     assert_eq!(other.claim(LEASE).await.len(), 0);
     holder.add(b"{}").await.unwrap();
     let job = holder.claim(LEASE).await.remove(0);
-    let until = Instant::now() + LEASE + LEASE / 2;
+    let until = Instant::now() + span;
     match away {
         Away::Frozen => {
             server.freeze();
@@ -59,8 +62,9 @@ async fn an_outage(server: &RedisServer, proxy: &Proxy, away: Away) -> (Hand, Le
 async fn an_outage_costs_nobody_a_lease() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port()).await;
-    for away in [Away::Frozen, Away::Refused] {
-        let (mut holder, lease, _) = an_outage(&server, &proxy, away).await;
+    let long = Duration::from_secs(8);
+    for (away, span) in [(Away::Frozen, SHORT), (Away::Refused, SHORT), (Away::Refused, long)] {
+        let (mut holder, lease, _) = an_outage(&server, &proxy, away, span).await;
         let mut third = Hand::new(&server).await;
         let claimed = third.call(&[], 10, LEASE).await.unwrap();
         assert_eq!((claimed.jobs.len(), claimed.more_due), (0, false), "{away:?}: it was not there meanwhile");
@@ -69,13 +73,32 @@ async fn an_outage_costs_nobody_a_lease() {
     }
 }
 
+/// While somebody asks of a queue, the server is there: a worker that has just begun takes over at once what others have
+/// seen run out.
+#[tokio::test]
+async fn who_begins_knows_what_others_have_seen() {
+    let server = RedisServer::start();
+    let (mut dead, mut other) = (Hand::new(&server).await, Hand::new(&server).await);
+    let lost = dead.add(b"{}").await.unwrap();
+    dead.claim(LEASE).await;
+    other.add(b"{}").await.unwrap();
+    let kept = other.claim(LONG).await.remove(0).lease;
+    let until = Instant::now() + LEASE + LEASE / 10;
+    while Instant::now() < until {
+        assert_eq!(other.extend(&kept).await, Extended::Renewed);
+        sleep(LEASE / 20).await;
+    }
+    let begun = Hand::new(&server).await.claim(LEASE).await;
+    assert_eq!(begun.into_iter().map(|job| (job.lease.id, job.attempt)).collect::<Vec<_>>(), [(lost, 2)]);
+}
+
 /// A holder who does not come back for a lease's time loses its job as ever, and nobody is kept busy until then.
 #[tokio::test]
 async fn an_outage_holds_no_job_up_for_ever() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port()).await;
     for away in [Away::Frozen, Away::Refused] {
-        let (holder, lease, mut other) = an_outage(&server, &proxy, away).await;
+        let (holder, lease, mut other) = an_outage(&server, &proxy, away, SHORT).await;
         let (mut claims, began) = (0, Instant::now());
         let attempt = loop {
             other.broker.wait(&[other.queue.clone()], Duration::from_secs(5), Duration::from_secs(5)).await.unwrap();

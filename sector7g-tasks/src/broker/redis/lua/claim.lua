@@ -20,10 +20,8 @@
 
 local q, now = KEYS[1], now_ms()
 local worker, call, span, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
--- A call that was under way for half a lease waited for the server itself.
 local shortest, finishes = tonumber(ARGV[10]), tonumber(ARGV[11])
-local answered = now - tonumber(ARGV[8]) > shortest / 2 and now or tonumber(ARGV[9])
-local is_doubtful = answered + shortest > now
+local answered, is_doubtful = nil, false -- since when the server is known to answer; whether a lease may have run out for that
 local HELD = 'held'              -- in arq:in-progress of an ended tick
 local PYTHON_AWAY = 60000        -- ms after which a Python worker that was seen at work counts as gone
 local NOTHING = {}               -- what is noted of most jobs
@@ -32,7 +30,7 @@ local leases_key = q .. ':s7:leases'
 local ends_at, kept_until = int(now + span), int(now + kept_for(span))
 local counted_until = int(now + ATTEMPTS_TTL * 1000)
 local lease_head = worker .. '-' .. call .. ' ' .. ends_at .. ' '
-local last_call, is_off, look = unpack(redis.call('MGET', call_key, q .. ':s7:paused', q .. ':s7:look'))
+local last_call, is_off, look, up = unpack(redis.call('MGET', call_key, q .. ':s7:paused', q .. ':s7:look', q .. ':s7:up'))
 
 -- What the whole call deletes, in one command; what stays in the queue of that which has finished; what is answered.
 local deleted, stays, has_buried = {}, {}, false
@@ -437,6 +435,10 @@ if #number > #call or #number == #call and number > call then
   return redis.error_reply('OVERTAKEN a later claim of this worker has come before this one, which has changed nothing')
 end
 allow_when_full(q)
+-- A call that was under way for half a lease waited for the server itself.
+answered = now - tonumber(ARGV[8]) > shortest / 2 and now or tonumber(ARGV[9])
+answered = math.min(answered, up_since(q, up, now, shortest))
+is_doubtful = answered + shortest > now
 local lost, more = nil, nil
 if number == call then
   local readable, last = pcall(cmsgpack.unpack, string.sub(last_call, #call + 2))

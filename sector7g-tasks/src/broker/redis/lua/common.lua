@@ -15,6 +15,7 @@
 --   q:s7:leases           zset    job id -> end of its lease, ms
 --   q:s7:bell             list    at most one element: «look at the queue»
 --   q:s7:look             string  when the next waiting worker looks by itself, ms
+--   q:s7:up               string  since when ours have asked of the queue without a gap, and when the last one did, ms
 --   q:s7:paused           string  while no worker of ours may claim: since when, ms
 --   q:s7:python           string  while a Python worker has been seen at work of late
 --   q:s7:asked:<client>   zset    <number>:<an answer, 1 or 0, a job> -> number, of its enqueue calls that may come again;
@@ -34,7 +35,7 @@
 -- noticed; until then a Python worker leaves the job alone, too.
 
 local BATCH = 1000               -- unpack() fails near 8,000 values
-local AFTERLIFE = 5000           -- ms that the key of a lease outlives it, at least
+local AFTERLIFE = 30000          -- ms that the key of a lease outlives it, at least: for so long Redis may be away
 local ATTEMPTS_TTL = 88400       -- s; arq's own
 local MAX_FAILURES = 20
 local MOST_ATTEMPTS = 2147483647
@@ -110,6 +111,18 @@ end
 -- For how long the key of a lease of `span` is kept.
 local function kept_for(span)
   return span + math.max(span, AFTERLIFE)
+end
+
+local GAP = 1000                 -- ms without a call, at least, in which a lease could not have been renewed
+local TOLD_EVERY = 200           -- ms
+
+-- Since when the server has answered, as all know who have asked of the queue: no gap was longer than half a lease.
+local function up_since(q, up, now, span)
+  local first, last = string.match(up or '', '^(%d+) (%d+)$')
+  if not last or now - last > math.max(span / 2, GAP) then first, last = now, 0 end
+  first = tonumber(first)
+  if now - last > TOLD_EVERY then redis.call('SET', q .. ':s7:up', int(first) .. ' ' .. int(now), 'PX', 60000) end
+  return first
 end
 
 -- What the key holds as text, or false. Other programs may store anything under any key: MGET takes what is of another

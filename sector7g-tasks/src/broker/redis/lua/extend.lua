@@ -9,6 +9,7 @@ local LONG = 3600000 -- ms for which an attempt goes on before what is noted of 
 
 local q, now, span = KEYS[1], now_ms(), tonumber(ARGV[1])
 allow_when_full(q)
+up_since(q, get(q .. ':s7:up'), now, span)
 local ids = {}
 for i = 2, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
 local scores, answers, ends, till = scores_of(q, ids), {}, {}, int(now + span)

@@ -10,7 +10,8 @@
 local now, pause, due = now_ms(), tonumber(ARGV[1]), 0
 local span, answered = tonumber(ARGV[4]), now - tonumber(ARGV[3])
 for _, q in ipairs(KEYS) do
-  local free, _, again = first_free(q, now, answered, span)
+  local known = span > 0 and math.min(answered, up_since(q, get(q .. ':s7:up'), now, span)) or answered
+  local free, _, again = first_free(q, now, known, span)
   if again then pause = math.min(pause, again - now) end
   if free and not get(q .. ':s7:paused') then
     due = 1
