@@ -10,7 +10,7 @@ use sector7g_tasks::broker::{
     Broker, BrokerError, Claim, Claimed, ClaimedJob, Due, Enqueued, Extended, Finish, Finished, GiveBack, JobFilter,
     JobId, JobState, KeptResult, Lease, LeaseToken, NewJob, Outcome, QueueName, RedisBroker, RequestId, ResultState,
 };
-use sector7g_tasks::job::Failure;
+use sector7g_tasks::job::{Failure, FailureKind};
 use sector7g_tasks::testing::Guard;
 use support::{Dice, Proxy, RedisServer, Way};
 use tokio::time::Instant;
@@ -278,6 +278,24 @@ async fn a_call_that_arrives_after_its_repetition_adds_nothing() {
             hand.call(&[done(job.lease)], 0, LONG).await.unwrap();
         }
     }
+}
+
+/// A lease whose key is gone is a lost one all the same, and no more than that.
+#[tokio::test]
+async fn a_lease_whose_key_is_gone_ends_at_its_time() {
+    let server = RedisServer::start();
+    let mut hand = Hand::new(&server).await;
+    let id = hand.add(b"{}").await.unwrap();
+    let lease = Duration::from_millis(600);
+    let lost = hand.claim(lease).await.remove(0);
+    server.cli(&["DEL", &format!("arq:in-progress:{id}")]);
+    assert_eq!(hand.claim(lease).await.len(), 0, "it has not run out");
+    hand.broker.wait(std::slice::from_ref(&hand.queue), LONG, LONG).await.unwrap();
+    let again = hand.claim(LONG).await.remove(0);
+    assert_eq!((again.attempt, again.delivery), (2, 2));
+    let failures = hand.broker.job(&hand.queue, &id).await.unwrap().unwrap().failures;
+    assert_eq!(failures.iter().map(|failure| failure.kind).collect::<Vec<_>>(), [FailureKind::LeaseLost]);
+    assert_eq!(hand.extend(&lost.lease).await, Extended::Lost);
 }
 
 /// What is noted of a job is forgotten a day after its attempts' last one began, but not while it goes on.

@@ -58,7 +58,7 @@ impl Guard {
             )],
             Self::Attempts => &[("  redis.call('SET', counter, int(count), 'PXAT', counted_until)\n", "")],
             Self::Repeat => &[("if readable and type(last) == 'table' then", "if false then")],
-            Self::Grace => &[("is_doubtful and (before or count > 0)", "false")],
+            Self::Grace => &[("(before or is_doubtful and count > 0)", "false")],
             Self::Request => &[("if known == number then", "if false then")],
         }
     }

@@ -10,7 +10,6 @@ use tokio::runtime::{Handle, Id};
 
 use super::script::Call;
 use super::source::{OpenError, Opened, Route, Source};
-use super::witness::Witness;
 use crate::broker::BrokerError;
 
 /// The most runtimes of one process that have connections at a time; of more, the one that came first loses its own.
@@ -24,7 +23,6 @@ pub(super) struct Link {
     source: Source,
     location: String,
     lanes: Mutex<Vec<Lane>>,
-    pub(super) witness: Witness,
     replicas: Option<Replicas>,
 }
 
@@ -48,7 +46,7 @@ pub(super) type Failed = (BrokerError, bool);
 
 impl Link {
     pub(super) fn new(source: Source, location: String) -> Self {
-        Self { source, location, lanes: Mutex::default(), witness: Witness::default(), replicas: None }
+        Self { source, location, lanes: Mutex::default(), replicas: None }
     }
 
     /// Has each script's writes confirmed. For a link of its own: what waits for replicas holds up what comes behind it.
@@ -123,16 +121,13 @@ impl Link {
 
     /// Runs a script.
     pub(super) async fn script_once<T: FromRedisValue>(&self, call: &Call) -> Result<T, Failed> {
-        let under_way = self.witness.call();
         let connection = self.connection().await.map_err(|error| (error, false))?;
         let mut route = connection.route.clone();
         let answer = match call.short().query_async(&mut route).await {
             Err(error) if is_not_loaded(&error) => call.whole().query_async(&mut route).await,
             answer => answer,
         };
-        let answer = answer.map_err(|error| self.failed(&connection, &error));
-        under_way.ended(&answer);
-        let answer = answer?;
+        let answer = answer.map_err(|error| self.failed(&connection, &error))?;
         self.confirm(&connection).await?;
         self.read(answer)
     }
@@ -175,12 +170,10 @@ impl Link {
     }
 
     async fn command_once<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failed> {
-        let under_way = self.witness.call();
         let connection = self.connection().await.map_err(|error| (error, false))?;
         let mut route = connection.route.clone();
-        let answer = command.query_async(&mut route).await.map_err(|error| self.failed(&connection, &error));
-        under_way.ended(&answer);
-        self.read(answer?)
+        let answer = command.query_async(&mut route).await.map_err(|error| self.failed(&connection, &error))?;
+        self.read(answer)
     }
 
     /// What a whole answer says: one of another kind than we asked for does not get better by asking again.

@@ -15,7 +15,6 @@ mod reply;
 mod script;
 mod source;
 mod waits;
-mod witness;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -398,7 +397,7 @@ impl Broker for RedisBroker {
         check_lease(request.lease)?;
         let Shared { link, aborts, dead_letters, clock, .. } = &*self.shared;
         let queue = self.key_for(request.queue, request.finished.iter().map(|finish| &finish.lease.id))?;
-        let claiming = path::claim(link, &queue, request, *dead_letters, clock);
+        let claiming = path::claim(link, &queue, request, *dead_letters);
         let mut claimed = if request.max == 0 {
             claiming.await?
         } else {

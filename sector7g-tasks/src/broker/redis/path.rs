@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::link::Link;
 use super::reply::{Reply, flags};
 use super::script::{CLAIM, Call, ENQUEUE, EXTEND};
@@ -11,7 +9,7 @@ use crate::broker::{
     BrokerError, Claim, Claimed, ClaimedJob, Enqueued, Extended, Finish, Finished, GiveBack, Lease, NewJob, Outcome,
     REQUEST_MEMORY, RequestId,
 };
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::job::{Due, Failure, FailureKind};
 
 /// What a queue keeps of dead letters.
@@ -24,7 +22,7 @@ pub(super) struct DeadLetters {
 /// Longer spans would leave the numbers that a sorted set holds exactly: 10,000 years.
 const LONGEST_MS: u64 = 10_000 * 366 * 86_400_000;
 
-pub(super) fn millis(span: Duration) -> u64 {
+fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX).min(LONGEST_MS)
 }
 
@@ -70,15 +68,11 @@ pub(super) async fn claim(
     queue: &str,
     request: &Claim<'_>,
     dead: DeadLetters,
-    clock: &Clock,
 ) -> Result<Claimed, BrokerError> {
-    link.witness.lease(request.lease);
-    let (sent_at, known) = (clock.now(), link.witness.ages(Instant::now()));
     let mut call = CLAIM.key(queue);
     call.arg(format!("{:016x}", request.token.worker)).arg(format!("{:x}", request.token.call));
     call.arg(lifetime(request.lease)).arg(request.max).arg(dead.most).arg(lifetime(dead.age));
-    call.arg(lost_lease()?).arg((sent_at - known.failing).as_millis()).arg((sent_at - known.answered).as_millis());
-    call.arg(lifetime(known.lease)).arg(request.finished.len());
+    call.arg(lost_lease()?).arg(request.finished.len());
     for finish in request.finished {
         add_finish(&mut call, finish)?;
     }
@@ -179,7 +173,6 @@ pub(super) async fn extend(
     leases: &[Lease],
     lease: Duration,
 ) -> Result<Vec<Extended>, BrokerError> {
-    link.witness.lease(lease);
     let mut call = EXTEND.key(queue);
     call.arg(lifetime(lease));
     for held in leases {

@@ -8,7 +8,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::ears::{Ears, Listener};
 use super::link::Link;
-use super::path::millis;
 use super::reply::Reply;
 use super::script::LOOK;
 use crate::broker::BrokerError;
@@ -93,9 +92,7 @@ pub(super) async fn pass_on(link: &Link, queues: &[String]) -> Result<(), Broker
 
 async fn look_at(link: &Link, queues: &[String], pause: Duration, ring: bool) -> Result<Look, BrokerError> {
     let mut call = LOOK.keys(queues.iter().map(String::as_str));
-    call.arg(millis(pause)).arg(u8::from(ring));
-    let known = link.witness.ages(Instant::now());
-    call.arg(millis(known.answered)).arg(millis(known.lease));
+    call.arg(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)).arg(u8::from(ring));
     let mut reply = Reply::of("look", link.script(&call).await?)?;
     Ok(Look { is_due: reply.flag()?, pause: Duration::from_millis(reply.count()?) })
 }

@@ -14,9 +14,14 @@ use crate::broker::{
 use crate::clock::Timestamp;
 use crate::job::{Failure, FailureKind};
 use bytes::Bytes;
+use tokio::time::Instant;
 
 /// How long a [`Step::Sleep`] is, in ticks: longer than any lease and what comes after it.
 const SLEEP: u64 = 60;
+
+/// How many ticks go by before somebody asks; and how long it may be until then, or nobody can say what a broker knows.
+const ASK_EVERY: u64 = 4;
+const SILENCE: Duration = Duration::from_millis(900);
 
 /// The broker and its model, side by side.
 pub(super) struct Driver<'a, G> {
@@ -34,6 +39,8 @@ pub(super) struct Driver<'a, G> {
     /// Numbers payloads and results.
     made: u64,
     slept: u32,
+    /// When somebody asked last.
+    asked: Instant,
 }
 
 /// A worker, as long as it lives.
@@ -110,6 +117,7 @@ impl<'a, G: Ground> Driver<'a, G> {
             leases: Vec::new(),
             made: 0,
             slept: 0,
+            asked: Instant::now(),
         }
     }
 
@@ -121,7 +129,7 @@ impl<'a, G: Ground> Driver<'a, G> {
 
     pub(super) async fn step(&mut self, step: &Step) -> Result<(), Stop> {
         if self.model.now == 0 || !self.pace.has_time(self.model.now) {
-            self.pass(1).await;
+            self.pass(1).await?;
         }
         self.model.call += 1;
         match step {
@@ -179,18 +187,36 @@ impl<'a, G: Ground> Driver<'a, G> {
 
     /// In real time, looks at the end of each pause: what went wrong before it shows then, too.
     async fn look_and_pass(&mut self, ticks: u64) -> Result<(), Stop> {
-        self.pass(ticks).await;
+        self.pass(ticks).await?;
         self.ground.audit();
         self.look_at_all().await
     }
 
-    pub(super) async fn pass(&mut self, ticks: u64) {
-        self.model.pass(ticks);
-        self.pace.pass_to(self.model.now, self.ground).await;
-        while !self.pace.has_time(self.model.now) {
-            self.model.pass(1);
+    pub(super) async fn pass(&mut self, ticks: u64) -> Result<(), Stop> {
+        let mut left = ticks;
+        while left > 0 {
+            let some = left.min(ASK_EVERY);
+            left -= some;
+            self.model.pass(some);
             self.pace.pass_to(self.model.now, self.ground).await;
+            while !self.pace.has_time(self.model.now) {
+                self.model.pass(1);
+                self.pace.pass_to(self.model.now, self.ground).await;
+            }
+            self.ask_around().await?;
         }
+        Ok(())
+    }
+
+    /// Workers ask now and then: where nobody does, a broker does not know whether its server was there.
+    async fn ask_around(&mut self) -> Result<(), Stop> {
+        let asked = self.broker.wait(&self.queues, Self::ZERO, Self::ZERO).await;
+        self.answer(asked)?;
+        if !G::VIRTUAL && self.asked.elapsed() > SILENCE {
+            return Err(Stop::TooSlow { after: 0 });
+        }
+        self.asked = Instant::now();
+        Ok(())
     }
 
     pub(super) fn queue(&self, queue: u8) -> &QueueName {

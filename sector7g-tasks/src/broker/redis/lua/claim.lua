@@ -2,9 +2,7 @@
 -- KEYS[1] queue
 -- ARGV[1] worker   ARGV[2] number of this call of the worker's   ARGV[3] lease, ms   ARGV[4] how many jobs at most
 -- ARGV[5] dead letters kept at most   ARGV[6] their age at most, ms
--- ARGV[7] a lost lease as a failure, JSON with @attempt and @at to be filled in   ARGV[8] since when the server has been asked, ms
--- ARGV[9] since when its caller knew the server to answer, before, ms   ARGV[10] the shortest lease it asks for, ms
--- ARGV[11] number of finishes   ARGV[12..] of each finish: id, token, then
+-- ARGV[7] a lost lease as a failure, JSON with @attempt and @at to be filled in  ARGV[8] number of finishes   ARGV[9..] of each finish: id, token, then
 --   'd' (ended, and nothing of it is kept), or
 --   'e' result (or ''), ms to keep it ('' for ever), last failure of a dead letter (or ''), ms to hold the id
 --   'r' delay, ms; failure; attempt; ''
@@ -20,8 +18,9 @@
 
 local q, now = KEYS[1], now_ms()
 local worker, call, span, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local shortest, finishes = tonumber(ARGV[10]), tonumber(ARGV[11])
-local answered, is_doubtful = nil, false -- since when the server is known to answer; whether a lease may have run out for that
+local finishes = tonumber(ARGV[8])
+-- Since when the server is known to answer; the shortest lease; whether one whose key is gone may have run out for that.
+local up, shortest, is_doubtful = nil, nil, false
 local HELD = 'held'              -- in arq:in-progress of an ended tick
 local PYTHON_AWAY = 60000        -- ms after which a Python worker that was seen at work counts as gone
 local NOTHING = {}               -- what is noted of most jobs
@@ -30,7 +29,8 @@ local leases_key = q .. ':s7:leases'
 local ends_at, kept_until = int(now + span), int(now + kept_for(span))
 local counted_until = int(now + ATTEMPTS_TTL * 1000)
 local lease_head = worker .. '-' .. call .. ' ' .. ends_at .. ' '
-local last_call, is_off, look, up = unpack(redis.call('MGET', call_key, q .. ':s7:paused', q .. ':s7:look', q .. ':s7:up'))
+local lease_tail = ' ' .. int(span)
+local last_call, is_off, look, told_up = unpack(redis.call('MGET', call_key, q .. ':s7:paused', q .. ':s7:look', q .. ':s7:up'))
 
 -- What the whole call deletes, in one command; what stays in the queue of that which has finished; what is answered.
 local deleted, stays, has_buried = {}, {}, false
@@ -44,7 +44,7 @@ end
 
 -- Writes the lease of a job and hands it out.
 local function lease(id, key, payload, due, expires)
-  redis.call('SET', key, lease_head .. due .. ' ' .. expires, 'PXAT', kept_until)
+  redis.call('SET', key, lease_head .. due .. ' ' .. expires .. lease_tail, 'PXAT', kept_until)
   leased[#leased + 1] = id
   bytes = bytes + (payload and #payload or 0)
   tell(id, payload, due)
@@ -54,6 +54,7 @@ end
 local function make_rare()
   -- with: notes.lua
   local PYTHON_GRACE = 5000        -- ms: no job is unknown for longer while a Python worker is at work
+  local LEAST = 5000               -- ms for which a lease is believed whose key has no end
   local dead_most, dead_age, lost_failure = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
   local rare = { count_of = count_of, first_free = first_free, left_until = left_until, read_lease = read_lease }
 
@@ -67,7 +68,7 @@ local function make_rare()
   -- Whether the worker that had the job last may only have been kept from renewing its lease.
   function rare.may_come_back(id, before)
     local ends = before and before.ends or tonumber(redis.call('ZSCORE', leases_key, id) or nil)
-    return ends and lost_from(ends, answered, shortest) > now
+    return ends and lost_from(ends, before and before.span or shortest, up) > now
   end
 
   local function attempts(id)
@@ -255,7 +256,7 @@ local function make_rare()
 
   -- A Python client's abort has moved it. A lease does not outlive its key, whatever end it tells.
   function rare.raise(id, key, before)
-    local left = math.max(AFTERLIFE, redis.call('PTTL', key))
+    local left = math.max(LEAST, redis.call('PTTL', key))
     raised[#raised + 1] = int(math.min(before.ends, now + left))
     raised[#raised + 1] = id
   end
@@ -294,7 +295,7 @@ local function has_token(value, head)
 end
 
 local function finish_all()
-  local lost, ids, places, at = {}, {}, {}, 12
+  local lost, ids, places, at = {}, {}, {}, 9
   for i = 1, finishes do
     ids[i], places[i] = ARGV[at], at
     at = at + (ARGV[at + 2] == 'd' and 3 or 7)
@@ -405,17 +406,20 @@ local function lease_due()
         passed = passed + 1
         rare().set_aside(id)
       elseif not is_held(before, now) then
-        if i > read_to then read_to, size = read_payloads(ids, payloads, i, size), math.min(2 * size, 64) end
-        local payload, known = payloads[i], noted and rare().notes(id, payloads[i]) or NOTHING
         local count = values[2 * i] and rare().count_of(values[2 * i]) or 0
-        if known ~= NOTHING and rare().left_until(known[5], known[2], score) > now
-          or is_doubtful and (before or count > 0) and rare().may_come_back(id, before) then
+        if (before or is_doubtful and count > 0) and rare().may_come_back(id, before) then
           passed = passed + 1
-        elseif not payload and rare().is_over(id) then
-          passed = passed + 1
-          rare().drop_ended(id)
         else
-          start(id, keys[2 * i - 1], keys[2 * i], payload, score, before, count, known)
+          if i > read_to then read_to, size = read_payloads(ids, payloads, i, size), math.min(2 * size, 64) end
+          local payload, known = payloads[i], noted and rare().notes(id, payloads[i]) or NOTHING
+          if known ~= NOTHING and rare().left_until(known[5], known[2], score) > now then
+            passed = passed + 1
+          elseif not payload and rare().is_over(id) then
+            passed = passed + 1
+            rare().drop_ended(id)
+          else
+            start(id, keys[2 * i - 1], keys[2 * i], payload, score, before, count, known)
+          end
         end
       elseif before.foreign then
         passed = passed + 1
@@ -429,16 +433,14 @@ local function lease_due()
   end
 end
 
-local number = last_call and string.match(last_call, '^%x+') or ''
-if #number > #call or #number == #call and number > call then
+local number = last_call and string.match(last_call, '^%x+')
+if number and tonumber(number, 16) > tonumber(call, 16) then
   -- It is sent until it is answered, and only then comes the next: this one has gone round, or was given up.
   return redis.error_reply('OVERTAKEN a later claim of this worker has come before this one, which has changed nothing')
 end
 allow_when_full(q)
--- A call that was under way for half a lease waited for the server itself.
-answered = now - tonumber(ARGV[8]) > shortest / 2 and now or tonumber(ARGV[9])
-answered = math.min(answered, up_since(q, up, now, shortest))
-is_doubtful = answered + shortest > now
+up, shortest = up_since(q, told_up, now, span)
+is_doubtful = up + shortest > now
 local lost, more = nil, nil
 if number == call then
   local readable, last = pcall(cmsgpack.unpack, string.sub(last_call, #call + 2))
@@ -468,7 +470,7 @@ if #leased > 0 then
   tell_due(q, now + span, now, look)
 end
 redis.call('SET', call_key, call .. ' ' .. cmsgpack.pack({ lost, leased }), 'PX', int(math.max(2 * span, 60000)))
-if more == nil then more = rare().first_free(q, now, answered, shortest) end
+if more == nil then more = rare().first_free(q, now, up, shortest) end
 if more and not is_off then ring(q) else more = nil end
 answer[1], answer[2], answer[3], answer[4] = int(now), more and 1 or 0, #lost, #odd / 5
 for i = 1, #odd do answer[#answer + 1] = odd[i] end

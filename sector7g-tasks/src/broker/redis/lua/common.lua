@@ -15,7 +15,8 @@
 --   q:s7:leases           zset    job id -> end of its lease, ms
 --   q:s7:bell             list    at most one element: «look at the queue»
 --   q:s7:look             string  when the next waiting worker looks by itself, ms
---   q:s7:up               string  since when ours have asked of the queue without a gap, and when the last one did, ms
+--   q:s7:up               string  since when ours have asked of the queue without a gap, when the last one did, their shortest
+--                                 lease, ms
 --   q:s7:paused           string  while no worker of ours may claim: since when, ms
 --   q:s7:python           string  while a Python worker has been seen at work of late
 --   q:s7:asked:<client>   zset    <number>:<an answer, 1 or 0, a job> -> number, of its enqueue calls that may come again;
@@ -30,7 +31,7 @@
 --   arq:abort             zset    id of a job to be aborted -> when that was asked for, ms         (arq's)
 --   arq:s7:queues         zset    queue's name -> when it was last used, ms
 
--- A lease, as kept in arq:in-progress:<id>:  <token> <end, ms> <due at, ms> <expires at, ms, or 0>
+-- A lease, as kept in arq:in-progress:<id>:  <token> <end, ms> <due at, ms> <expires at, ms, or 0> <its span, ms>
 -- The key outlives the lease, so that a late finish is told from a stale one and a lost lease is
 -- noticed; until then a Python worker leaves the job alone, too.
 
@@ -116,13 +117,17 @@ end
 local GAP = 1000                 -- ms without a call, at least, in which a lease could not have been renewed
 local TOLD_EVERY = 200           -- ms
 
--- Since when the server has answered, as all know who have asked of the queue: no gap was longer than half a lease.
+-- Since when the server is known to answer, by those who ask of the queue: a gap of half the shortest lease begins anew.
+-- Also that lease; nothing at all where nobody has leased a job. `span` is the caller's lease, if it has one.
 local function up_since(q, up, now, span)
-  local first, last = string.match(up or '', '^(%d+) (%d+)$')
-  if not last or now - last > math.max(span / 2, GAP) then first, last = now, 0 end
-  first = tonumber(first)
-  if now - last > TOLD_EVERY then redis.call('SET', q .. ':s7:up', int(first) .. ' ' .. int(now), 'PX', 60000) end
-  return first
+  local first, last, shortest = string.match(up or '', '^(%d+) (%d+) (%d+)$')
+  if not last and not span then return nil end
+  first, last, shortest = tonumber(first), tonumber(last) or 0, math.min(tonumber(shortest) or span, span or shortest)
+  if now - last > math.max(shortest / 2, GAP) then first, last, shortest = now, 0, span or shortest end
+  if now - last > TOLD_EVERY then
+    redis.call('SET', q .. ':s7:up', int(first) .. ' ' .. int(now) .. ' ' .. int(shortest), 'PX', int(math.max(60000, shortest)))
+  end
+  return first, shortest
 end
 
 -- What the key holds as text, or false. Other programs may store anything under any key: MGET takes what is of another

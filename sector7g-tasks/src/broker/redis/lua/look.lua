@@ -1,17 +1,15 @@
 -- look.lua: is something due, and if not, when; what a waiting worker asks.
 -- KEYS queues   ARGV[1] ms until it looks again by itself; 0: it does not, and rings for what is to come, too
 -- ARGV[2] '1' to ring for what is due, so that one of the waiting workers wakes
--- ARGV[3] for how long who asks knows the server to answer, ms   ARGV[4] how long leases are, ms
 -- Returns { 1 when something is due else 0, ms until the next is due, at most ARGV[1] }.   O(k log N).
 -- Keeps true: whoever makes something due before `q:s7:look` rings the bell.
 
 -- with: notes.lua
 
 local now, pause, due = now_ms(), tonumber(ARGV[1]), 0
-local span, answered = tonumber(ARGV[4]), now - tonumber(ARGV[3])
 for _, q in ipairs(KEYS) do
-  local known = span > 0 and math.min(answered, up_since(q, get(q .. ':s7:up'), now, span)) or answered
-  local free, _, again = first_free(q, now, known, span)
+  allow_when_full(q)
+  local free, _, again = first_free(q, now, up_since(q, get(q .. ':s7:up'), now))
   if again then pause = math.min(pause, again - now) end
   if free and not get(q .. ':s7:paused') then
     due = 1

@@ -7,9 +7,9 @@ end
 
 local function read_lease(value)
   if not value then return nil end
-  local token, ends, due, expires = string.match(value, '^(%S+) (%d+) (%-?%d+) (%d+)$')
+  local token, ends, due, expires, span = string.match(value, '^(%S+) (%d+) (%-?%d+) (%d+) (%d+)$')
   if not token then return { foreign = true } end
-  return { token = token, ends = moment_of(ends), due = moment_of(due), expires = moment_of(expires) }
+  return { token = token, ends = moment_of(ends), due = moment_of(due), expires = moment_of(expires), span = moment_of(span) }
 end
 
 -- The fields, none where something else is stored under the key.
@@ -65,16 +65,16 @@ local function left_until(known_c, known_b, score)
   return not known_b and math.min(moment_of(known_c), score + LEFT_TO_PYTHON) or 0
 end
 
--- From when on a lease that ended then may be taken over by who knows the server to answer since `answered`: while it was
--- away nobody could renew one. Who has seen it answer for half a lease before the end knows that its worker could have;
--- who has not lets that one have a lease's time to come back.
-local function lost_from(ends, answered, span)
-  return ends - answered >= span / 2 and ends or math.max(ends, answered + span)
+-- From when on a lease of `span` that ended then may be taken over, the server being known to answer since `up`: while it
+-- was away nobody could renew one. When it has answered for half a lease before the end, its worker could have; when it
+-- has not, that one has a lease's time to come back.
+local function lost_from(ends, span, up)
+  return ends - up >= span / 2 and ends or math.max(ends, up + span)
 end
 
 -- The score of the first due job that nobody has, how many due ones before it are not ours to take, and when the
 -- first of those that are only left to others for a while is.
-local function first_free(q, now, answered, span)
+local function first_free(q, now, up, span)
   local held, again = 0, nil
   while held < LOOK_AT_MOST do
     local size = held == 0 and 1 or 500
@@ -83,14 +83,15 @@ local function first_free(q, now, answered, span)
     local ids = {}
     for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
     local values, noted = mget('arq:in-progress:', ids), have_notes(ids)
-    local is_doubtful = answered and answered + span > now
-    local ends = is_doubtful and ask_many('ZMSCORE', q .. ':s7:leases', ids)
+    local ends = up and up + span > now and ask_many('ZMSCORE', q .. ':s7:leases', ids) or {}
     for i = 1, #ids do
-      local score = sane(tonumber(page[2 * i]))
-      if score ~= 0 and not is_held(read_lease(values[i]), now) then
+      local score, lease = sane(tonumber(page[2 * i])), read_lease(values[i])
+      if score ~= 0 and not is_held(lease, now) then
         local known = noted and hmget(meta(ids[i]), 'c', 'b') or {}
         local till = left_until(known[1], known[2], score)
-        if is_doubtful and ends[i] then till = math.max(till, lost_from(tonumber(ends[i]), answered, span)) end
+        if up and (lease or ends[i]) then
+          till = math.max(till, lost_from(lease and lease.ends or tonumber(ends[i]), lease and lease.span or span, up))
+        end
         if till <= now then return score, held, again end
         again = math.min(again or till, till)
       end
