@@ -49,6 +49,7 @@ impl Guard {
             // The score of a job that somebody has lies in the future, where no claim looks.
             Self::Lease => &[
                 ("elseif not is_held(before, now) then", "elseif true then"),
+                ("(before or is_doubtful and count > 0)", "false"), // it would let be what has not run out, too
                 ("ends[at + 1], ends[at + 2] = ends_at, leased[i]", "ends[at + 1], ends[at + 2] = int(now), leased[i]"),
             ],
             Self::Token => &[("has_token(values[i], head)", "true"), ("lease.token == ARGV[2 * i + 1]", "true")],
