@@ -12,7 +12,7 @@ pub enum Guard {
     Lease,
     /// Who has lost a job can neither finish it nor renew its lease.
     Token,
-    /// What a stopping worker gives back is due at once.
+    /// What a stopping worker gives back is due, in its place.
     GiveBack,
     /// An attempt is counted before it starts.
     Attempts,

@@ -363,7 +363,9 @@ impl Fetch {
         // A broker that says «work» and gives none, time after time, must not spin this loop.
         self.idle_rounds = if was_busy { 0 } else { self.idle_rounds + 1 };
         let free = self.free(None) > 0;
-        let longest = if self.engine.burst.is_some() { BURST_LOOK } else { self.engine.look(WAIT) };
+        // Who asks more seldom than twice a lease can't know that the broker was there meanwhile.
+        let often = WAIT.min(self.engine.settings.lease * 9 / 20);
+        let longest = if self.engine.burst.is_some() { BURST_LOOK } else { self.engine.look(often) };
         let began = Instant::now();
         tokio::select! {
             biased; // the stop first, then endings, which free slots, then new work
