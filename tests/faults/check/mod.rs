@@ -19,6 +19,9 @@ use crate::load::Kind;
 /// For how long after a trouble its recovery must be watched: a limit beyond it could never be exceeded.
 pub(crate) const LOOK: Duration = Duration::from_secs(5);
 
+/// That of Redis's clock, as scripts read it.
+const GRAIN: Duration = Duration::from_millis(1);
+
 /// How a run stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
@@ -204,7 +207,7 @@ pub(crate) fn account(events: &[Event], ends: &Ends, pill_tries: u32, loss: Opti
         if let Some(answer) = answers.get(&*event.job).filter(|_| event.attempt > 0 && first.fence <= 1) {
             account.late.extend(lateness(&disturbances, due.max(*answer), first));
         }
-        if first.start < due {
+        if first.start.after(GRAIN) < due {
             account.untrue.push(format!("{} began {:?} before it was due", event.job, due.since(first.start)));
         }
         if first.fence > 1 && !disturbances.explain_claim(event.at, first.start) {
