@@ -132,7 +132,7 @@ impl Dashboard {
         self
     }
 
-    /// From where on the overview says that something is not well.
+    /// From where on the overview says that something is not well, and which queues it shows in any case.
     #[must_use]
     pub fn thresholds(mut self, thresholds: Thresholds) -> Self {
         self.thresholds = thresholds;

@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::params::encoded;
-use super::{Fault, MOST_QUEUES, PATIENCE, Site, draw};
+use super::{Dashboard, Fault, MOST_QUEUES, PATIENCE, Site, draw};
 use crate::broker::BrokerError;
 use crate::error::Chain;
 use crate::inspect::rates::Rates;
@@ -81,8 +81,9 @@ impl Watch {
         {
             return Ok(Arc::clone(look));
         }
-        let overview = Overview::of(site.broker(), site.dashboard.only.as_deref()).await?;
-        let look = Arc::new(last.add(overview, &site.dashboard.thresholds));
+        let Dashboard { only, thresholds, .. } = &site.dashboard;
+        let overview = Overview::of_expected(site.broker(), only.as_deref(), &thresholds.expected).await?;
+        let look = Arc::new(last.add(overview, thresholds));
         last.look = Some((Instant::now(), Arc::clone(&look)));
         Ok(look)
     }

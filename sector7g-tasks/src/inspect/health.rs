@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Overview, QueueView, WorkerView, millis};
+use crate::broker::QueueName;
 use crate::clock::Timestamp;
 
 /// How a fleet fares.
@@ -15,7 +16,7 @@ pub enum Status {
     Healthy,
     /// Something is: jobs are late, lost workers missed, dead letters to be seen to.
     Degraded,
-    /// The broker does not answer: nothing can run.
+    /// The broker does not answer, or does not let us in: nothing can run.
     Down,
 }
 
@@ -26,6 +27,8 @@ pub enum Status {
 pub enum ReasonKind {
     /// The broker does not answer.
     Unreachable,
+    /// The broker answers, and refuses what has to be asked: a wrong password, or lacking rights.
+    Refused,
     /// Its server's memory is nearly full.
     Memory,
     /// What its set-up would break.
@@ -86,6 +89,9 @@ pub struct Thresholds {
     pub max_memory: u64,
     /// Whether a queue may be paused (no).
     pub allow_paused: bool,
+    /// Queues that are judged even when the broker knows nothing of them any more (none). Give them to
+    /// [`Overview::of_expected`], too.
+    pub expected: Vec<QueueName>,
 }
 
 impl Default for Thresholds {
@@ -98,6 +104,7 @@ impl Default for Thresholds {
             max_silence: Duration::from_mins(1),
             max_memory: 90,
             allow_paused: false,
+            expected: Vec::new(),
         }
     }
 }
@@ -106,12 +113,19 @@ impl Health {
     /// That of a fleet whose broker at `location` does not answer; `cause` says why.
     pub fn down(location: &str, at: Timestamp, cause: &str) -> Self {
         let message = format!("{cause}: see that the server runs and that this machine reaches it");
+        Self::without_answer(ReasonKind::Unreachable, location, at, message)
+    }
+
+    /// A fleet whose broker at `location` answers, and refuses what has to be asked; `cause` says why.
+    pub fn refused(location: &str, at: Timestamp, cause: &str) -> Self {
+        let message =
+            format!("{cause}: see that the user and password are right, and that this user has the rights it needs");
+        Self::without_answer(ReasonKind::Refused, location, at, message)
+    }
+
+    fn without_answer(kind: ReasonKind, location: &str, at: Timestamp, message: String) -> Self {
         let overview = Overview { location: location.to_owned(), at, ..Overview::default() };
-        Self {
-            status: Status::Down,
-            reasons: vec![Reason { kind: ReasonKind::Unreachable, queue: None, message }],
-            overview,
-        }
+        Self { status: Status::Down, reasons: vec![Reason { kind, queue: None, message }], overview }
     }
 }
 

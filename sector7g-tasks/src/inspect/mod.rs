@@ -129,11 +129,31 @@ impl Overview {
     /// # Cancel safety
     /// Cancel safe: it only reads.
     pub async fn of(broker: &dyn Broker, queues: Option<&[QueueName]>) -> Result<Self, BrokerError> {
+        Self::of_expected(broker, queues, &[]).await
+    }
+
+    /// The fleet now, of these queues alone, or of all, those among them that are `expected` and of which the broker knows
+    /// nothing any more: the entries of a fleet that is gone run out, and with them its empty queues.
+    ///
+    /// # Errors
+    /// [`BrokerError`]. That the server may not be asked for its version is none.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    pub async fn of_expected(
+        broker: &dyn Broker,
+        queues: Option<&[QueueName]>,
+        expected: &[QueueName],
+    ) -> Result<Self, BrokerError> {
         let known = async {
-            match queues {
-                Some(names) => Ok(names.to_vec()),
-                None => broker.queues().await,
+            if let Some(names) = queues {
+                return Ok(names.to_vec());
             }
+            let mut names = broker.queues().await?;
+            names.extend_from_slice(expected);
+            names.sort_unstable();
+            names.dedup();
+            Ok(names)
         };
         let (server, names) = join(broker.server(), known).await;
         let server = match server {

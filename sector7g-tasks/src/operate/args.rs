@@ -93,15 +93,20 @@ pub(super) enum Command {
         command: ScheduleCommand,
     },
     /// Queues, rates and jobs on the terminal, looked at anew each second; keys lead to the jobs
-    Top {
-        /// How often to look
-        #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = pause)]
-        every: Duration,
-    },
+    Top(Box<TopArgs>),
     /// Serve the pages about queues, jobs, workers and dead letters to browsers
-    Dashboard(DashboardArgs),
+    Dashboard(Box<DashboardArgs>),
     /// Print a script with which a shell completes this command
     Completions { shell: Shell },
+}
+
+#[derive(clap::Args)]
+pub(super) struct TopArgs {
+    /// How often to look
+    #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = pause)]
+    pub(super) every: Duration,
+    #[command(flatten)]
+    pub(super) thresholds: ThresholdArgs,
 }
 
 #[derive(clap::Args)]
@@ -125,6 +130,8 @@ pub(super) struct DashboardArgs {
     /// Show the arguments of tasks that no living worker knows, too
     #[arg(long)]
     pub(super) show_args: bool,
+    #[command(flatten)]
+    pub(super) thresholds: ThresholdArgs,
 }
 
 #[derive(Subcommand)]
@@ -138,6 +145,16 @@ pub(super) struct StatusArgs {
     /// Also the workers, what runs, and whether the broker's set-up is sound
     #[arg(long)]
     pub(super) detailed: bool,
+    #[command(flatten)]
+    pub(super) thresholds: ThresholdArgs,
+}
+
+/// From where on something is not well, wherever that is judged.
+#[derive(clap::Args)]
+pub(super) struct ThresholdArgs {
+    /// Also judge this queue, though the broker knows nothing of it any more; may be repeated
+    #[arg(long, env = "SECTOR7G_EXPECT", value_name = "QUEUE", value_delimiter = ',', value_parser = queue)]
+    expect: Vec<QueueName>,
     /// The most jobs of a queue that may wait and run
     #[arg(long, env = "SECTOR7G_MAX_DEPTH", value_name = "N", default_value_t = Thresholds::default().max_depth)]
     max_depth: u64,
@@ -161,8 +178,8 @@ pub(super) struct StatusArgs {
     allow_paused: bool,
 }
 
-impl StatusArgs {
-    pub(super) fn thresholds(&self) -> Thresholds {
+impl ThresholdArgs {
+    pub(super) fn read(&self) -> Thresholds {
         Thresholds {
             max_depth: self.max_depth,
             max_age: self.max_age,
@@ -171,6 +188,7 @@ impl StatusArgs {
             max_silence: self.max_silence,
             max_memory: self.max_memory,
             allow_paused: self.allow_paused,
+            expected: self.expect.clone(),
         }
     }
 }

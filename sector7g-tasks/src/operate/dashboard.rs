@@ -33,8 +33,10 @@ pub(super) async fn run(
     let format = if output.json { Format::Json } else { Format::Pretty };
     log::start(&LogConfig::new(format, false, set(RUST_LOG).as_deref())?);
     let token = args.token.clone().or_else(|| set(TOKEN)).map(Token::new).transpose()?;
-    let mut pages =
-        Dashboard::new(Arc::new(broker)).allow_actions(args.allow_actions).show_unknown_arguments(args.show_args);
+    let mut pages = Dashboard::new(Arc::new(broker))
+        .allow_actions(args.allow_actions)
+        .show_unknown_arguments(args.show_args)
+        .thresholds(args.thresholds.read());
     if let Some(queue) = queue {
         pages = pages.only_queues([queue.clone()]);
     }

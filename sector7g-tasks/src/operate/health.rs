@@ -6,7 +6,6 @@ use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::args::{HealthCommand, StatusArgs};
-use super::error::OperateError;
 use super::jobs;
 use super::queues;
 use super::show::{Output, plain, relative, table};
@@ -32,26 +31,29 @@ pub(super) async fn status(
     command: &HealthCommand,
     queue: Option<&QueueName>,
     output: &Output,
-) -> Result<u8, OperateError> {
+) -> u8 {
     let HealthCommand::Status(args) = command;
-    let report = match look(broker, args, queue).await {
-        Err(error @ BrokerError::Unavailable { .. }) => Report {
-            health: Health::down(&broker.location(), broker.clock().now(), &Chain(&error).to_string()),
-            running_jobs: None,
-        },
-        report => report?,
-    };
+    let report = look(broker, args, queue).await.unwrap_or_else(|error| {
+        let (location, at, cause) = (broker.location(), broker.clock().now(), Chain(&error).to_string());
+        let health = match error {
+            BrokerError::Unavailable { .. } => Health::down(&location, at, &cause),
+            BrokerError::Refused(_) | BrokerError::Full { .. } => Health::refused(&location, at, &cause),
+        };
+        Report { health, running_jobs: None }
+    });
     output.tell(&report, || for_people(&report, args.detailed));
-    Ok(match report.health.status {
+    match report.health.status {
         Status::Healthy => 0,
         Status::Degraded => 1,
         Status::Down => 2,
-    })
+    }
 }
 
 async fn look(broker: &RedisBroker, args: &StatusArgs, queue: Option<&QueueName>) -> Result<Report, BrokerError> {
     broker.ready().await?; // and its clock is known from then on
-    let mut overview = Overview::of(broker, queue.map(std::slice::from_ref)).await?;
+    let thresholds = args.thresholds.read();
+    let only = queue.map(std::slice::from_ref);
+    let mut overview = Overview::of_expected(broker, only, &thresholds.expected).await?;
     let mut running_jobs = None;
     if args.detailed {
         overview = overview.with_concerns(broker).await?;
@@ -64,7 +66,7 @@ async fn look(broker: &RedisBroker, args: &StatusArgs, queue: Option<&QueueName>
         }
         running_jobs = Some(running);
     }
-    Ok(Report { health: args.thresholds().assess(overview), running_jobs })
+    Ok(Report { health: thresholds.assess(overview), running_jobs })
 }
 
 fn for_people(report: &Report, detailed: bool) -> String {

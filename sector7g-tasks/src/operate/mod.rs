@@ -56,7 +56,7 @@ async fn run(arguments: &[OsString]) -> Result<u8, OperateError> {
     }
     let broker = connect(&args)?;
     if let Command::Health { command } = &args.command {
-        return health::status(&broker, command, args.queue.as_ref(), &output).await;
+        return Ok(health::status(&broker, command, args.queue.as_ref(), &output).await);
     }
     if let Command::Dashboard(command) = &args.command {
         return dashboard::run(broker, args.queue.as_ref(), command, &output).await; // it says itself when the broker is away
@@ -69,7 +69,7 @@ async fn run(arguments: &[OsString]) -> Result<u8, OperateError> {
         Command::Dead { command } => dead::run(&site, command).await?,
         Command::Pause { queue, yes } => queues::pause(&site, queue, *yes).await?,
         Command::Resume { queue } => queues::resume(&site, queue).await?,
-        Command::Top { every } => top::run(&site, *every).await?,
+        Command::Top(command) => top::run(&site, command).await?,
         Command::Schedule { .. } => schedules::list(&site).await?,
         Command::Dashboard(_) | Command::Health { .. } | Command::Completions { .. } => {} // done above
     }

@@ -54,7 +54,7 @@ fn play(server: &RedisServer, script: &str) -> Said {
     play_with(server, &["top", "--every", "100ms"], script)
 }
 
-fn play_with(server: &RedisServer, words: &[&str], script: &str) -> Said {
+pub(super) fn play_with(server: &RedisServer, words: &[&str], script: &str) -> Said {
     let mut python = Command::new(interpreter());
     python.args(["-c", &format!("{PLAY}\n{script}"), OPERATE]).args(words).args(["--redis", &server.url()]);
     python.stdin(Stdio::null()).env("TERM", "xterm-256color");

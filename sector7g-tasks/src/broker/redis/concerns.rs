@@ -32,11 +32,24 @@ pub(super) async fn concerns(broker: &RedisBroker) -> Result<Vec<String>, Broker
     }
     match try_out(broker).await {
         Err(BrokerError::Refused(reason)) => concerns.push(reason),
+        // Not an error: it answers, and workers go on draining what it holds.
+        Err(BrokerError::Full { detail, .. }) => {
+            concerns.push(format!("nothing can be enqueued, as it is full: {detail}"));
+        }
+        Err(BrokerError::Unavailable { cause, .. }) if is_no_write(&cause.to_string()) => concerns.push(format!(
+            "it refuses writes at present, so nothing can be enqueued, claimed or finished: see that it can save to its disk, \
+             and that it has the replicas it wants ({cause})"
+        )),
         tried => tried?,
     }
     concerns.sort_unstable();
     concerns.dedup(); // the nodes of a cluster say the same
     Ok(concerns)
+}
+
+/// Whether a server says that it takes no writes for now: it can't save, or lacks replicas.
+fn is_no_write(problem: &str) -> bool {
+    ["MISCONF", "NOREPLICAS"].iter().any(|code| problem.contains(code))
 }
 
 /// What the server is, and its memory.

@@ -11,6 +11,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How much older than its entry a worker's last sign of life may be: its longest wait for work.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
+/// What about the broker's set-up is of concern is said, and fails nothing: a full server's workers go on draining it, so
+/// who restarts them for it makes things worse. Where it can't be written to at all, their entries run out.
+///
 /// Looks for a fresh health entry of each worker; one line says what was found. Mirrors: arq, `--check`.
 pub(super) async fn check(broker: &dyn Broker, workers: &[PlannedWorker]) -> Result<(), CliError> {
     if !broker.is_shared() {

@@ -17,9 +17,16 @@ const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 const CHOSEN: Style = Style::new().add_modifier(Modifier::REVERSED);
 
 pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model) {
-    let [head, body, foot] =
-        Layout::vertical([Constraint::Length(1), Constraint::Min(1), Constraint::Length(1)]).areas(frame.area());
+    let reason = reason(model);
+    let [head, below, body, foot] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(u16::from(reason.is_some())),
+        Constraint::Min(1),
+        Constraint::Length(1),
+    ])
+    .areas(frame.area());
     frame.render_widget(Line::styled(title(model), BOLD), head);
+    frame.render_widget(Line::styled(reason.unwrap_or_default(), BOLD), below);
     let now = model.overview.as_ref().map_or(Timestamp::default(), |overview| overview.at);
     match model.screen {
         Screen::Queues => queues(frame, body, model, now),
@@ -45,6 +52,15 @@ fn title(model: &Model) -> String {
     };
     let at = model.overview.as_ref().map_or_else(|| "looking…".to_owned(), |overview| overview.at.to_string());
     format!("sector-7g  {}  {at}{path}", plain(&model.location))
+}
+
+/// The first thing that is not well, and how many more there are.
+fn reason(model: &Model) -> Option<String> {
+    let more = match model.reasons.len() {
+        0 | 1 => String::new(),
+        count => format!("(1 of {count}) "),
+    };
+    model.reasons.first().map(|first| format!("! {more}{}", plain(first)))
 }
 
 fn filter_word(filter: Filter) -> &'static str {

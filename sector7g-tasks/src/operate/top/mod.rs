@@ -15,10 +15,11 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::model::{Act, Model, Screen};
 use super::Site;
+use super::args::TopArgs;
 use super::error::OperateError;
 use crate::broker::{Broker as _, BrokerError, JobId, QueueName};
 use crate::error::Chain;
-use crate::inspect::{JobView, Overview, Reveal};
+use crate::inspect::{JobView, Overview, Reveal, Thresholds};
 use crate::runner::Signals;
 
 /// How many jobs of a queue are shown: more than a terminal has lines.
@@ -28,16 +29,19 @@ const MOST_JOBS: usize = 200;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Shows the fleet until it is left.
-pub(super) async fn run(site: &Site<'_>, every: Duration) -> Result<(), OperateError> {
+pub(super) async fn run(site: &Site<'_>, args: &TopArgs) -> Result<(), OperateError> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         return Err(OperateError::NoTerminal);
     }
-    if let Some(queue) = site.queue {
+    let thresholds = args.thresholds.read();
+    if let Some(queue) = site.queue
+        && !thresholds.expected.contains(queue)
+    {
         site.known(queue).await?;
     }
     let terminal = ratatui::try_init().map_err(|error| OperateError::System(error.into()))?; // it restores it on a panic, too
     let restored = Restored;
-    let ended = show(site, every, terminal).await;
+    let ended = show(site, args.every, &thresholds, terminal).await;
     drop(restored);
     ended.map_err(|error| OperateError::System(error.into()))
 }
@@ -51,7 +55,12 @@ impl Drop for Restored {
     }
 }
 
-async fn show(site: &Site<'_>, every: Duration, mut terminal: DefaultTerminal) -> std::io::Result<()> {
+async fn show(
+    site: &Site<'_>,
+    every: Duration,
+    thresholds: &Thresholds,
+    mut terminal: DefaultTerminal,
+) -> std::io::Result<()> {
     let (sender, mut events) = channel(16);
     std::thread::Builder::new().name("s7g-keys".to_owned()).spawn(move || read_keys(&sender))?;
     let mut model = Model::default();
@@ -69,7 +78,7 @@ async fn show(site: &Site<'_>, every: Duration, mut terminal: DefaultTerminal) -
             Act::Quit => return Ok(()),
             Act::Draw => {}
             Act::Look => {
-                let looked = look(site, &mut model).await;
+                let looked = look(site, thresholds, &mut model).await;
                 model.trouble = looked.err().map(|error| Chain(&error).to_string());
             }
         }
@@ -102,11 +111,14 @@ fn read_keys(sender: &Sender<Event>) {
 }
 
 /// Reads what the screen shows.
-async fn look(site: &Site<'_>, model: &mut Model) -> Result<(), BrokerError> {
+async fn look(site: &Site<'_>, thresholds: &Thresholds, model: &mut Model) -> Result<(), BrokerError> {
     let broker = site.broker;
     model.location = broker.location();
-    let overview = Overview::of(broker, site.queue.map(std::slice::from_ref)).await?;
-    model.see(overview);
+    let only = site.queue.map(std::slice::from_ref);
+    let overview = Overview::of_expected(broker, only, &thresholds.expected).await?;
+    let health = thresholds.assess(overview);
+    model.reasons = health.reasons.into_iter().map(|reason| reason.message).collect();
+    model.see(health.overview);
     let (queue, id) = match &model.screen {
         Screen::Queues => return Ok(()),
         Screen::Queue { name } => (name.clone(), None),

@@ -57,6 +57,8 @@ pub(super) struct Model {
     pub(super) filter: Filter,
     pub(super) jobs: Vec<JobView>,
     pub(super) job: Option<JobView>,
+    /// What is not well, by the thresholds.
+    pub(super) reasons: Vec<String>,
     /// Why the last look failed.
     pub(super) trouble: Option<String>,
     pub(super) queue_row: TableState,
