@@ -11,7 +11,7 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     cargo build --locked --release --package examples --example plant \
-    && cargo build --locked --release --package sector7g-tasks --features operate --bin sector-7g \
+    && cargo build --locked --release --package sector7g-tasks --features operate,tls,sentinel,cluster --bin sector-7g \
     && install -D --strip --target-directory=/out target/release/examples/plant target/release/sector-7g \
     && install -d /rooms
 

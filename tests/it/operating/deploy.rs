@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use sector7g_tasks::broker::RedisBroker;
 use sector7g_tasks::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use support::{Program, RedisServer, promtool};
+use support::{Program, RedisServer, free_port, promtool};
 
-use super::{Observed, SOON, client};
+use super::{OPERATE, Observed, SOON, client, until};
 use crate::plant::plant_program;
 
 const WORKERS: [&str; 6] = ["carl", "charlie", "grimey", "homer", "inanimate-rod", "lenny"];
@@ -19,11 +20,17 @@ const WORKERS: [&str; 6] = ["carl", "charlie", "grimey", "homer", "inanimate-rod
 /// Where the image has the plant.
 const IN_THE_IMAGE: &str = "/usr/local/bin/plant";
 
+/// Where it has the operator's command.
+const OPERATORS: &str = "/usr/local/bin/sector-7g";
+
 /// What names the folder where a worker finds what others have written.
 const ROOMS: &str = "PLANT_ROOMS";
 
 /// Where a worker's metrics are, as all of these files have it.
 const METRICS: &str = "0.0.0.0:9464";
+
+/// Where the dashboard is.
+const PAGES: &str = "0.0.0.0:8090";
 
 pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -88,10 +95,15 @@ fn metrics(text: &str) -> BTreeSet<&str> {
 async fn rules_and_dashboard_ask_for_metrics_that_there_are() {
     let table = read("sector7g-tasks/src/docs/metrics.md");
     let documented = metrics(&table);
-    for path in ["deploy/prometheus/alerts.yml", "deploy/prometheus/alerts.test.yml", "deploy/grafana/sector7g.json"] {
+    for (path, least) in [
+        ("deploy/prometheus/alerts.yml", 6),
+        ("deploy/prometheus/alerts.test.yml", 6),
+        ("deploy/grafana/sector7g.json", 6),
+        ("deploy/kubernetes/plant.yaml", 1), // by which KEDA scales
+    ] {
         let text = read(path);
         let asked = metrics(&text);
-        assert!(asked.len() > 5, "{path}: {asked:?}");
+        assert!(asked.len() >= least, "{path}: {asked:?}");
         let unknown: Vec<_> = asked.difference(&documented).copied().collect();
         assert_eq!(unknown, [""; 0], "{path}");
     }
@@ -169,7 +181,13 @@ struct Compose {
 struct Service {
     image: String,
     #[serde(default)]
+    entrypoint: Vec<String>,
+    #[serde(default)]
     command: Vec<String>,
+    #[serde(default)]
+    ports: Vec<String>,
+    #[serde(default)]
+    profiles: Vec<String>,
     restart: String,
     stop_grace_period: Option<String>,
     healthcheck: Option<HealthCheck>,
@@ -183,6 +201,11 @@ struct Service {
 /// The names of compose.yaml's services.
 pub(super) fn services() -> BTreeSet<String> {
     yaml::<Compose>("compose.yaml").services.into_keys().collect()
+}
+
+/// The names of its profiles.
+pub(super) fn profiles() -> BTreeSet<String> {
+    yaml::<Compose>("compose.yaml").services.into_values().flat_map(|service| service.profiles).collect()
 }
 
 #[derive(Deserialize)]
@@ -234,7 +257,10 @@ async fn compose_has_the_plants_workers_and_each_starts_and_is_healthy() {
         let grace = service.stop_grace_period.unwrap();
         let grace = grace.strip_suffix('s').unwrap().parse().unwrap();
         assert!(Duration::from_secs(grace) > longest_stop(&worker), "{worker} has {grace} s to stop");
-        assert!(service.deploy["resources"]["limits"]["memory"].is_string(), "{worker} has limits");
+        let limits = &service.deploy["resources"]["limits"];
+        assert!(limits["memory"].is_string(), "{worker} has a limit of its memory: {limits}");
+        let cpus = limits["cpus"].as_str().and_then(|cpus| cpus.parse::<f64>().ok());
+        assert!(cpus.is_some_and(|cpus| cpus > 0.0), "{worker} has a limit of its CPUs: {limits}");
         let mount = format!("rooms:{}", service.environment[ROOMS]);
         assert!(service.volumes.contains(&mount), "{worker} has the others' rooms: {:?}", service.volumes);
         let test = service.healthcheck.unwrap().test;
@@ -243,6 +269,39 @@ async fn compose_has_the_plants_workers_and_each_starts_and_is_healthy() {
         let deployed = Deployed { arguments: service.command, check: check.to_vec() };
         works(&server, &worker, deployed).await;
     }
+}
+
+/// Starts the dashboard as it is deployed: who has not told the token sees the login alone, and without one it ends.
+async fn shows(server: &RedisServer, program: &str, arguments: &[String]) {
+    assert_eq!((program, arguments), (OPERATORS, &["dashboard", "--listen", PAGES].map(str::to_owned)[..]));
+    let redis = format!("REDIS_URL={}", server.url());
+    let mut open =
+        Program::start("/usr/bin/env", &[&redis, "SECTOR7G_DASHBOARD_TOKEN=", OPERATE, "dashboard", "--listen", PAGES]);
+    assert_eq!(open.end().await, 64, "{}", open.said());
+    assert!(open.said().contains("token"), "{}", open.said());
+    let token = "SECTOR7G_DASHBOARD_TOKEN=donuts-donuts-donuts";
+    let program = Program::start("/usr/bin/env", &[&redis, token, OPERATE, "dashboard", "--listen", "127.0.0.1:0"]);
+    let port = until("it listens", || {
+        let said = program.said();
+        let (_, rest) = said.split_once("The dashboard is at http://127.0.0.1:")?;
+        rest.split_once("/ (it only reads)").map(|(port, _)| port.to_owned())
+    });
+    let mut running = Observed { port: port.await.parse().unwrap(), program };
+    running.expect("/login", 200, "token").await;
+    running.expect("/overview", 303, "").await;
+    assert_eq!(running.program.terminate().await, 0, "{}", running.program.said());
+}
+
+#[tokio::test]
+async fn compose_has_a_dashboard_behind_a_token() {
+    let service = yaml::<Compose>("compose.yaml").services.remove("dashboard").unwrap();
+    let [program] = &service.entrypoint[..] else { panic!("{:?}", service.entrypoint) };
+    shows(&RedisServer::start(), program, &service.command).await;
+    assert_eq!(service.ports, ["127.0.0.1:8090:8090"], "its host's users alone reach it: it has no TLS");
+    assert_eq!(service.profiles, ["dashboard"], "it comes when it is asked for");
+    // By `:?` compose would want a token for whatever service it starts.
+    assert_eq!(service.environment["SECTOR7G_DASHBOARD_TOKEN"], "${SECTOR7G_DASHBOARD_TOKEN:-}");
+    assert!(service.environment.contains_key("REDIS_URL"));
 }
 
 /// What the plant's worker may take to stop: for its jobs, and for those that ignore that they are cancelled.
@@ -262,7 +321,8 @@ fn kubernetes_has_each_worker_with_its_probes_and_the_shared_rooms() {
     let [claim] = claims[..] else { panic!("one claim, which all share: {claims:?}") };
     assert_eq!((&claim["apiVersion"], &claim["spec"]["accessModes"]), (&"v1".into(), &json!(["ReadWriteMany"])));
     let mut found = BTreeSet::new();
-    for deployment in of_kind("Deployment") {
+    let is_worker = |item: &&Value| item["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("worker-"));
+    for deployment in of_kind("Deployment").filter(is_worker) {
         assert_eq!(deployment["apiVersion"], "apps/v1");
         let name = deployment["metadata"]["name"].as_str().unwrap();
         let (spec, pod) = (&deployment["spec"], &deployment["spec"]["template"]["spec"]);
@@ -295,7 +355,52 @@ fn kubernetes_has_each_worker_with_its_probes_and_the_shared_rooms() {
         found.insert(worker.to_owned());
     }
     assert!(found.iter().eq(WORKERS), "{found:?}");
-    assert_eq!(items.len(), 1 + WORKERS.len(), "nothing else is there that this test does not look at");
+    assert_eq!(items.len(), 1 + WORKERS.len() + 2, "nothing else is there that this test and the next do not look at");
+}
+
+#[tokio::test]
+async fn kubernetes_has_a_dashboard_whose_token_is_a_secret() {
+    let list: Value = yaml("deploy/kubernetes/plant.yaml");
+    let named = |kind: &str| {
+        let mut items = list["items"].as_array().unwrap().iter();
+        items.find(|item| item["kind"] == kind && item["metadata"]["name"] == "dashboard").unwrap()
+    };
+    let (deployment, service) = (&named("Deployment")["spec"], &named("Service")["spec"]);
+    let labels = &deployment["template"]["metadata"]["labels"];
+    for (name, value) in service["selector"].as_object().unwrap() {
+        assert_eq!(&labels[name], value, "the service finds the pods");
+        assert_eq!(&deployment["selector"]["matchLabels"][name], value);
+    }
+    let container = &deployment["template"]["spec"]["containers"][0];
+    let words = |field: &str| -> Vec<String> { serde_json::from_value(container[field].clone()).unwrap() };
+    shows(&RedisServer::start(), &words("command").join(" "), &words("args")).await;
+    assert_eq!(container["ports"], json!([{ "name": "http", "containerPort": 8090 }]));
+    assert_eq!(service["ports"], json!([{ "name": "http", "port": 8090, "targetPort": "http" }]));
+    for probe in ["livenessProbe", "readinessProbe"] {
+        assert_eq!(container[probe]["httpGet"], json!({ "path": "/login", "port": "http" }), "needs no login");
+    }
+    let secrets = container["env"].as_array().unwrap().iter();
+    let secrets = secrets.map(|variable| (&variable["name"], &variable["valueFrom"]["secretKeyRef"]["name"]));
+    let wanted = [("REDIS_URL", "sector7g-redis"), ("SECTOR7G_DASHBOARD_TOKEN", "sector7g-dashboard")];
+    let wanted = wanted.map(|(name, secret)| (Value::from(name), Value::from(secret)));
+    assert!(secrets.eq(wanted.iter().map(|(name, secret)| (name, secret))), "{container}");
+}
+
+/// What the comments of compose.yaml promise of its server, the server itself says.
+#[tokio::test]
+async fn composes_redis_is_as_it_has_to_be() {
+    let redis = yaml::<Compose>("compose.yaml").services.remove("redis").unwrap();
+    let [program, arguments @ ..] = &redis.command[..] else { panic!("{:?}", redis.command) };
+    assert_eq!(program, "redis-server");
+    let arguments = arguments.iter().map(|word| if word.starts_with("${REDIS_PASSWORD:") { "donuts" } else { word });
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port().to_string());
+    let ours = ["--port", &port, "--bind", "127.0.0.1", "--dir", folder.path().to_str().unwrap()];
+    let arguments: Vec<&str> = arguments.chain(ours).collect();
+    let server = std::env::var("SECTOR7G_REDIS_SERVER").unwrap_or_else(|_| program.clone());
+    let server = Program::start(&server, &arguments);
+    until("Redis listens", || server.said().contains("Ready to accept connections").then_some(())).await;
+    let broker = RedisBroker::connect(format!("redis://:donuts@127.0.0.1:{port}/0")).await.unwrap();
+    assert_eq!(broker.concerns().await.unwrap(), [""; 0]);
 }
 
 /// Why they share a folder: Carl checks what Lenny has filed, whose processes have nothing else in common.
@@ -349,6 +454,28 @@ fn systemd_starts_a_worker_that_tells_it_when_it_is_ready() {
     assert_eq!(settings(&unit, "Install")["WantedBy"], "multi-user.target");
 }
 
+#[tokio::test]
+async fn a_worker_that_is_started_as_by_systemd_serves_its_metrics() {
+    let unit = read("deploy/systemd/sector7g-worker@.service");
+    let files: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("EnvironmentFile=")).collect();
+    let wanted = ["/etc/sector7g/worker.env", "-/etc/sector7g/%i.env"];
+    assert_eq!(files, wanted, "a worker's own file comes last, so that it counts, and need not be there");
+    // What the unit's first lines put in the worker's own file, on a free port.
+    let own = unit.lines().find_map(|line| line.strip_prefix("#   ")?.split_once(":9464")).unwrap().0;
+    let own = format!("{own}:0");
+    let (server, plant, rooms) = (RedisServer::start(), plant_program(), tempfile::tempdir().unwrap());
+    let rooms = format!("{ROOMS}={}", rooms.path().display());
+    let service = settings(&unit, "Service");
+    let started = service["ExecStart"].replace("%i", "homer").replace(IN_THE_IMAGE, plant.to_str().unwrap());
+    let environment = service["Environment"].split(' ').chain([&*rooms, &*own]);
+    let command: Vec<&str> = environment.chain(started.split(' ')).collect();
+    let mut running = Observed::run(&server, &command).await;
+    running.expect("/ready", 200, "ok").await;
+    running.expect("/live", 200, "ok").await;
+    running.expect("/metrics", 200, "sector7g_queue_workers").await;
+    assert_eq!(running.program.terminate().await, 0, "{}", running.program.said());
+}
+
 /// What cargo knows of the workspace.
 #[derive(Deserialize)]
 struct Workspace {
@@ -360,6 +487,13 @@ struct Package {
     name: String,
     targets: Vec<Built>,
     features: BTreeMap<String, Vec<String>>,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    features: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -389,7 +523,15 @@ fn the_image_is_built_of_programs_that_there_are() {
         let (kind, name) = after("--example").map_or(("bin", after("--bin")), |name| ("example", Some(name)));
         let is_it = |built: &Built| Some(&*built.name) == name && built.kind == [kind];
         assert!(package.targets.iter().any(is_it), "{words:?}");
-        assert!(after("--features").is_none_or(|feature| package.features.contains_key(feature)), "{words:?}");
+        let asked: Vec<&str> = after("--features").into_iter().flat_map(|features| features.split(',')).collect();
+        assert!(asked.iter().all(|feature| package.features.contains_key(*feature)), "{words:?}");
+        let library = package.dependencies.iter().filter(|dependency| dependency.name == "sector7g-tasks");
+        let has = |feature: &&str| {
+            let mut of_library = library.clone().flat_map(|dependency| &dependency.features);
+            asked.contains(feature) || of_library.any(|known| known == feature)
+        };
+        let missing: Vec<&str> = ["tls", "sentinel", "cluster"].into_iter().filter(|feature| !has(feature)).collect();
+        assert_eq!(missing, [""; 0], "it reaches any Redis: {words:?}");
         let built: PathBuf =
             ["target/release", if kind == "bin" { "" } else { "examples" }, name.unwrap()].iter().collect();
         assert!(file.contains(built.to_str().unwrap()), "the image takes {}", built.display());

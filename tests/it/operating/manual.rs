@@ -8,10 +8,9 @@ use std::process::Command;
 
 use support::{Block, Console, Script, free_port, inline_code, interpreter, promtool};
 
-use super::deploy::{read, root, services};
+use super::OPERATE;
+use super::deploy::{profiles, read, root, services};
 use crate::plant::plant_program;
-
-const OPERATE: &str = env!("CARGO_BIN_EXE_fixture-sector-7g");
 
 /// Ports that the page has: Redis's, the dashboard's, and those of the workers' metrics.
 const PORTS: [u16; 9] = [6379, 8090, 9464, 9465, 9466, 9467, 9468, 9469, 9470];
@@ -131,11 +130,12 @@ fn every_command_is_typed_in_or_looked_at() {
 const NOT_TYPED: &str = "Not typed in";
 
 /// What begins a command within a sentence, if more follows; alone it is a name.
-const PROGRAMS: [&str; 14] = [
+const PROGRAMS: [&str; 15] = [
     "cargo",
     "curl",
     "docker compose",
     "grep",
+    "journalctl",
     "kill",
     "kubectl",
     "openssl",
@@ -210,7 +210,12 @@ fn look_at(script: &Script) {
     let first = command.split(" | ").next().unwrap();
     let words: Vec<&str> = first.split_whitespace().collect();
     let ["docker", "compose", words @ ..] = &words[..] else { panic!("line {line}: {command}") };
-    let words = if let ["--profile", "monitoring", rest @ ..] = words { rest } else { words };
+    let words = if let ["--profile", profile, rest @ ..] = words {
+        assert!(profiles().contains(*profile), "line {line}: {profile} is no profile of compose.yaml");
+        rest
+    } else {
+        words
+    };
     let (verb, rest) = words.split_first().unwrap();
     let (_, options) = DOCKER.iter().find(|(known, _)| known == verb).unwrap_or_else(|| panic!("line {line}: {verb}"));
     let services = services();

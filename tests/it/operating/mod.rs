@@ -21,6 +21,8 @@ use tokio::time::{Instant, sleep};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fixture-observed");
 
+const OPERATE: &str = env!("CARGO_BIN_EXE_fixture-sector-7g");
+
 /// How long anything may take.
 const SOON: Duration = Duration::from_secs(30);
 
@@ -51,7 +53,7 @@ impl Observed {
     /// Status and body.
     async fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.expect("it answers").unwrap();

@@ -51,7 +51,7 @@ struct Args {
 
     /// Serve /live and /ready (and /metrics, where the program has them) on this address, or on this port of 127.0.0.1
     #[cfg(feature = "http")]
-    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    #[arg(long, value_name = "ADDRESS", env = "SECTOR7G_LISTEN", value_parser = address)]
     listen: Option<std::net::SocketAddr>,
 
     /// How long the workers' runtime may be blocked before /live says no [default: 10s, unless the program says otherwise]
