@@ -301,6 +301,8 @@ async fn compose_has_a_dashboard_behind_a_token() {
     assert_eq!(service.profiles, ["dashboard"], "it comes when it is asked for");
     // By `:?` compose would want a token for whatever service it starts.
     assert_eq!(service.environment["SECTOR7G_DASHBOARD_TOKEN"], "${SECTOR7G_DASHBOARD_TOKEN:-}");
+    let expected: Vec<&str> = service.environment["SECTOR7G_EXPECT"].split(',').collect();
+    assert_eq!(expected, WORKERS.map(|worker| worker.replace('-', "_")), "the queues of the plant's workers");
     assert!(service.environment.contains_key("REDIS_URL"));
 }
 
