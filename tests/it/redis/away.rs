@@ -6,8 +6,7 @@ use sector7g_tasks::broker::{Broker, BrokerError, Claim, Extended, Finished, Job
 use support::{Proxy, RedisServer, Way};
 use tokio::time::{Instant, sleep};
 
-use super::load::calls;
-use super::trouble::{Hand, LONG, done};
+use super::trouble::{Hand, LONG, done, let_arrive};
 
 const LEASE: Duration = Duration::from_secs(1);
 
@@ -139,13 +138,7 @@ async fn a_claim_that_arrives_late_leases_nothing() {
         let ended: Vec<_> = first.into_iter().map(|job| done(job.lease)).collect();
         hand.call(&ended, 0, LONG).await.unwrap();
         let left = hand.add(b"{}").await.unwrap();
-        let before = calls(&server);
-        proxy.set(Way::Pass);
-        let deadline = Instant::now() + LONG;
-        while calls(&server) == before {
-            assert!(Instant::now() < deadline, "the call never arrives");
-            tokio::task::yield_now().await;
-        }
+        let_arrive(&server, &proxy).await;
         let waiting = hand.broker.job(&queue, &left).await.unwrap().unwrap();
         assert_eq!(waiting.state, JobState::Queued, "has jobs: {has_jobs}");
         let refused = hand.broker.claim(&request).await.unwrap_err();

@@ -239,6 +239,17 @@ async fn a_trial_that_is_cut_off_leaves_nothing_for_ever() {
     assert_eq!(endless, [""; 0]);
 }
 
+/// Lets a call through that `proxy` holds up, and waits until the server has it.
+pub(super) async fn let_arrive(server: &RedisServer, proxy: &Proxy) {
+    let before = calls(server);
+    proxy.set(Way::Pass);
+    let deadline = Instant::now() + LONG;
+    while calls(server) == before {
+        assert!(Instant::now() < deadline, "the call never arrives");
+        tokio::task::yield_now().await;
+    }
+}
+
 /// A call that its way holds up arrives when it has been repeated, its jobs have ended, and its caller has perhaps gone
 /// on: it adds nothing.
 #[tokio::test]
@@ -265,13 +276,7 @@ async fn a_call_that_arrives_after_its_repetition_adds_nothing() {
             let next = RequestId { number: 2, settled: 2, ..request };
             hand.broker.enqueue(&[hand.job(b"{}")], next).await.unwrap();
         }
-        let before = calls(&server);
-        proxy.set(Way::Pass);
-        let deadline = Instant::now() + LONG;
-        while calls(&server) == before {
-            assert!(Instant::now() < deadline, "the call never arrives");
-            tokio::task::yield_now().await;
-        }
+        let_arrive(&server, &proxy).await;
         let left = hand.claim(LONG).await;
         assert_eq!(left.len(), usize::from(is_settled), "nothing but the next call's job");
         for job in left {
