@@ -111,7 +111,7 @@ pub(super) fn armour(headers: &mut HeaderMap) {
     }
 }
 
-/// A cookie for this session of the browser, that no script reads and no other site sends.
+/// A cookie that the browser forgets when it is closed, that no script reads and no other site sends.
 pub(super) fn set_cookie(name: &str, value: &str, asked: &HeaderMap) -> Option<HeaderValue> {
     // Whoever lies about this harms only himself.
     let is_https = asked.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
