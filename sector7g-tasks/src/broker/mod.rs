@@ -184,7 +184,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Cancel safe: it changes nothing.
     ///
     /// Promises: `conformance::{abort_names_a_running_job, abort_ends_its_watch, aborts_end_with_their_jobs,
-    /// a_stale_finish_leaves_the_abort, aborts_are_of_the_queues_asked_for}`.
+    /// a_stale_finish_leaves_the_abort, a_repeated_finish_leaves_the_next_jobs_abort, aborts_are_of_the_queues_asked_for}`.
     async fn aborts(
         &self,
         queues: &[QueueName],

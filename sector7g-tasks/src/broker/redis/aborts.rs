@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, sleep_until};
 
-use super::keys::{ABORTS, job};
+use super::keys::{ABORTS, job, notes};
 use super::link::Link;
 use super::reply::Reply;
 use super::script::{ABORT, LIVE};
@@ -99,10 +99,22 @@ async fn remove(link: &Link, ids: &[JobId]) -> Result<usize, BrokerError> {
 pub(super) async fn clean_up(link: &Link, seen: &Seen, finished: &[Finish], answers: &[Finished]) {
     let ended = seen.take_ended(finished, answers);
     if !ended.is_empty()
-        && let Err(error) = remove(link, &ended).await
+        && let Err(error) = remove_unmarked(link, seen, ended).await
     {
         tracing::debug!("abort requests of ended jobs are left to the next look: {}", crate::error::Chain(&error));
     }
+}
+
+/// A call that comes again ends nothing again: by then its id may be a later job's, which somebody asked to abort.
+async fn remove_unmarked(link: &Link, seen: &Seen, ended: Vec<JobId>) -> Result<(), BrokerError> {
+    let looks = ended.into_iter().map(async |id| {
+        let is_marked = link.command::<bool>(redis::cmd("HEXISTS").arg(notes(id.as_str())).arg("b")).await?;
+        Ok::<_, BrokerError>((id, is_marked))
+    });
+    let (later, over): (Vec<_>, Vec<_>) = try_join_all(looks).await?.into_iter().partition(|(_, is_marked)| *is_marked);
+    seen.add(later.into_iter().map(|(id, _)| id));
+    let over: Vec<JobId> = over.into_iter().map(|(id, _)| id).collect();
+    if over.is_empty() { Ok(()) } else { remove(link, &over).await.map(drop) }
 }
 
 /// Takes out requests whose jobs are gone, now and then: arq's clients leave one whenever they abort a job that has

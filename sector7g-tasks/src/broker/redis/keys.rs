@@ -51,6 +51,11 @@ pub(super) fn job(id: &str) -> String {
     format!("arq:job:{id}")
 }
 
+/// The hash of what is noted of a job beyond arq's format.
+pub(super) fn notes(id: &str) -> String {
+    format!("arq:s7:job:{id}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

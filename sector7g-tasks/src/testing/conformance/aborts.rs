@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{ENDLESS, Fixture, Ground, LEASE, LONG, MOMENT, SHORT, done, done_with, give_back, retry, unique};
-use crate::broker::{AbortMark, Aborts, Due, GiveBack, JobId, NewJob, QueueName};
+use crate::broker::{AbortMark, Aborts, Due, Finish, Finished, GiveBack, JobId, NewJob, QueueName};
 
 async fn abort<F: Fixture>(ground: &Ground<'_, F>, id: &JobId) -> bool {
     ground.broker.abort(&ground.queue, id).await.expect("abort")
@@ -158,4 +158,19 @@ pub async fn a_stale_finish_leaves_the_abort(fixture: &impl Fixture) {
     assert!(abort(&ground, &id).await);
     ground.finish(&stale, done()).await;
     assert_eq!(aborts(&ground, AbortMark::default(), Duration::ZERO).await.ids, [id], "it runs on elsewhere");
+}
+
+/// A request stands when the end of an earlier job of its id is told again, as its answer was lost.
+pub async fn a_repeated_finish_leaves_the_next_jobs_abort(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "a_repeated_finish_leaves_the_next_jobs_abort").await;
+    let job = ground.job();
+    ground.add(job.clone()).await;
+    let ended = [Finish { lease: ground.claim_one(LEASE).await.lease, outcome: done() }];
+    let token = ground.token();
+    ground.call(&ended, 0, LEASE, token).await;
+    ground.add(job.clone()).await;
+    ground.claim_one(LEASE).await;
+    assert!(abort(&ground, &job.id).await);
+    assert_eq!(ground.call(&ended, 0, LEASE, token).await.finished, [Finished::Applied], "it is answered as before");
+    assert_eq!(aborts(&ground, AbortMark::default(), Duration::ZERO).await.ids, [job.id], "the next one runs on");
 }

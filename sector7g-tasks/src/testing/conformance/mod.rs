@@ -164,6 +164,7 @@ macro_rules! broker_conformance {
             aborts_are_of_the_queues_asked_for
             abort_keeps_the_place_of_a_due_job
             a_stale_finish_leaves_the_abort
+            a_repeated_finish_leaves_the_next_jobs_abort
             // results
             a_result_is_kept_for_its_time
             a_result_can_be_kept_for_ever
