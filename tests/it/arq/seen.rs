@@ -52,7 +52,7 @@ async fn seen_after(broker: RedisBroker, inventory: Inventory, node: &RedisServe
             assert_eq!(python.call(&words).await["result"], 3);
             let lines = monitor.stop();
             let place = |words: &str| lines.iter().position(|line| line.contains(words) && line.contains(&id)).unwrap();
-            let (enqueued, leased) = (place("\"ZADD\""), place("\"SET\" \"arq:in-progress:"));
+            let (enqueued, leased) = (place("\"ZADD\""), place("\"PEXPIREAT\" \"arq:in-progress:"));
             let at = |line: usize| lines[line].split(' ').next().unwrap().parse::<f64>().unwrap();
             let is_rung =
                 lines[enqueued..leased].iter().any(|line| line.contains("\"RPUSH\" \"arq:queue:{seen}:s7:bell\""));

@@ -108,8 +108,8 @@ pub(super) async fn clean_up(link: &Link, seen: &Seen, finished: &[Finish], answ
 /// A call that comes again ends nothing again: by then its id may be a later job's, which somebody asked to abort.
 async fn remove_unmarked(link: &Link, seen: &Seen, ended: Vec<JobId>) -> Result<(), BrokerError> {
     let looks = ended.into_iter().map(async |id| {
-        let is_marked = link.command::<bool>(redis::cmd("HEXISTS").arg(notes(id.as_str())).arg("b")).await?;
-        Ok::<_, BrokerError>((id, is_marked))
+        let marks: Vec<Option<String>> = link.command(redis::cmd("HMGET").arg(notes(id.as_str())).arg("b")).await?;
+        Ok::<_, BrokerError>((id, marks.iter().any(Option::is_some)))
     });
     let (later, over): (Vec<_>, Vec<_>) = try_join_all(looks).await?.into_iter().partition(|(_, is_marked)| *is_marked);
     seen.add(later.into_iter().map(|(id, _)| id));

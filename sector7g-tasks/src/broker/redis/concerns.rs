@@ -121,7 +121,8 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
         replace_finished: false,
     };
     let (link, key) = (&broker.shared.link, broker.key(&queue)?);
-    let brief = Brief { link, keys: [key.clone(), keys::leases(&key), keys::job(new.id.as_str())] };
+    let id = new.id.as_str();
+    let brief = Brief { link, keys: [key.clone(), keys::leases(&key), keys::job(id), keys::lease(id)] };
     // Not by the broker, which would note the queue. Without jobs first, which loads the script.
     let news = [&new];
     for jobs in [&news[..0], &news] {
@@ -162,7 +163,7 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
 /// that has been started does not expire by itself, and no queue does.
 struct Brief<'a> {
     link: &'a Link,
-    keys: [String; 3],
+    keys: [String; 4],
 }
 
 impl Brief<'_> {

@@ -49,17 +49,23 @@ impl Guard {
             // The score of a job that somebody has lies in the future, where no claim looks.
             Self::Lease => &[
                 ("elseif not is_held(before, now) then", "elseif true then"),
-                ("(before or is_doubtful and count > 0)", "false"), // it would let be what has not run out, too
+                ("lost_at and (before or is_doubtful)", "false"), // it would let be what has not run out, too
                 ("ends[at + 1], ends[at + 2] = ends_at, leased[i]", "ends[at + 1], ends[at + 2] = int(now), leased[i]"),
             ],
-            Self::Token => &[("has_token(values[i], head)", "true"), ("lease.token == ARGV[2 * i + 1]", "true")],
+            Self::Token => &[
+                ("values[i] and string.find(values[i], head, 1, true) == 1", "values[i]"),
+                ("lease.token == ARGV[2 * i + 1]", "true"),
+            ],
             Self::GiveBack => &[(
-                "    else\n      rare().finish_give_back(",
-                "    elseif ARGV[at + 4] == 's' then\n      stays[id] = true\n    else\n      rare().finish_give_back(",
+                "      else\n        rare().finish_give_back(",
+                "      elseif ARGV[from + 2] == 's' then\n        stays[id] = true\n      else\n        rare().finish_give_back(",
             )],
-            Self::Attempts => &[("  redis.call('SET', counter, int(count), 'PXAT', counted_until)\n", "")],
+            Self::Attempts => &[(
+                "if count > 1 then redis.call('SET', 'arq:retry:' .. id, int(count), 'PXAT', counted_until) end",
+                "",
+            )],
             Self::Repeat => &[("if readable and type(last) == 'table' then", "if false then")],
-            Self::Grace => &[("(before or is_doubtful and count > 0)", "false")],
+            Self::Grace => &[("lost_at and (before or is_doubtful)", "false")],
             Self::Request => &[("if known == number then", "if false then")],
         }
     }

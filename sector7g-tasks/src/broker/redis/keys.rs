@@ -51,6 +51,11 @@ pub(super) fn job(id: &str) -> String {
     format!("arq:job:{id}")
 }
 
+/// arq's key of who has a job.
+pub(super) fn lease(id: &str) -> String {
+    format!("arq:in-progress:{id}")
+}
+
 /// The hash of what is noted of a job beyond arq's format.
 pub(super) fn notes(id: &str) -> String {
     format!("arq:s7:job:{id}")

@@ -6,8 +6,8 @@ use super::link::Link;
 use super::reply::{Reply, flags};
 use super::script::{CLAIM, Call, ENQUEUE, EXTEND};
 use crate::broker::{
-    BrokerError, Claim, Claimed, ClaimedJob, Enqueued, Extended, Finish, Finished, GiveBack, Lease, NewJob, Outcome,
-    REQUEST_MEMORY, RequestId,
+    BrokerError, Claim, Claimed, ClaimedJob, Enqueued, Extended, Finish, Finished, GiveBack, KeptResult, Lease, NewJob,
+    Outcome, REQUEST_MEMORY, RequestId,
 };
 use crate::clock::Timestamp;
 use crate::job::{Due, Failure, FailureKind};
@@ -73,9 +73,7 @@ pub(super) async fn claim(
     call.arg(format!("{:016x}", request.token.worker)).arg(format!("{:x}", request.token.call));
     call.arg(lifetime(request.lease)).arg(request.max).arg(dead.most).arg(lifetime(dead.age));
     call.arg(lost_lease()?).arg(request.finished.len());
-    for finish in request.finished {
-        add_finish(&mut call, finish)?;
-    }
+    add_finishes(&mut call, request.finished)?;
     let mut reply = Reply::of("claim", link.script(&call).await?)?;
     let (now, more_due) = (reply.moment()?, reply.flag()?);
     let mut finished = vec![Finished::Applied; request.finished.len()];
@@ -129,18 +127,39 @@ fn json(failure: &Failure) -> Result<String, BrokerError> {
     serde_json::to_string(failure).map_err(|error| BrokerError::Refused(error.to_string()))
 }
 
-fn add_finish(call: &mut Call, finish: &Finish) -> Result<(), BrokerError> {
-    call.arg(finish.lease.id.as_str()).arg(finish.lease.token.to_string());
-    match &finish.outcome {
-        Outcome::End { result, dead, hold_id } => {
-            // Redis has no lifetime of 0.
-            let result = result.as_ref().filter(|result| result.keep != Some(Duration::ZERO));
-            if result.is_none() && dead.is_none() && hold_id.is_zero() {
-                call.arg("d");
-                return Ok(());
+/// What ended by one token in one way stands together: most of a worker's finishes do.
+fn add_finishes(call: &mut Call, finished: &[Finish]) -> Result<(), BrokerError> {
+    for group in finished.chunk_by(|a, b| a.lease.token == b.lease.token && kind_of(a) == kind_of(b)) {
+        call.arg(group[0].lease.token.to_string()).arg(kind_of(&group[0])).arg(group.len());
+        for finish in group {
+            call.arg(finish.lease.id.as_str());
+            if kind_of(finish) != "d" {
+                add_outcome(call, &finish.outcome)?;
             }
-            call.arg("e");
-            match result {
+        }
+    }
+    Ok(())
+}
+
+fn kind_of(finish: &Finish) -> &'static str {
+    match &finish.outcome {
+        Outcome::End { result, dead: None, hold_id } if kept(result.as_ref()).is_none() && hold_id.is_zero() => "d",
+        Outcome::End { .. } => "e",
+        Outcome::Retry { .. } => "r",
+        Outcome::GiveBack { .. } => "g",
+    }
+}
+
+/// Redis has no lifetime of 0.
+fn kept(result: Option<&KeptResult>) -> Option<&KeptResult> {
+    result.filter(|result| result.keep != Some(Duration::ZERO))
+}
+
+/// Four values.
+fn add_outcome(call: &mut Call, outcome: &Outcome) -> Result<(), BrokerError> {
+    match outcome {
+        Outcome::End { result, dead, hold_id } => {
+            match kept(result.as_ref()) {
                 Some(result) => {
                     call.arg(&*result.record);
                     match result.keep {
@@ -153,7 +172,7 @@ fn add_finish(call: &mut Call, finish: &Finish) -> Result<(), BrokerError> {
             call.arg(dead.as_deref().map(json).transpose()?.unwrap_or_default()).arg(millis(*hold_id));
         }
         Outcome::Retry { delay, failure } => {
-            call.arg("r").arg(millis(*delay)).arg(json(failure)?).arg(failure.attempt).arg("");
+            call.arg(millis(*delay)).arg(json(failure)?).arg(failure.attempt).arg("");
         }
         Outcome::GiveBack { delay, why } => {
             let why = match why {
@@ -161,7 +180,7 @@ fn add_finish(call: &mut Call, finish: &Finish) -> Result<(), BrokerError> {
                 GiveBack::Snooze => "z",
                 GiveBack::UnknownTask => "u",
             };
-            call.arg("g").arg(millis(*delay)).arg(why).arg("").arg("");
+            call.arg(millis(*delay)).arg(why).arg("").arg("");
         }
     }
     Ok(())

@@ -8,8 +8,7 @@
 local q, id, now = KEYS[1], ARGV[1], now_ms()
 local score = tonumber(redis.call('ZSCORE', q, id) or nil)
 if not score then return 0 end
-set_meta(id, 0, 'b', '1')
-if not is_held(read_lease(get('arq:in-progress:' .. id)), now) then
+if not is_held(note_running(id, get('arq:in-progress:' .. id), 'b', '1'), now) then
   -- One that is due already keeps its place; arq: a score of 0 is no membership.
   if score > now or score == 0 then redis.call('ZADD', q, int(now), id) end
   ring(q)

@@ -2,8 +2,9 @@
 -- KEYS[1] queue
 -- ARGV[1] worker   ARGV[2] number of this call of the worker's   ARGV[3] lease, ms   ARGV[4] how many jobs at most
 -- ARGV[5] dead letters kept at most   ARGV[6] their age at most, ms
--- ARGV[7] a lost lease as a failure, JSON with @attempt and @at to be filled in  ARGV[8] number of finishes   ARGV[9..] of each finish: id, token, then
---   'd' (ended, and nothing of it is kept), or
+-- ARGV[7] a lost lease as a failure, JSON with @attempt and @at to be filled in   ARGV[8] number of finishes
+-- ARGV[9..] groups of finishes: token, kind, how many; of each its id, and where the kind is not 'd' four values more:
+--   'd' ended, and nothing of it is kept
 --   'e' result (or ''), ms to keep it ('' for ever), last failure of a dead letter (or ''), ms to hold the id
 --   'r' delay, ms; failure; attempt; ''
 --   'g' delay, ms; 's' stop, 'z' snooze or 'u' unknown task; ''; ''
@@ -22,6 +23,7 @@ local finishes = tonumber(ARGV[8])
 -- Since when the server is known to answer; the shortest lease; whether one whose key is gone may have run out for that.
 local up, shortest, is_doubtful = nil, nil, false
 local HELD = 'held'              -- in arq:in-progress of an ended tick
+local PLAIN = 48                 -- how a lease ends, '0', where neither attempts nor notes are stored
 local PYTHON_AWAY = 60000        -- ms after which a Python worker that was seen at work counts as gone
 local NOTHING = {}               -- what is noted of most jobs
 local call_key, python_key = q .. ':s7:call:' .. worker, q .. ':s7:python'
@@ -29,12 +31,12 @@ local leases_key = q .. ':s7:leases'
 local ends_at, kept_until = int(now + span), int(now + kept_for(span))
 local counted_until = int(now + ATTEMPTS_TTL * 1000)
 local lease_head = worker .. '-' .. call .. ' ' .. ends_at .. ' '
-local lease_tail = ' ' .. int(span)
+local lease_tail = ' ' .. int(span) .. ' '
 local last_call, is_off, look, told_up = unpack(redis.call('MGET', call_key, q .. ':s7:paused', q .. ':s7:look', q .. ':s7:up'))
 
 -- What the whole call deletes, in one command; what stays in the queue of that which has finished; what is answered.
 local deleted, stays, has_buried = {}, {}, false
-local answer, odd, leased, raised, bytes, python_works = { 0, 0, 0, 0 }, {}, {}, {}, 0, false
+local answer, odd, leased, lease_keys, raised, bytes, python_works = { 0, 0, 0, 0 }, {}, {}, {}, {}, 0, false
 local again, again_jobs = {}, {}
 
 local function tell(id, payload, due)
@@ -42,10 +44,16 @@ local function tell(id, payload, due)
   answer[at + 1], answer[at + 2], answer[at + 3] = id, payload, due
 end
 
--- Writes the lease of a job and hands it out.
-local function lease(id, key, payload, due, expires)
-  redis.call('SET', key, lease_head .. due .. ' ' .. expires .. lease_tail, 'PXAT', kept_until)
-  leased[#leased + 1] = id
+-- Hands out a job. Its lease is written with the others. Those of a batch mostly say the same.
+local text_of, said_due, said_expires, said_noted = nil, nil, nil, nil
+local function lease(id, key, payload, due, expires, noted)
+  if due ~= said_due or expires ~= said_expires or noted ~= said_noted then
+    said_due, said_expires, said_noted = due, expires, noted
+    text_of = lease_head .. due .. ' ' .. expires .. lease_tail .. noted
+  end
+  local count = #leased + 1
+  leased[count] = id
+  lease_keys[2 * count - 1], lease_keys[2 * count] = key, text_of
   bytes = bytes + (payload and #payload or 0)
   tell(id, payload, due)
 end
@@ -66,13 +74,13 @@ local function make_rare()
     '^\244[\128-\143][\128-\191][\128-\191]' }
 
   -- Whether the worker that had the job last may only have been kept from renewing its lease.
-  function rare.may_come_back(id, before)
-    local ends = before and before.ends or tonumber(redis.call('ZSCORE', leases_key, id) or nil)
-    return ends and lost_from(ends, before and before.span or shortest, up) > now
+  function rare.may_come_back(lost_at, before)
+    return lost_from(lost_at, before and before.span or shortest, up) > now
   end
 
+  -- Of a job whose lease there is.
   local function attempts(id)
-    return count_of(get('arq:retry:' .. id))
+    return attempts_of_leased(get('arq:retry:' .. id))
   end
 
   local function set_attempts(id, count, delay)
@@ -145,13 +153,14 @@ local function make_rare()
     local due, expires = now + delay, lease.expires
     -- As arq leaves what its stop cuts off: in its place, not behind all that waits.
     if why == 's' and delay == 0 then due = math.min(lease.due, now) end
-    set_attempts(id, attempts(id) - 1, delay)
+    local count = attempts(id) - 1
+    set_attempts(id, count, delay)
     set_meta(id, delay)
     redis.call('HSET', meta(id), 'x', int(beyond(hmget(meta(id), 'x')[1]) + 1))
     if why == 'u' then
       -- A Python worker polls, we wake on the dot: without a while of its own it would never get the job.
       if not since_of(hmget(meta(id), 'u')[1]) then redis.call('HSET', meta(id), 'u', int(now)) end
-      redis.call('HSET', meta(id), 'c', int(now + delay + math.min(delay, LEFT_TO_PYTHON)), 'n', int(attempts(id)))
+      redis.call('HSET', meta(id), 'c', int(now + delay + math.min(delay, LEFT_TO_PYTHON)), 'n', int(count))
       -- Nobody has started it, so it still expires.
       if expires > 0 then redis.call('PEXPIREAT', 'arq:job:' .. id, int(expires)) end
     else
@@ -162,10 +171,11 @@ local function make_rare()
 
   -- Members of other queues than this are no jobs of it: ids are one space for all queues.
   function rare.keep_members(ids, is_ours)
-    local scores, ours = scores_of(q, ids), {}
+    local scores, ours, seen = scores_of(q, ids), {}, {}
     for i = 1, #ids do
-      is_ours[i] = is_ours[i] and scores[i]
-      if is_ours[i] then ours[#ours + 1] = ids[i] end
+      -- One that is told twice is the worker's only the first time.
+      is_ours[i] = is_ours[i] and scores[i] and not seen[ids[i]]
+      if is_ours[i] then seen[ids[i]], ours[#ours + 1] = true, ids[i] end
     end
     return ours
   end
@@ -213,7 +223,7 @@ local function make_rare()
       if before and before.token == worker .. '-' .. call then
         local payload = payload_of(id)
         local known = rare.notes(id, payload)
-        lease(id, keys[i], payload, int(before.due), int(before.expires))
+        lease(id, keys[i], payload, int(before.due), int(before.expires), before.noted)
         rare.tell_odd(attempts(id), known, since_of(known[3]) or 0)
       end
     end
@@ -270,7 +280,7 @@ local function rare()
   return made
 end
 
-local function finish_end(id, key, result, keep, failure, hold)
+local function finish_end(id, key, value, result, keep, failure, hold)
   if result ~= '' then
     if keep == '' then
       redis.call('SET', 'arq:result:' .. id, result)
@@ -279,52 +289,62 @@ local function finish_end(id, key, result, keep, failure, hold)
     end
   end
   if failure ~= '' then rare().bury(id, failure, id, result) end
-  if hold ~= '0' then
+  local at = #deleted
+  deleted[at + 1] = 'arq:job:' .. id
+  if hold == '0' then
+    at = at + 1
+    deleted[at + 1] = key
+  else
     redis.call('SET', 'arq:s7:hold:' .. id, '1', 'PX', hold)
     -- As arq leaves it after a schedule's job: no Python worker starts the same tick again meanwhile.
     redis.call('SET', key, HELD, 'PX', hold)
-    key = nil
   end
-  local at = #deleted
-  deleted[at + 1], deleted[at + 2], deleted[at + 3], deleted[at + 4] = 'arq:job:' .. id, 'arq:retry:' .. id, meta(id), key
-end
-
--- A finish need not know what else a lease says.
-local function has_token(value, head)
-  return value and string.find(value, head, 1, true) == 1
+  if string.byte(value, -1) ~= PLAIN then deleted[at + 2], deleted[at + 3] = 'arq:retry:' .. id, meta(id) end
 end
 
 local function finish_all()
-  local lost, ids, places, at = {}, {}, {}, 9
-  for i = 1, finishes do
-    ids[i], places[i] = ARGV[at], at
-    at = at + (ARGV[at + 2] == 'd' and 3 or 7)
-  end
-  local values, keys = mget('arq:in-progress:', ids)
-  -- One that is told twice is the worker's only the first time.
-  local ours, is_ours, seen, said, head = {}, {}, {}, nil, nil
-  for i = 1, finishes do
-    local id, told = ids[i], ARGV[places[i] + 1]
-    if told ~= said then said, head = told, told .. ' ' end
-    if has_token(values[i], head) and not seen[id] then
-      seen[id], is_ours[i], ours[#ours + 1] = true, true, id
+  local lost, ids, groups, at = {}, {}, {}, 9
+  local told = 0
+  while told < finishes do
+    local kind, count = ARGV[at + 1], tonumber(ARGV[at + 2])
+    local width = kind == 'd' and 1 or 5
+    at = at + 3
+    groups[#groups + 1] = { head = ARGV[at - 3] .. ' ', kind = kind, at = at, first = told + 1, last = told + count }
+    for _ = 1, count do
+      told = told + 1
+      ids[told] = ARGV[at]
+      at = at + width
     end
   end
-  -- Who has a lease in this queue is a member of it.
-  if call_many('ZREM', leases_key, ours) < #ours then ours = rare().keep_members(ids, is_ours) end
-  for i = 1, finishes do
-    local id, at = ids[i], places[i]
-    local kind = ARGV[at + 2]
-    if not is_ours[i] then
-      lost[#lost + 1] = i
-    elseif kind == 'd' then
-      finish_end(id, keys[i], '', '', '', '0')
-    elseif kind == 'e' then
-      finish_end(id, keys[i], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
-    elseif kind == 'r' then
-      rare().finish_retry(id, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
-    else
-      rare().finish_give_back(id, tonumber(ARGV[at + 3]), ARGV[at + 4], values[i])
+  local values, keys = mget('arq:in-progress:', ids)
+  local ours, count, is_ours = {}, 0, {}
+  for _, group in ipairs(groups) do
+    local head = group.head -- a finish need not know what else a lease says
+    for i = group.first, group.last do
+      if values[i] and string.find(values[i], head, 1, true) == 1 then
+        count = count + 1
+        is_ours[i], ours[count] = true, ids[i]
+      end
+    end
+  end
+  -- Who has a lease in this queue is a member of it, once.
+  if call_many('ZREM', leases_key, ours) < count then ours = rare().keep_members(ids, is_ours) end
+  for _, group in ipairs(groups) do
+    local kind, from = group.kind, group.at
+    for i = group.first, group.last do
+      local id = ids[i]
+      if not is_ours[i] then
+        lost[#lost + 1] = i
+      elseif kind == 'd' then
+        finish_end(id, keys[i], values[i], '', '', '', '0')
+      elseif kind == 'e' then
+        finish_end(id, keys[i], values[i], ARGV[from + 1], ARGV[from + 2], ARGV[from + 3], ARGV[from + 4])
+      elseif kind == 'r' then
+        rare().finish_retry(id, tonumber(ARGV[from + 1]), ARGV[from + 2], ARGV[from + 3])
+      else
+        rare().finish_give_back(id, tonumber(ARGV[from + 1]), ARGV[from + 2], values[i])
+      end
+      from = from + 5
     end
   end
   if next(stays) then
@@ -339,48 +359,74 @@ local function finish_all()
   return lost
 end
 
--- Counts an attempt at a job and leases it. `before` is a lease that has run out, if its key is still there.
-local function start(id, key, counter, payload, score, before, count, known)
-  -- Who comes late finds the key of the lease gone, but not its end.
-  if before or count > 0 and redis.call('ZSCORE', leases_key, id) then rare().lose(id, known, count) end
-  local unknown = known == NOTHING and 0 or rare().unknown_since(id, known, count)
-  count = count + 1
-  redis.call('SET', counter, int(count), 'PXAT', counted_until)
-  -- Started in time, it does not expire any more.
-  local job_key, expires = 'arq:job:' .. id, '0'
+-- When a job expires, which it does no more once it has started in time: ms, or 0.
+local function keep_from_expiring(job_key)
   local ttl = redis.call('PTTL', job_key)
-  if ttl >= 0 then
-    expires = int(now + ttl)
-    redis.call('PERSIST', job_key)
+  if ttl < 0 then return '0' end
+  redis.call('PERSIST', job_key)
+  return int(now + ttl)
+end
+
+-- Counts an attempt at a job and leases it: the first by the lease alone, which its end in `leases_key` outlives.
+local function start(id, key, job_key, payload, score, is_lost, count, known)
+  if is_lost then
+    count = math.max(1, count)
+    rare().lose(id, known, count)
   end
-  lease(id, key, payload, int(score), expires)
-  if count ~= 1 or known ~= NOTHING then rare().tell_odd(count, known, unknown) end
+  local unknown = known == NOTHING and 0 or rare().unknown_since(id, known, count)
+  local is_plain = count == 0 and known == NOTHING
+  count = count + 1
+  if count > 1 then redis.call('SET', 'arq:retry:' .. id, int(count), 'PXAT', counted_until) end
+  lease(id, key, payload, int(score), keep_from_expiring(job_key), is_plain and '0' or '1')
+  if not is_plain then rare().tell_odd(count, known, unknown) end
 end
 
 -- Reads payloads from place `from` on, some at a time, and few beyond those that one answer takes: each may be large.
-local function read_payloads(ids, payloads, from, size)
+local function read_payloads(job_keys, payloads, from, size)
   local told = 0
   for at = 1, from - 1 do told = told + (payloads[at] and #payloads[at] or 0) end
   if told > 0 then size = math.min(size, math.ceil((BATCH_BYTES - bytes) * (from - 1) / told)) end
-  local keys, to = {}, math.min(#ids, from + math.max(1, size) - 1)
-  for at = from, to do keys[#keys + 1] = 'arq:job:' .. ids[at] end
-  local found = redis.call('MGET', unpack(keys))
+  local to = math.min(#job_keys, from + math.max(1, size) - 1)
+  local found = redis.call('MGET', unpack(job_keys, from, to))
   for at = from, to do payloads[at] = found[at - from + 1] end
   return to
 end
 
--- Of a page of due members: which are there, and what their leases and attempts hold, by turns.
-local function read_page(page)
-  local ids, keys, all = {}, {}, nil
-  for i = 1, #page, 2 do
-    local id = page[i]
-    ids[#ids + 1] = id
-    keys[i], keys[i + 1] = 'arq:in-progress:' .. id, 'arq:retry:' .. id
+-- When these members, in their order, are due: of each; or nothing, and one moment of all. To print one is dear, and what
+-- was enqueued in one call is due at one moment.
+local function due_times(ids)
+  if #ids > 3 then
+    local first, last = redis.call('ZSCORE', q, ids[1]), redis.call('ZSCORE', q, ids[#ids])
+    if first == last then return nil, sane(tonumber(first)) end
   end
-  all = table.concat(ids)
+  local scores = scores_of(q, ids)
+  for i = 1, #scores do scores[i] = sane(tonumber(scores[i])) end
+  return scores, nil
+end
+
+-- What is stored of due members: first of all the keys, whose making costs more than to look.
+local function read_page(ids)
+  local keys, jobs, many = {}, {}, #ids
+  for i = 1, many do
+    local id = ids[i]
+    keys[2 * i - 1], keys[2 * i] = 'arq:in-progress:' .. id, 'arq:retry:' .. id
+    jobs[i] = 'arq:job:' .. id
+  end
+  for i = 1, many do keys[2 * many + i] = 'arq:s7:job:' .. ids[i] end
+  local all = table.concat(ids)
   -- Most ids are of hexadecimal digits, which is soon seen.
   local are_text = string.find(all, '^%x*$') or not string.find(all, '[\128-\255]')
-  return ids, keys, redis.call('MGET', unpack(keys)), are_text
+  local first_end = redis.call('ZRANGE', leases_key, 0, 0, 'WITHSCORES')[2]
+  -- Nearly always there is nothing of any of them.
+  local are_known = redis.call('EXISTS', unpack(keys)) > 0
+  return {
+    keys = keys, jobs = jobs, are_text = are_text,
+    -- Leases and attempts, by turns.
+    values = are_known and redis.call('MGET', unpack(keys, 1, 2 * many)) or NOTHING,
+    noted = are_known and redis.call('EXISTS', unpack(keys, 2 * many + 1)) > 0,
+    -- Where leases ended that were lost so long ago that their keys are gone; nearly always there is none.
+    ends = first_end and tonumber(first_end) <= now and ask_many('ZMSCORE', leases_key, ids) or NOTHING,
+  }
 end
 
 -- Leases what is due; tells whether more is, or nothing where that is not known.
@@ -389,28 +435,32 @@ local function lease_due()
   local passed, asked = 0, 0
   while passed < LOOK_AT_MOST do
     asked = math.min(most + 1 - #leased + (passed > 0 and 500 or 0), BATCH)
-    local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', passed + #leased, asked)
-    if #page == 0 then return passed > 0 and nil end
+    local ids = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'LIMIT', passed + #leased, asked)
+    if #ids == 0 then return passed > 0 and nil end
     if is_off then return false end
-    local ids, keys, values, are_text = read_page(page)
-    local noted, payloads, read_to, size = have_notes(ids), {}, 0, 4
+    local page, scores, score = read_page(ids), due_times(ids)
+    local keys, values, noted, ends = page.keys, page.values, page.noted, page.ends
+    local payloads, read_to, size = {}, 0, 4
     for i = 1, #ids do
-      local id, value, score = ids[i], values[2 * i - 1], sane(tonumber(page[2 * i]))
+      local id, value = ids[i], values[2 * i - 1]
       local before = value and rare().read_lease(value) or nil
+      if scores then score = scores[i] end
       if bytes >= BATCH_BYTES or #leased >= most then
         -- The rest waits for the next call; what nothing is known of is surely free.
-        return not value and not noted and score ~= 0 and are_text and true or nil
+        return not value and not noted and score ~= 0 and page.are_text and true or nil
       elseif score == 0 then
         passed = passed + 1 -- arq: a score of 0 is no membership
-      elseif id == '' or not are_text and not rare().is_text(id) then
+      elseif id == '' or not page.are_text and not rare().is_text(id) then
         passed = passed + 1
         rare().set_aside(id)
       elseif not is_held(before, now) then
         local count = values[2 * i] and rare().count_of(values[2 * i]) or 0
-        if (before or is_doubtful and count > 0) and rare().may_come_back(id, before) then
+        -- A job that somebody else has had since is not where its lost lease ended.
+        local lost_at = before and before.ends or ends[i] and tonumber(ends[i]) == score and score
+        if lost_at and (before or is_doubtful) and rare().may_come_back(lost_at, before) then
           passed = passed + 1
         else
-          if i > read_to then read_to, size = read_payloads(ids, payloads, i, size), math.min(2 * size, 64) end
+          if i > read_to then read_to, size = read_payloads(page.jobs, payloads, i, size), math.min(2 * size, 64) end
           local payload, known = payloads[i], noted and rare().notes(id, payloads[i]) or NOTHING
           if known ~= NOTHING and rare().left_until(known[5], known[2], score) > now then
             passed = passed + 1
@@ -418,7 +468,7 @@ local function lease_due()
             passed = passed + 1
             rare().drop_ended(id)
           else
-            start(id, keys[2 * i - 1], keys[2 * i], payload, score, before, count, known)
+            start(id, keys[2 * i - 1], page.jobs[i], payload, score, lost_at, count, known)
           end
         end
       elseif before.foreign then
@@ -467,6 +517,9 @@ if #leased > 0 then
   end
   call_many('ZADD', q, ends)
   call_many('ZADD', leases_key, ends)
+  -- One command for all and a short one for each cost less than one that does both for each.
+  ask_many('MSET', nil, lease_keys)
+  for i = 1, #lease_keys, 2 do redis.call('PEXPIREAT', lease_keys[i], kept_until) end
   tell_due(q, now + span, now, look)
 end
 redis.call('SET', call_key, call .. ' ' .. cmsgpack.pack({ lost, leased }), 'PX', int(math.max(2 * span, 60000)))

@@ -4,7 +4,7 @@
 --   q                     zset    job id -> due at, ms; of a leased job: the end of its lease      (arq's)
 --   arq:job:<id>          string  the encoded job                                                  (arq's)
 --   arq:in-progress:<id>  string  who has it: '1' is a Python worker, else a lease, see below      (arq's)
---   arq:retry:<id>        string  attempts so far                                                  (arq's)
+--   arq:retry:<id>        string  attempts so far; not there while the first one runs                (arq's)
 --   arq:result:<id>       string  the encoded result                                               (arq's)
 --   arq:s7:job:<id>       hash    f failures, a JSON object a line; x deliveries beyond the attempts, which may be fewer;
 --                                 u unknown since, ms, when n attempts were counted; c left to Python workers
@@ -31,7 +31,8 @@
 --   arq:abort             zset    id of a job to be aborted -> when that was asked for, ms         (arq's)
 --   arq:s7:queues         zset    queue's name -> when it was last used, ms
 
--- A lease, as kept in arq:in-progress:<id>:  <token> <end, ms> <due at, ms> <expires at, ms, or 0> <its span, ms>
+-- A lease, as kept in arq:in-progress:<id>:  <token> <end, ms> <due at, ms> <expires at, ms, or 0> <its span, ms> <1 or 0>
+-- The last says whether attempts or notes of the job may be stored: at a first one that runs, its lease is all there is.
 -- The key outlives the lease, so that a late finish is told from a stale one and a lost lease is
 -- noticed; until then a Python worker leaves the job alone, too.
 
@@ -142,12 +143,6 @@ local function allow_when_full(q)
   redis.call('DEL', q .. ':s7:none')
 end
 
--- And before what frees some memory, where something is then to be written that needs more.
-local function refuse_when_full(q)
-  redis.call('SET', q .. ':s7:none', '')
-  redis.call('DEL', q .. ':s7:none')
-end
-
 local function meta(id)
   return 'arq:s7:job:' .. id
 end
@@ -167,11 +162,3 @@ local function tell_due(q, score, now, look)
   look = tonumber(look)
   if look and score < look then ring(q) end
 end
-
--- Most jobs have no notes, and then one command says so for all.
-local function have_notes(ids)
-  local keys = {}
-  for i = 1, #ids do keys[i] = meta(ids[i]) end
-  return redis.call('EXISTS', unpack(keys)) > 0
-end
-

@@ -30,6 +30,12 @@ local function names(id)
   return 'arq:job:' .. id, 'arq:result:' .. id, 'arq:s7:hold:' .. id, 'arq:in-progress:' .. id, meta(id)
 end
 
+-- Before what frees some memory, where something is then to be written that needs more: Redis refuses only the first write.
+local function refuse_when_full(q)
+  redis.call('SET', q .. ':s7:none', '')
+  redis.call('DEL', q .. ':s7:none')
+end
+
 -- Nearly always nothing is there of any of them, which few commands tell.
 local function are_unknown(ids)
   local keys = {}

@@ -10,13 +10,15 @@ local q, now = KEYS[1], now_ms()
 local dead = q .. ':s7:dead'
 
 local function live(id, score)
-  local lease = read_lease(get('arq:in-progress:' .. id))
+  local lease, count = read_lease(get('arq:in-progress:' .. id)), count_of(get('arq:retry:' .. id))
   score = sane(score)
   local payload, known = payload_of(id), hmget(meta(id), 'f', 'p', 'b', 'j')
   if known[4] and not is_noted_of(known[4], payload) then known = { false, false, false } end
   local state, due = score > now and 'deferred' or 'queued', score
   if is_held(lease, now) then state, due = 'running', lease.due or score end
-  return { id, state, payload, false, int(count_of(get('arq:retry:' .. id))),
+  local is_lost = not lease and tonumber(redis.call('ZSCORE', q .. ':s7:leases', id) or nil) == score
+  if is_lost or lease and not lease.foreign then count = attempts_of_leased(count) end
+  return { id, state, payload, false, int(count),
     int(due), known[1] or false, known[2] or false, known[3] or false,
     state == 'running' and string.match(lease.token or '', '^(%x*)') }
 end

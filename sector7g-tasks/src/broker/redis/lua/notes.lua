@@ -7,9 +7,10 @@ end
 
 local function read_lease(value)
   if not value then return nil end
-  local token, ends, due, expires, span = string.match(value, '^(%S+) (%d+) (%-?%d+) (%d+) (%d+)$')
+  local token, ends, due, expires, span, noted = string.match(value, '^(%S+) (%d+) (%-?%d+) (%d+) (%d+) ([01])$')
   if not token then return { foreign = true } end
-  return { token = token, ends = moment_of(ends), due = moment_of(due), expires = moment_of(expires), span = moment_of(span) }
+  return { token = token, ends = moment_of(ends), due = moment_of(due), expires = moment_of(expires), span = moment_of(span),
+    noted = noted }
 end
 
 -- The fields, none where something else is stored under the key.
@@ -48,6 +49,21 @@ local function set_meta(id, delay, ...)
   redis.call('PEXPIRE', meta(id), int(ATTEMPTS_TTL * 1000 + delay))
 end
 
+-- The same of a job that may run: its lease says that there are notes, so that they go with it.
+local function note_running(id, value, ...)
+  local lease = read_lease(value)
+  if lease and lease.noted == '0' then
+    redis.call('SET', 'arq:in-progress:' .. id, string.sub(value, 1, -2) .. '1', 'KEEPTTL')
+  end
+  set_meta(id, 0, ...)
+  return lease
+end
+
+-- The attempts of a job that runs, or whose lease was lost: the first is counted by its lease.
+local function attempts_of_leased(text)
+  return math.max(1, count_of(text))
+end
+
 -- The failures with one more, the last MAX_FAILURES of them.
 local function add_failure(failures, failure)
   if not failures or failures == '' then return failure end
@@ -72,6 +88,13 @@ local function lost_from(ends, span, up)
   return ends - up >= span / 2 and ends or math.max(ends, up + span)
 end
 
+-- Most jobs have no notes, and then one command says so for all.
+local function have_notes(ids)
+  local keys = {}
+  for i = 1, #ids do keys[i] = meta(ids[i]) end
+  return redis.call('EXISTS', unpack(keys)) > 0
+end
+
 -- The score of the first due job that nobody has, how many due ones before it are not ours to take, and when the
 -- first of those that are only left to others for a while is.
 local function first_free(q, now, up, span)
@@ -89,9 +112,9 @@ local function first_free(q, now, up, span)
       if score ~= 0 and not is_held(lease, now) then
         local known = noted and hmget(meta(ids[i]), 'c', 'b') or {}
         local till = left_until(known[1], known[2], score)
-        if up and (lease or ends[i]) then
-          till = math.max(till, lost_from(lease and lease.ends or tonumber(ends[i]), lease and lease.span or span, up))
-        end
+        -- A job that somebody else has had since is not where its lost lease ended.
+        local lost_at = lease and lease.ends or tonumber(ends[i] or nil) == score and score
+        if up and lost_at then till = math.max(till, lost_from(lost_at, lease and lease.span or span, up)) end
         if till <= now then return score, held, again end
         again = math.min(again or till, till)
       end

@@ -4,7 +4,8 @@
 
 -- with: notes.lua
 
-local lease = read_lease(get('arq:in-progress:' .. ARGV[1]))
+local value = get('arq:in-progress:' .. ARGV[1])
+local lease = read_lease(value)
 if not lease or lease.token ~= ARGV[2] then return 0 end
-set_meta(ARGV[1], 0, 'p', ARGV[3])
+note_running(ARGV[1], value, 'p', ARGV[3])
 return 1
