@@ -57,11 +57,20 @@ enum Hearing {
     Off,
     On,
     /// A ring was taken, and is held for the waiter.
-    Rung,
+    Rung(Ring),
     /// A ring was taken, and who was to hear it is gone.
-    PassOn,
+    PassOn(Ring),
     /// The connection failed; the waiter is to be told.
     Failed(BrokerError),
+}
+
+/// What a bell says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ring {
+    /// Something is due, unless somebody has taken it meanwhile.
+    Due,
+    /// Something is due earlier than was known.
+    Look,
 }
 
 /// An ear in use; dropped, it goes back to the shelf, and what it has heard is passed on.
@@ -120,21 +129,22 @@ impl Listener<'_> {
     pub(super) async fn heard(&self) {
         loop {
             let rung = self.ear.rung.notified();
-            if matches!(*self.ear.state(), Hearing::Rung | Hearing::Failed(_)) {
+            if matches!(*self.ear.state(), Hearing::Rung(_) | Hearing::Failed(_)) {
                 return;
             }
             rung.await;
         }
     }
 
-    /// What the connection failed with, if it did.
-    pub(super) fn check(&self) -> Result<(), BrokerError> {
+    /// What was heard, or what the connection failed with.
+    pub(super) fn ring(&self) -> Result<Ring, BrokerError> {
         let mut state = self.ear.state();
         match std::mem::replace(&mut *state, Hearing::Off) {
             Hearing::Failed(error) => Err(error),
             other => {
+                let ring = if let Hearing::Rung(ring) = other { ring } else { Ring::Look };
                 *state = other;
-                Ok(())
+                Ok(ring)
             }
         }
     }
@@ -152,8 +162,11 @@ impl Listener<'_> {
 
 impl Drop for Listener<'_> {
     fn drop(&mut self) {
-        let next = if matches!(*self.ear.state(), Hearing::Rung) { Hearing::PassOn } else { Hearing::Off };
-        self.ear.set(next);
+        let heard = match *self.ear.state() {
+            Hearing::Rung(ring) => Some(ring),
+            _ => None,
+        };
+        self.ear.set(heard.map_or(Hearing::Off, Hearing::PassOn));
         lock(&self.ears.shelf).extend(self.owned.take());
     }
 }
@@ -171,8 +184,7 @@ impl Ear {
     /// Hears for a new waiter, who also gets what was heard for one who has just gone.
     fn begin(&self) {
         let mut state = self.state();
-        let is_owed = matches!(*state, Hearing::PassOn);
-        *state = if is_owed { Hearing::Rung } else { Hearing::On };
+        *state = if let Hearing::PassOn(ring) = *state { Hearing::Rung(ring) } else { Hearing::On };
         drop(state);
         self.changed.notify_one();
     }
@@ -185,7 +197,7 @@ impl Ear {
                 let mut state = self.state();
                 match *state {
                     Hearing::On => return,
-                    Hearing::PassOn => {
+                    Hearing::PassOn(_) => {
                         *state = Hearing::Off;
                         true
                     }
@@ -197,11 +209,11 @@ impl Ear {
     }
 
     /// Hands a ring to the waiter; false when there is none any more.
-    fn tell_ring(&self) -> bool {
+    fn tell_ring(&self, ring: Ring) -> bool {
         let mut state = self.state();
         let is_heard = matches!(*state, Hearing::On);
         if is_heard {
-            *state = Hearing::Rung;
+            *state = Hearing::Rung(ring);
             self.rung.notify_one();
         }
         is_heard
@@ -233,9 +245,9 @@ async fn listen(ear: &Ear, link: &Link) {
         match answer {
             // A server may close what was idle for long; that is no outage unless a new connection fails, too.
             Err(_) if !was_fresh => connection = None,
-            Ok(false) => {}
-            Ok(true) if ear.tell_ring() => {}
-            Ok(true) => ear.ring_for_others(link).await,
+            Ok(None) => {}
+            Ok(Some(ring)) if ear.tell_ring(ring) => {}
+            Ok(Some(_)) => ear.ring_for_others(link).await,
             Err(error) => {
                 connection = None;
                 ear.tell_failure(error);
@@ -245,7 +257,12 @@ async fn listen(ear: &Ear, link: &Link) {
 }
 
 /// One blocking call, to its end; meanwhile passes on what an earlier one heard for a waiter who is gone.
-async fn hear(ear: &Ear, link: &Link, connection: &mut Option<Route>, bells: &[String]) -> Result<bool, BrokerError> {
+async fn hear(
+    ear: &Ear,
+    link: &Link,
+    connection: &mut Option<Route>,
+    bells: &[String],
+) -> Result<Option<Ring>, BrokerError> {
     let connection = match connection {
         Some(connection) => connection,
         none => none.insert(link.blocking(BLOCK).await?),
@@ -257,7 +274,7 @@ async fn hear(ear: &Ear, link: &Link, connection: &mut Option<Route>, bells: &[S
             biased; // a ring first: what it is for is decided by the state then
             answer = &mut call => return answer, // not dropped before it has ended
             () = ear.changed.notified() => { // cancel safe: the state is read anew
-                let is_owed = matches!(*ear.state(), Hearing::PassOn);
+                let is_owed = matches!(*ear.state(), Hearing::PassOn(_));
                 if is_owed {
                     ear.set(Hearing::Off);
                     ear.ring_for_others(link).await;
@@ -273,13 +290,13 @@ async fn hear(ear: &Ear, link: &Link, connection: &mut Option<Route>, bells: &[S
     }
 }
 
-/// Whether a bell rang.
-async fn wait_at(link: &Link, connection: &mut Route, bells: &[String]) -> Result<bool, BrokerError> {
+/// What rang, if a bell did.
+async fn wait_at(link: &Link, connection: &mut Route, bells: &[String]) -> Result<Option<Ring>, BrokerError> {
     let mut command = redis::cmd("BLPOP");
     command.arg(bells).arg(BLOCK.as_secs());
-    let answer = timeout(BLOCK + link.patience(), command.query_async::<redis::Value>(connection)).await;
+    let answer = timeout(BLOCK + link.patience(), command.query_async::<Option<(String, Vec<u8>)>>(connection)).await;
     match answer {
-        Ok(Ok(value)) => Ok(value != redis::Value::Nil),
+        Ok(Ok(rung)) => Ok(rung.map(|(_, what)| if what == b"1" { Ring::Due } else { Ring::Look })),
         Ok(Err(error)) => Err(link.error(&error)),
         Err(late) => Err(link.unavailable(late.to_string())),
     }

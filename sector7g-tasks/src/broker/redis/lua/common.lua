@@ -13,7 +13,7 @@
 --   arq:s7:hold:<id>      string  keeps the id of an ended schedule's job taken
 --   q:health-check        string  arq's line of what its worker has done, ours while one of our workers lives   (arq's)
 --   q:s7:leases           zset    job id -> end of its lease, ms
---   q:s7:bell             list    at most one element: «look at the queue»
+--   q:s7:bell             list    at most one element: '1' «something is due», '0' «look at the queue»
 --   q:s7:look             string  when the next waiting worker looks by itself, ms
 --   q:s7:up               string  since when ours have asked of the queue without a gap, when the last one did, their shortest
 --                                 lease, ms
@@ -147,10 +147,11 @@ local function meta(id)
   return 'arq:s7:job:' .. id
 end
 
-local function ring(q)
+local function ring(q, what)
   local bell = q .. ':s7:bell'
   if redis.call('EXISTS', bell) == 0 then
-    redis.call('RPUSH', bell, '1')
+    -- Nobody is to come for what is due in a paused queue.
+    redis.call('RPUSH', bell, what or get(q .. ':s7:paused') and '0' or '1')
     redis.call('PEXPIRE', bell, BELL_TTL) -- who waits looks by itself before that
   end
 end
@@ -160,5 +161,5 @@ local function tell_due(q, score, now, look)
   if score <= now then return ring(q) end
   if look == nil then look = get(q .. ':s7:look') end
   look = tonumber(look)
-  if look and score < look then ring(q) end
+  if look and score < look then ring(q, '0') end
 end

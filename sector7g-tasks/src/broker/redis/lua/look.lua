@@ -24,6 +24,8 @@ for _, q in ipairs(KEYS) do
         pause = math.min(pause, score - now)
       end
     end
+    -- What it was rung for has been taken, or must wait: nobody is to come for it.
+    if ARGV[1] ~= '0' and redis.call('LINDEX', q .. ':s7:bell', 0) == '1' then redis.call('DEL', q .. ':s7:bell') end
   end
 end
 if due == 0 and ARGV[1] ~= '0' then
