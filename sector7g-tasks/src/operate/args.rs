@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ Exit codes: 0 done, or healthy
             2 the broker can't be reached
             3 no such queue or job, or it is not in a state for that; nothing was changed
             64 a mistake in usage";
+
+/// What stands before a queue's name unless it is said otherwise, as in arq.
+pub(super) const QUEUE_PREFIX: &str = "arq:queue:";
 
 /// What was asked for.
 #[derive(Parser)]
@@ -44,7 +47,7 @@ pub(super) struct Args {
     pub(super) queue: Option<QueueName>,
 
     /// What stands before a queue's name in Redis, as the workers have it
-    #[arg(long, global = true, value_name = "TEXT", default_value = "arq:queue:")]
+    #[arg(long, global = true, value_name = "TEXT", default_value = QUEUE_PREFIX)]
     pub(super) queue_prefix: String,
 
     /// Print JSON, for programs
@@ -200,6 +203,12 @@ pub(super) enum JobsCommand {
         /// Only those that run
         #[arg(long)]
         running: bool,
+        /// Only those whose time is still to come
+        #[arg(long, conflicts_with = "running")]
+        deferred: bool,
+        /// Only those of this task
+        #[arg(long, value_name = "NAME")]
+        task: Option<String>,
         #[command(flatten)]
         page: PageArgs,
     },
@@ -219,8 +228,10 @@ pub(super) enum JobsCommand {
 
 #[derive(Subcommand)]
 pub(super) enum DeadCommand {
-    /// List dead letters, newest first
+    /// List dead letters, newest first; with what `retry` and `discard` choose by, those that they would touch
     List {
+        #[command(flatten)]
+        which: LetterArgs,
         #[command(flatten)]
         page: PageArgs,
     },
@@ -241,7 +252,7 @@ pub(super) enum ScheduleCommand {
 #[derive(clap::Args)]
 pub(super) struct PageArgs {
     /// How many at most
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = limit)]
+    #[arg(long, value_name = "N", default_value_t = Self::LIMIT, value_parser = limit)]
     pub(super) limit: usize,
     /// Go on after this mark, which the page before told
     #[arg(long, value_name = "MARK", requires = "queue", value_parser = mark)]
@@ -249,6 +260,10 @@ pub(super) struct PageArgs {
     /// Show the arguments of tasks that no living worker knows, too
     #[arg(long)]
     pub(super) show_args: bool,
+}
+
+impl PageArgs {
+    pub(super) const LIMIT: usize = 50;
 }
 
 #[derive(clap::Args)]
@@ -263,34 +278,49 @@ pub(super) struct ShowArgs {
 #[derive(clap::Args)]
 pub(super) struct ChooseArgs {
     /// These
-    #[arg(value_name = "ID", value_parser = job_id)]
+    #[arg(value_name = "ID", value_parser = job_id, conflicts_with_all = ["task", "older_than", "newer_than"])]
     pub(super) ids: Vec<JobId>,
     /// All
     #[arg(long, conflicts_with_all = ["ids", "task", "older_than", "newer_than"])]
     pub(super) all: bool,
-    /// Those of this task
-    #[arg(long, value_name = "NAME", conflicts_with = "ids")]
-    pub(super) task: Option<String>,
-    /// Those that died longer ago
-    #[arg(long, value_name = "SPAN", value_parser = span, conflicts_with = "ids")]
-    pub(super) older_than: Option<Duration>,
-    /// Those that died within this span
-    #[arg(long, value_name = "SPAN", value_parser = span, conflicts_with = "ids")]
-    pub(super) newer_than: Option<Duration>,
+    #[command(flatten)]
+    pub(super) which: LetterArgs,
     /// Don't ask
     #[arg(long, short)]
     pub(super) yes: bool,
 }
 
+/// Which dead letters are meant: those for which all of these hold.
+#[derive(clap::Args)]
+pub(super) struct LetterArgs {
+    /// Those of this task
+    #[arg(long, value_name = "NAME")]
+    pub(super) task: Option<String>,
+    /// Those that died longer ago
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(super) older_than: Option<Duration>,
+    /// Those that died within this span
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(super) newer_than: Option<Duration>,
+}
+
 impl Args {
     /// Reads the program's name and arguments, and the broker's address from the environment.
     pub(super) fn read(arguments: &[OsString]) -> Result<Self, OperateError> {
-        let matches = Self::command().try_get_matches_from(arguments)?;
+        let matches = without_blanks(Self::command()).try_get_matches_from(arguments)?;
         let mut args = Self::from_arg_matches(&matches)?;
         let set = || std::env::var(REDIS_URL).ok().filter(|value| !value.trim().is_empty());
         args.redis = args.redis.or_else(set);
         Ok(args)
     }
+}
+
+/// What the environment has blank is not set: compose files and units pass on variables that nobody has given.
+fn without_blanks(command: clap::Command) -> clap::Command {
+    let is_blank = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.to_string_lossy().trim().is_empty());
+    command
+        .mut_args(|arg| if arg.get_env().is_some_and(is_blank) { arg.env(None::<&'static str>) } else { arg })
+        .mut_subcommands(without_blanks)
 }
 
 fn queue(name: &str) -> Result<QueueName, String> {

@@ -5,23 +5,48 @@ use std::io::IsTerminal as _;
 use serde::Serialize;
 
 use super::Site;
-use super::args::{ChooseArgs, DeadCommand};
+use super::args::{ChooseArgs, DeadCommand, LetterArgs, PageArgs};
 use super::error::OperateError;
+use super::jobs::{PAGE, Wanted, Words};
 use super::{ask, jobs};
-use crate::broker::{Broker, JobFilter, JobId, JobState, MAX_BATCH, QueueName};
+use crate::broker::{Broker, JobFilter, JobId, JobRecord, JobState, MAX_BATCH, QueueName};
 use crate::clock::Timestamp;
-use crate::inspect::{JobView, Reveal};
-
-/// How many letters are read at a time: they come with their payloads.
-const PAGE: usize = 200;
 
 pub(super) async fn run(site: &Site<'_>, command: &DeadCommand) -> Result<(), OperateError> {
     match command {
-        DeadCommand::List { page } => jobs::list(site, JobFilter::Dead, page, "dead letters").await,
+        DeadCommand::List { which, page } => list(site, which, page).await,
         DeadCommand::Show(args) => jobs::show(site, args, "dead letter", |state| state == JobState::Dead).await,
         DeadCommand::Retry(args) => change(site, args, What::Retry).await,
         DeadCommand::Discard(args) => change(site, args, What::Discard).await,
     }
+}
+
+impl LetterArgs {
+    /// Whether nothing is asked of a letter.
+    fn is_any(&self) -> bool {
+        self.task.is_none() && self.older_than.is_none() && self.newer_than.is_none()
+    }
+
+    /// Whether a letter is meant; the one test of what is listed and what is touched.
+    fn takes(&self, letter: &JobRecord, now: Timestamp) -> bool {
+        let age = now.since(letter.due_at);
+        let is_of_age =
+            self.older_than.is_none_or(|least| age >= least) && self.newer_than.is_none_or(|most| age <= most);
+        is_of_age && jobs::is_of(letter, self.task.as_deref())
+    }
+}
+
+/// What `retry` and `discard` with the same options would touch.
+async fn list(site: &Site<'_>, which: &LetterArgs, page: &PageArgs) -> Result<(), OperateError> {
+    let now = site.broker.clock().now();
+    let mut options = jobs::option("--task", which.task.as_deref());
+    for (name, span) in [("--older-than", which.older_than), ("--newer-than", which.newer_than)] {
+        options += &span.map(|span| format!(" {name} {}ms", span.as_millis())).unwrap_or_default();
+    }
+    let is_meant = |letter: &JobRecord| which.takes(letter, now);
+    let wanted = Wanted { filter: JobFilter::Dead, is_any: which.is_any(), is_meant: &is_meant };
+    let words = Words { what: "dead letters", command: format!("dead list{options}") };
+    jobs::list(site, &wanted, page, &words).await
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,8 +64,8 @@ struct Changed {
 }
 
 async fn change(site: &Site<'_>, args: &ChooseArgs, what: What) -> Result<(), OperateError> {
-    let ChooseArgs { ids, all, task, older_than, newer_than, .. } = args;
-    if ids.is_empty() && !all && task.is_none() && older_than.is_none() && newer_than.is_none() {
+    let ChooseArgs { ids, all, which, .. } = args;
+    if ids.is_empty() && !all && which.is_any() {
         return Err(OperateError::NoneChosen);
     }
     let chosen = choose(site, args).await?;
@@ -106,7 +131,7 @@ async fn choose(site: &Site<'_>, args: &ChooseArgs) -> Result<Vec<(QueueName, Ve
         let now = site.broker.clock().now();
         let mut chosen = Vec::new();
         for queue in queues {
-            let ids = matching(site, &queue, args, now).await?;
+            let ids = matching(site, &queue, &args.which, now).await?;
             if !ids.is_empty() {
                 chosen.push((queue, ids));
             }
@@ -143,26 +168,13 @@ async fn is_dead(site: &Site<'_>, queue: &QueueName, id: &JobId) -> Result<bool,
 async fn matching(
     site: &Site<'_>,
     queue: &QueueName,
-    args: &ChooseArgs,
+    which: &LetterArgs,
     now: Timestamp,
 ) -> Result<Vec<JobId>, OperateError> {
-    let reveal = Reveal::default();
     let (mut ids, mut after) = (Vec::new(), None);
     loop {
         let page = site.broker.jobs(queue, JobFilter::Dead, after, PAGE).await?;
-        for record in page.jobs {
-            let (id, died) = (record.id.clone(), record.due_at);
-            let age = now.since(died);
-            let is_of_age =
-                args.older_than.is_none_or(|least| age >= least) && args.newer_than.is_none_or(|most| age <= most);
-            let is_of_task = || match &args.task {
-                None => true,
-                Some(task) => JobView::new(record, queue, &reveal).task.as_deref() == Some(task),
-            };
-            if is_of_age && is_of_task() {
-                ids.push(id);
-            }
-        }
+        ids.extend(page.jobs.into_iter().filter(|letter| which.takes(letter, now)).map(|letter| letter.id));
         after = page.next;
         if after.is_none() {
             return Ok(ids);

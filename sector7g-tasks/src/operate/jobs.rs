@@ -1,20 +1,35 @@
 //! `jobs`, and what listings of live and dead ones have in common.
 
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+
 use serde::Serialize;
 
 use super::Site;
-use super::args::{JobsCommand, PageArgs, ShowArgs};
+use super::args::{JobsCommand, PageArgs, QUEUE_PREFIX, ShowArgs};
 use super::error::OperateError;
 use super::show::{fields, moment, plain, relative, table};
-use crate::broker::{Broker, BrokerError, JobFilter, JobId, JobRecord, JobState, QueueName};
+use crate::broker::{Broker, BrokerError, JobFilter, JobId, JobRecord, JobState, PageMark, QueueName};
 use crate::clock::Timestamp;
+use crate::codec::Codec;
 use crate::inspect::{JobView, Outcome, Reveal};
 
 pub(super) async fn run(site: &Site<'_>, command: &JobsCommand) -> Result<(), OperateError> {
     match command {
-        JobsCommand::List { running, page } => {
+        JobsCommand::List { running, deferred, task, page } => {
             let filter = if *running { JobFilter::Running } else { JobFilter::Live };
-            list(site, filter, page, "jobs").await
+            let is_meant =
+                |job: &JobRecord| (!deferred || job.state == JobState::Deferred) && is_of(job, task.as_deref());
+            let wanted = Wanted { filter, is_any: !deferred && task.is_none(), is_meant: &is_meant };
+            let state = if *running {
+                " --running"
+            } else if *deferred {
+                " --deferred"
+            } else {
+                ""
+            };
+            let command = format!("jobs list{state}{}", option("--task", task.as_deref()));
+            list(site, &wanted, page, &Words { what: "jobs", command }).await
         }
         JobsCommand::Show(args) => show(site, args, "job", |_| true).await,
         JobsCommand::Abort { id } => abort(site, id).await,
@@ -36,42 +51,150 @@ struct Listing {
     next: Option<Next>,
 }
 
-pub(super) async fn list(site: &Site<'_>, filter: JobFilter, args: &PageArgs, what: &str) -> Result<(), OperateError> {
+/// How many jobs are read at a time where most may not be meant: they come with their payloads.
+pub(super) const PAGE: usize = 200;
+
+/// Which jobs are listed.
+pub(super) struct Wanted<'a> {
+    pub(super) filter: JobFilter,
+    /// Whether each that passes the filter is meant.
+    pub(super) is_any: bool,
+    pub(super) is_meant: &'a (dyn Fn(&JobRecord) -> bool + Sync),
+}
+
+/// How a listing speaks.
+pub(super) struct Words {
+    pub(super) what: &'static str,
+    /// The command with what chooses, for reading on.
+    pub(super) command: String,
+}
+
+/// Lists up to `--limit` jobs. Where few are meant it reads on, a page at a time, and says how far it is.
+pub(super) async fn list(
+    site: &Site<'_>,
+    wanted: &Wanted<'_>,
+    args: &PageArgs,
+    words: &Words,
+) -> Result<(), OperateError> {
     let mut listing = Listing { jobs: Vec::new(), next: None };
+    let mut looked = Looked::default();
     for queue in site.queues().await? {
         let room = args.limit - listing.jobs.len();
         if room == 0 {
             // Only if there is something in it.
-            if !site.broker.jobs(&queue, filter, None, 1).await?.jobs.is_empty() {
+            if !site.broker.jobs(&queue, wanted.filter, None, 1).await?.jobs.is_empty() {
                 listing.next = Some(Next { queue: queue.as_str().to_owned(), after: None });
                 break;
             }
             continue;
         }
-        let page = site.broker.jobs(&queue, filter, args.after.clone(), room).await?;
-        if page.jobs.is_empty() {
-            continue;
+        let (records, next) = read(site, &queue, wanted, args, room, &mut looked).await?;
+        if !records.is_empty() {
+            let reveal = reveal(site, &queue, args.show_args).await?;
+            listing.jobs.extend(records.into_iter().map(|record| JobView::new(record, &queue, &reveal)));
         }
-        let reveal = reveal(site, &queue, args.show_args).await?;
-        listing.jobs.extend(page.jobs.into_iter().map(|record| JobView::new(record, &queue, &reveal)));
-        if let Some(mark) = page.next {
+        if let Some(mark) = next {
             listing.next = Some(Next { queue: queue.as_str().to_owned(), after: Some(mark.0) });
             break;
         }
     }
+    looked.end();
     let now = site.broker.clock().now();
     site.output.tell(&listing, || {
         if listing.jobs.is_empty() {
-            return format!("No {what}.");
+            return if wanted.is_any { format!("No {}.", words.what) } else { format!("No such {}.", words.what) };
         }
         let mut text = table_of(&listing.jobs, now);
-        if let Some(Next { queue, after }) = &listing.next {
-            let after = after.as_ref().map(|mark| format!(" --after {}", shell(mark))).unwrap_or_default();
-            text = format!("{text}\n\nThere are more: --queue {}{after}", shell(queue));
+        if let Some(next) = &listing.next {
+            let may = if wanted.is_any { "are" } else { "may be" };
+            text = format!("{text}\n\nThere {may} more: {}", read_on(site, next, args, words));
         }
         text
     });
     Ok(())
+}
+
+/// The first `room` that are meant, and where to go on if not all were looked at.
+async fn read(
+    site: &Site<'_>,
+    queue: &QueueName,
+    wanted: &Wanted<'_>,
+    args: &PageArgs,
+    room: usize,
+    looked: &mut Looked,
+) -> Result<(Vec<JobRecord>, Option<PageMark>), OperateError> {
+    let whole = if wanted.is_any { room } else { PAGE.max(room) };
+    let (mut found, mut after, mut count) = (Vec::new(), args.after.clone(), whole);
+    loop {
+        let page = site.broker.jobs(queue, wanted.filter, after.clone(), count).await?;
+        let (read, left) = (page.jobs.len(), room - found.len());
+        let mut meant: Vec<(usize, JobRecord)> =
+            page.jobs.into_iter().enumerate().filter(|(_, record)| (wanted.is_meant)(record)).collect();
+        if meant.len() > left {
+            // A mark stands at a page's end, so the page is to end with the last that there is room for. Each time it is
+            // smaller, and one as small as the room always fits.
+            count = meant.swap_remove(left - 1).0 + 1;
+            continue;
+        }
+        looked.at(read);
+        found.extend(meant.into_iter().map(|(_, record)| record));
+        (after, count) = (page.next, whole);
+        if after.is_none() || found.len() == room {
+            return Ok((found, after));
+        }
+    }
+}
+
+/// Says how far a search is, where somebody watches and it is long.
+#[derive(Default)]
+struct Looked {
+    count: usize,
+    told: usize,
+}
+
+impl Looked {
+    const STEP: usize = 10_000;
+
+    fn at(&mut self, count: usize) {
+        self.count += count;
+        if self.count >= self.told + Self::STEP && std::io::stderr().is_terminal() {
+            self.told = self.count;
+            let _ = write!(anstream::stderr(), "\rlooked at {}", self.count);
+        }
+    }
+
+    fn end(&self) {
+        if self.told > 0 {
+            let _ = writeln!(anstream::stderr(), "\rlooked at {}", self.count);
+        }
+    }
+}
+
+/// The command that lists what comes next, as it can be typed.
+fn read_on(site: &Site<'_>, next: &Next, args: &PageArgs, words: &Words) -> String {
+    let mut command = format!("sector-7g {} --queue {}", words.command, shell(&next.queue));
+    command += &option("--after", next.after.as_deref());
+    if args.limit != PageArgs::LIMIT {
+        let _ = write!(command, " --limit {}", args.limit);
+    }
+    if args.show_args {
+        command += " --show-args";
+    }
+    command += &option("--queue-prefix", Some(site.queue_prefix).filter(|prefix| *prefix != QUEUE_PREFIX));
+    command
+}
+
+/// An option as a shell takes it, after a space; nothing if it was not given.
+pub(super) fn option(name: &str, value: Option<&str>) -> String {
+    // With `=`, as a value may begin with a hyphen.
+    value.map(|value| format!(" {name}={}", shell(value))).unwrap_or_default()
+}
+
+/// Whether a job is of that task, if one is named; one that can't be read is of none.
+pub(super) fn is_of(job: &JobRecord, task: Option<&str>) -> bool {
+    let Some(task) = task else { return true };
+    let decoded = job.payload.as_ref().and_then(|payload| Codec::decode_job(payload).ok());
+    decoded.is_some_and(|(_, job)| job.task == task)
 }
 
 /// A word as a shell takes it.

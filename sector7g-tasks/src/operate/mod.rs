@@ -62,7 +62,7 @@ async fn run(arguments: &[OsString]) -> Result<u8, OperateError> {
         return dashboard::run(broker, args.queue.as_ref(), command, &output).await; // it says itself when the broker is away
     }
     broker.ready().await?;
-    let site = Site { broker: &broker, queue: args.queue.as_ref(), output: &output };
+    let site = Site { broker: &broker, queue: args.queue.as_ref(), queue_prefix: &args.queue_prefix, output: &output };
     match &args.command {
         Command::Queues => queues::list(&site).await?,
         Command::Jobs { command } => jobs::run(&site, command).await?,
@@ -102,6 +102,8 @@ struct Site<'a> {
     broker: &'a RedisBroker,
     /// The queue that `--queue` names.
     queue: Option<&'a QueueName>,
+    /// What stands before a queue's name in Redis.
+    queue_prefix: &'a str,
     output: &'a Output,
 }
 

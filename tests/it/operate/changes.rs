@@ -127,6 +127,12 @@ async fn dead_letters_are_chosen() {
     };
     operate(&server, "dead discard --task eat")
         .expect(64, &["3 dead letters of `homer` (3) are to be deleted for good"]);
+    for chosen in ["--older-than 0s", "--newer-than 1h", "--older-than 0s --newer-than 1h --task nap -q lenny", "--all"]
+    {
+        operate(&server, &format!("dead discard {chosen}")).expect(64, &["to be deleted for good", "add --yes"]);
+        operate(&server, &format!("dead retry {chosen}")).expect(64, &["to be put back", "add --yes"]);
+    }
+    assert_eq!(dead(), [5, 1], "nobody said yes");
     operate(&server, "dead discard --older-than 1h --yes").expect(0, &["0 dead letters deleted"]);
     assert_eq!(dead(), [5, 1], "none was");
     operate(&server, &format!("dead discard {} {}", eaten[0], eaten[1])).expect(64, &["2 dead letters"]);

@@ -1,6 +1,7 @@
 //! `sector-7g` as an operator runs it: what it says, does and returns, on real servers.
 
 mod changes;
+mod choosing;
 mod judged;
 mod looks;
 mod terminal;
