@@ -221,6 +221,23 @@ pub struct Failure {
     pub attempt: u32,
     /// When it failed, by the worker's clock.
     pub at: Timestamp,
+    /// Its run. `None` where there was none, where the worker was lost, and of a Python worker's attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran: Option<Box<Ran>>,
+}
+
+/// When and where an attempt ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Ran {
+    /// When it started, by the worker's clock.
+    pub started_at: Timestamp,
+    /// The worker's name: as `WorkerHealth::name`.
+    pub worker: String,
+    /// The host it ran on, as `WorkerHealth::host`.
+    pub host: String,
+    /// Its process there.
+    pub pid: u32,
 }
 
 /// The most bytes of a failure's message, its causes counted apart from it.
@@ -300,7 +317,7 @@ impl fmt::Display for FailureKind {
 impl Failure {
     pub(crate) fn new(kind: FailureKind, message: impl Into<String>, attempt: u32, at: Timestamp) -> Self {
         let message = cut(message.into());
-        Self { kind, message, error_type: None, causes: Vec::new(), attempt, at }
+        Self { kind, message, error_type: None, causes: Vec::new(), attempt, at, ran: None }
     }
 
     pub(crate) fn of(error: &TaskError, attempt: u32, at: Timestamp) -> Self {

@@ -135,6 +135,19 @@ fn each_mistake_is_one_message_and_exit_code_2() {
     check(BAD_CRON, &[], &["`read_gauges`", "bad_cron.rs:12", "61"]);
 }
 
+/// As compose files and units pass on what nobody has set.
+#[test]
+fn blank_variables_are_not_set() {
+    for blank in ["", " "] {
+        let mut command = command(FIXTURE, &["lenny", "--burst"]);
+        for name in ["REDIS_URL", "RUST_LOG", "SECTOR7G_LISTEN", "SECTOR7G_MAX_BLOCKED", "SECTOR7G_MAX_AWAY"] {
+            command.env(name, blank);
+        }
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
+}
+
 #[test]
 fn mistakes_in_the_environment_are_mistakes_in_usage() {
     let check = |name: &str, value: &str, expected: &str| {

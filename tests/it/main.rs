@@ -17,6 +17,7 @@ mod dashboard;
 mod hostile;
 mod inventory;
 mod loops;
+mod mounted;
 mod operate;
 mod operating;
 mod outages;

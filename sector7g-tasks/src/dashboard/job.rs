@@ -15,7 +15,7 @@ use crate::broker::{BrokerError, JobId, JobRecord, JobState, QUEUES_AT_ONCE, Que
 use crate::clock::Timestamp;
 use crate::codec::Codec;
 use crate::inspect::text::{lines, plain};
-use crate::inspect::{JobView, Outcome};
+use crate::inspect::{JobView, Outcome, span};
 use crate::job::Failure;
 
 pub(super) async fn job(
@@ -166,6 +166,12 @@ fn timeline(job: &JobView, now: Timestamp) -> Markup {
             @for failure in &job.failures {
                 li.bad {
                     p { strong { "Attempt " (failure.attempt) " failed" } " " (draw::moment(Some(failure.at), now)) }
+                    @if let Some(ran) = &failure.ran {
+                        p.hint {
+                            "after " (span(failure.at.since(ran.started_at))) ", on worker " (plain(&ran.worker)) " of "
+                            (plain(&ran.host)) ", process " (ran.pid)
+                        }
+                    }
                     (reason(failure))
                 }
             }

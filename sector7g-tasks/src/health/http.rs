@@ -32,6 +32,16 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 impl Health {
     /// A router with `GET /live` and `GET /ready`: 200 and `ok`, or 503 and why. It has no login.
+    ///
+    /// To be mounted where the program serves such things:
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use sector7g_tasks::runner::Runner;
+    ///
+    /// let runner = Runner::new(); // with what it is to run
+    /// let app: Router = Router::new().nest("/ops", runner.health().router());
+    /// ```
     pub fn router(&self) -> Router {
         let (live, ready) = (self.clone(), self.clone());
         Router::new()

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use clap_complete::Shell;
 
 use super::error::OperateError;
 use crate::broker::{JobId, MAX_BATCH, PageMark, QueueName};
-use crate::cli::args::{REDIS_URL, span};
+use crate::cli::args::{REDIS_URL, span, without_blanks};
 use crate::inspect::Thresholds;
 
 const CODES: &str = "\
@@ -313,14 +313,6 @@ impl Args {
         args.redis = args.redis.or_else(set);
         Ok(args)
     }
-}
-
-/// What the environment has blank is not set: compose files and units pass on variables that nobody has given.
-fn without_blanks(command: clap::Command) -> clap::Command {
-    let is_blank = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.to_string_lossy().trim().is_empty());
-    command
-        .mut_args(|arg| if arg.get_env().is_some_and(is_blank) { arg.env(None::<&'static str>) } else { arg })
-        .mut_subcommands(without_blanks)
 }
 
 fn queue(name: &str) -> Result<QueueName, String> {

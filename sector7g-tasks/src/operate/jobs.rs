@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Site;
 use super::args::{JobsCommand, PageArgs, QUEUE_PREFIX, ShowArgs};
 use super::error::OperateError;
-use super::show::{fields, moment, plain, relative, table};
+use super::show::{fields, moment, plain, relative, span, table};
 use crate::broker::{Broker, BrokerError, JobFilter, JobId, JobRecord, JobState, PageMark, QueueName};
 use crate::clock::Timestamp;
 use crate::codec::Codec;
@@ -305,9 +305,14 @@ pub(super) fn for_people(job: &JobView, now: Timestamp) -> String {
     if !job.failures.is_empty() {
         let rows = job.failures.iter().map(|failure| {
             let type_name = failure.error_type.clone().unwrap_or_default();
-            vec![failure.attempt.to_string(), moment(failure.at, now), type_name, failure.to_string()]
+            let (took, place) = failure.ran.as_ref().map_or((None, String::new()), |ran| {
+                let took = u64::try_from(failure.at.since(ran.started_at).as_millis()).unwrap_or(u64::MAX);
+                (Some(took), format!("{} on {}, {}", ran.worker, ran.host, ran.pid))
+            });
+            let (attempt, at) = (failure.attempt.to_string(), moment(failure.at, now));
+            vec![attempt, at, span(took), place, type_name, failure.to_string()]
         });
-        text = format!("{text}\n\n{}", table(&[">try", "failed", "type", "failure"], rows));
+        text = format!("{text}\n\n{}", table(&[">try", "failed", ">after", "worker", "type", "failure"], rows));
     }
     if hidden {
         text.push_str("\n\n*** hides what its task marks so, and all arguments of a task that no living worker knows (--show-args shows the latter).");

@@ -20,6 +20,7 @@ use crate::codec::LastCodec;
 use crate::context::WorkerContext;
 use crate::error::{Chain, TaskError};
 use crate::hash::Map;
+use crate::job::Ran;
 use crate::middleware::Middleware;
 #[cfg(not(feature = "cron"))]
 use crate::task::CronRule;
@@ -236,6 +237,11 @@ impl Engine {
 
     fn instance_name(&self) -> String {
         format!("{}-{:016x}", self.name(), self.instance)
+    }
+
+    /// An attempt of ours that began then.
+    pub(super) fn ran(&self, started_at: Timestamp) -> Ran {
+        Ran { started_at, worker: self.name().to_owned(), host: host(), pid: std::process::id() }
     }
 
     fn health(&self, started_at: Timestamp) -> WorkerHealth {

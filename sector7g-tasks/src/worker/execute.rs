@@ -284,13 +284,16 @@ impl Engine {
     fn end(&self, run: &JobRun, ending: &Ending, run_time: Duration, now: Timestamp) -> Option<JobEnd> {
         // Only an error's backoff is left to chance.
         let chance = if matches!(ending, Ending::Returned(Err(_))) { rand::random() } else { 0.0 };
-        let Some((kind, failure)) = Self::rules(run).decide(ending, now, chance) else {
+        let Some((kind, mut failure)) = Self::rules(run).decide(ending, now, chance) else {
             self.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
             self.meters.lost(run.held.queue, run.def, run_time);
             trace::lost();
             log::lost(self, &run.held, "lease lost: it was cancelled here, and another worker may have it");
             return None;
         };
+        if let Some(failure) = &mut failure {
+            failure.ran = Some(Box::new(self.ran(now - run_time)));
+        }
         let end = JobEnd::new(kind, failure, run_time);
         log::end(run.held.id(), run.def.name, run.attempt, &end);
         self.tally(run.held.queue, kind);

@@ -147,6 +147,7 @@ async fn kill(broker: &Arc<dyn Broker>, queue: &str, message: &str) {
                     causes: vec!["no coolant".to_owned(), HOSTILE.to_owned()],
                     attempt: 1,
                     at: broker.clock().now(),
+                    ran: None,
                 };
                 let outcome = Outcome::End { result: None, dead: Some(Box::new(dead)), hold_id: Duration::ZERO };
                 Finish { lease: job.lease, outcome }

@@ -131,6 +131,7 @@ async fn die(server: &RedisServer, queue: &str, task: &str, count: usize) -> Vec
                 causes: Vec::new(),
                 attempt: 1,
                 at: broker.clock().now(),
+                ran: None,
             };
             let dead = Some(Box::new(failure));
             Finish { lease: job.lease, outcome: Outcome::End { result: None, dead, hold_id: Duration::ZERO } }

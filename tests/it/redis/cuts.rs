@@ -25,6 +25,7 @@ fn failure(message: &str, attempt: u32, hand: &Hand) -> Failure {
         causes: Vec::new(),
         attempt,
         at: hand.broker.clock().now(),
+        ran: None,
     }
 }
 

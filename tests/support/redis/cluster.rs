@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::{RedisServer, redis_cli};
 
 /// Within which they must agree.
-const AGREE: Duration = Duration::from_secs(60);
+const AGREE: Duration = Duration::from_mins(1);
 
 /// After how long a failover has been given up, and can be asked for again: Redis's five seconds at most, and one.
 const GIVEN_UP: Duration = Duration::from_secs(6);

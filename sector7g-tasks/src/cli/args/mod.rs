@@ -117,7 +117,7 @@ impl Config {
     }
 
     fn from_parts(arguments: &[OsString], env: impl Fn(&str) -> Option<String>) -> Result<Self, CliError> {
-        let matches = Args::command().after_help(after_help()).try_get_matches_from(arguments)?;
+        let matches = without_blanks(Args::command()).after_help(after_help()).try_get_matches_from(arguments)?;
         let args = Args::from_arg_matches(&matches)?;
         // An empty variable is an unset one; an empty flag is a mistake, which the URL's reader names.
         let set = |name: &str| env(name).filter(|value| !value.trim().is_empty());
@@ -156,6 +156,14 @@ fn after_help() -> String {
         none if none.is_empty() => codes.to_owned(),
         names => format!("Workers: {}\n\n{codes}", names.join(", ")),
     }
+}
+
+/// What the environment has blank is not set: compose files and units pass on variables that nobody has given.
+pub(crate) fn without_blanks(command: clap::Command) -> clap::Command {
+    let is_blank = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.to_string_lossy().trim().is_empty());
+    command
+        .mut_args(|arg| if arg.get_env().is_some_and(is_blank) { arg.env(None::<&'static str>) } else { arg })
+        .mut_subcommands(without_blanks)
 }
 
 /// `90s`, `1h30m`, `7d`.

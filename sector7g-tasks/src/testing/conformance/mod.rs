@@ -371,7 +371,13 @@ fn failure(message: &str) -> Failure {
         error_type: None,
         causes: Vec::new(),
         attempt: 1,
-        at: crate::clock::Timestamp::from_millis(0),
+        at: crate::clock::Timestamp::from_millis(5_000),
+        ran: Some(Box::new(crate::job::Ran {
+            started_at: crate::clock::Timestamp::from_millis(0),
+            worker: "homer".to_owned(),
+            host: "sector-7g".to_owned(),
+            pid: 7,
+        })),
     }
 }
 
