@@ -13,6 +13,7 @@ use crate::broker::{Broker, BrokerError, JobFilter, JobId, JobRecord, JobState, 
 use crate::clock::Timestamp;
 use crate::codec::Codec;
 use crate::inspect::{JobView, Outcome, Reveal};
+use crate::job::Failure;
 
 pub(super) async fn run(site: &Site<'_>, command: &JobsCommand) -> Result<(), OperateError> {
     match command {
@@ -302,22 +303,26 @@ pub(super) fn for_people(job: &JobView, now: Timestamp) -> String {
         None => {}
     }
     let mut text = fields(&entries);
-    if !job.failures.is_empty() {
-        let rows = job.failures.iter().map(|failure| {
-            let type_name = failure.error_type.clone().unwrap_or_default();
-            let (took, place) = failure.ran.as_ref().map_or((None, String::new()), |ran| {
-                let took = u64::try_from(failure.at.since(ran.started_at).as_millis()).unwrap_or(u64::MAX);
-                (Some(took), format!("{} on {}, {}", ran.worker, ran.host, ran.pid))
-            });
-            let (attempt, at) = (failure.attempt.to_string(), moment(failure.at, now));
-            vec![attempt, at, span(took), place, type_name, failure.to_string()]
-        });
-        text = format!("{text}\n\n{}", table(&[">try", "failed", ">after", "worker", "type", "failure"], rows));
+    for failure in &job.failures {
+        let _ = write!(text, "\n\n{}", attempt(failure, now));
     }
     if hidden {
         text.push_str("\n\n*** hides what its task marks so, and all arguments of a task that no living worker knows (--show-args shows the latter).");
     }
     text
+}
+
+/// A failed attempt: how it failed, when and where it ran.
+fn attempt(failure: &Failure, now: Timestamp) -> String {
+    let ran = failure.ran.as_ref().map_or(String::new(), |ran| {
+        let took = u64::try_from(failure.at.since(ran.started_at).as_millis()).unwrap_or(u64::MAX);
+        format!(", after {} on worker {} of {}, process {}", span(Some(took)), ran.worker, ran.host, ran.pid)
+    });
+    let type_name = failure.error_type.as_ref().map(|name| format!(" [{name}]")).unwrap_or_default();
+    fields(&[
+        (&format!("try {}", failure.attempt), Some(format!("{failure}{type_name}"))),
+        ("", Some(format!("failed {}{ran}", moment(failure.at, now)))),
+    ])
 }
 
 #[derive(Serialize)]

@@ -106,7 +106,8 @@ async fn a_user_with_the_least_rights() {
     let broker = RedisBroker::connect(as_user(&server)).await.unwrap();
     assert_eq!(broker.concerns().await.unwrap(), Vec::<String>::new());
     check_works(broker).await;
-    for right in ["+blpop", "+mset", "+hset", "+hmget", "+hdel", "+zremrangebyscore", "+pexpireat", "+info"] {
+    for right in ["+blpop", "+lindex", "+mset", "+hset", "+hmget", "+hdel", "+zremrangebyscore", "+pexpireat", "+info"]
+    {
         let fewer: Vec<&str> = RULES.split_whitespace().filter(|rule| *rule != right).collect();
         let server = RedisServer::builder().user("milhouse", &format!("on >thrillhouse {}", fewer.join(" "))).start();
         let concerns = RedisBroker::connect(as_user(&server)).await.unwrap().concerns().await.unwrap();

@@ -73,16 +73,22 @@ pub(super) async fn abort(
         return Ok(false);
     }
     // The request first: who claims the job with the script's mark on it can rely on finding the request, and takes
-    // it out with the job. A second in the past, as a Python worker drops what its own clock calls the future.
-    let asked_at = (now - Duration::from_secs(1)).as_millis();
-    let added: i64 = link.command(redis::cmd("ZADD").arg(ABORTS).arg("NX").arg(asked_at).arg(id.as_str())).await?;
+    // it out with the job.
+    let added = ask(link, id, now).await?;
     let lives = link.script::<bool>(ABORT.key(queue).arg(id.as_str())).await?;
     if lives {
         seen.add([id.clone()]);
         return Ok(true);
     }
     // Between the two a Python worker may have taken the request, and ended the job by it.
-    Ok(added == 1 && remove(link, std::slice::from_ref(id)).await? == 0)
+    Ok(added && remove(link, std::slice::from_ref(id)).await? == 0)
+}
+
+/// Puts a request in; false when there was one.
+async fn ask(link: &Link, id: &JobId, now: Timestamp) -> Result<bool, BrokerError> {
+    // A second in the past, as a Python worker drops what its own clock calls the future.
+    let asked_at = (now - Duration::from_secs(1)).as_millis();
+    link.command(redis::cmd("ZADD").arg(ABORTS).arg("NX").arg(asked_at).arg(id.as_str())).await
 }
 
 /// Takes requests out; says how many were still there.
@@ -96,25 +102,29 @@ async fn remove(link: &Link, ids: &[JobId]) -> Result<usize, BrokerError> {
 }
 
 /// The requests that stand for jobs that this call has ended go with them.
-pub(super) async fn clean_up(link: &Link, seen: &Seen, finished: &[Finish], answers: &[Finished]) {
+pub(super) async fn clean_up(link: &Link, seen: &Seen, finished: &[Finish], answers: &[Finished], now: Timestamp) {
     let ended = seen.take_ended(finished, answers);
     if !ended.is_empty()
-        && let Err(error) = remove_unmarked(link, seen, ended).await
+        && let Err(error) = remove_unmarked(link, seen, ended, now).await
     {
         tracing::debug!("abort requests of ended jobs are left to the next look: {}", crate::error::Chain(&error));
     }
 }
 
 /// A call that comes again ends nothing again: by then its id may be a later job's, which somebody asked to abort.
-async fn remove_unmarked(link: &Link, seen: &Seen, ended: Vec<JobId>) -> Result<(), BrokerError> {
+/// Looked at last, as that may happen at any time.
+async fn remove_unmarked(link: &Link, seen: &Seen, ended: Vec<JobId>, now: Timestamp) -> Result<(), BrokerError> {
+    remove(link, &ended).await?;
     let looks = ended.into_iter().map(async |id| {
         let marks: Vec<Option<String>> = link.command(redis::cmd("HMGET").arg(notes(id.as_str())).arg("b")).await?;
-        Ok::<_, BrokerError>((id, marks.iter().any(Option::is_some)))
+        Ok::<_, BrokerError>(marks.iter().any(Option::is_some).then_some(id))
     });
-    let (later, over): (Vec<_>, Vec<_>) = try_join_all(looks).await?.into_iter().partition(|(_, is_marked)| *is_marked);
-    seen.add(later.into_iter().map(|(id, _)| id));
-    let over: Vec<JobId> = over.into_iter().map(|(id, _)| id).collect();
-    if over.is_empty() { Ok(()) } else { remove(link, &over).await.map(drop) }
+    let later: Vec<JobId> = try_join_all(looks).await?.into_iter().flatten().collect();
+    for id in &later {
+        ask(link, id, now).await?;
+    }
+    seen.add(later);
+    Ok(())
 }
 
 /// Takes out requests whose jobs are gone, now and then: arq's clients leave one whenever they abort a job that has

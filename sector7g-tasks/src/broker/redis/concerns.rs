@@ -131,6 +131,7 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
     // As a job that does not expire is stored.
     let again = redis::cmd("MSET").arg(keys::job(new.id.as_str())).arg(&*new.payload).clone();
     brief.during(link.command::<redis::Value>(&again)).await?;
+    link.command::<redis::Value>(redis::cmd("LINDEX").arg(bell(&key)).arg(0)).await?; // as who finds nothing due
     link.command::<redis::Value>(redis::cmd("BLPOP").arg(bell(&key)).arg(1)).await?; // it has just been rung
     broker.wait(std::slice::from_ref(&queue), TRIAL, TRIAL).await?;
     let failure = Failure::new(FailureKind::Error, "a trial", 1, Timestamp::default());

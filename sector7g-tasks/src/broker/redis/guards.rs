@@ -60,10 +60,13 @@ impl Guard {
                 "      else\n        rare().finish_give_back(",
                 "      elseif ARGV[from + 2] == 's' then\n        stays[id] = true\n      else\n        rare().finish_give_back(",
             )],
-            Self::Attempts => &[(
-                "if count > 1 then redis.call('SET', 'arq:retry:' .. id, int(count), 'PXAT', counted_until) end",
-                "",
-            )],
+            Self::Attempts => &[
+                (
+                    "if count > 1 or with_python then redis.call('SET', 'arq:retry:' .. id, int(count), 'PXAT', counted_until) end",
+                    "",
+                ),
+                ("    count = math.max(1, count)\n", ""),
+            ],
             Self::Repeat => &[("if readable and type(last) == 'table' then", "if false then")],
             Self::Grace => &[("lost_at and (before or is_doubtful)", "false")],
             Self::Request => &[("if known == number then", "if false then")],

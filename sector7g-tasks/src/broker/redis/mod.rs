@@ -412,7 +412,7 @@ impl Broker for RedisBroker {
         };
         clock.follow(claimed.now);
         aborts.add(claimed.jobs.iter().filter(|job| job.abort_requested).map(|job| job.lease.id.clone()));
-        aborts::clean_up(link, aborts, request.finished, &claimed.finished).await;
+        aborts::clean_up(link, aborts, request.finished, &claimed.finished, claimed.now).await;
         claimed.jobs.shrink_to_fit();
         Ok(claimed)
     }

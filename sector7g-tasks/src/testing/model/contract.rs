@@ -20,8 +20,9 @@ pub(super) struct Live {
     pub(super) set_by: u64,
     /// Which one it was of all that were added.
     pub(super) added: u64,
-    /// When it was due at its last claim.
+    /// When it was due at its last claim, and the call that set that.
     pub(super) due: u64,
+    due_by: u64,
     pub(super) lease: Option<LeaseToken>,
     pub(super) attempt: u32,
     pub(super) delivery: u32,
@@ -180,13 +181,14 @@ impl Model {
                 job.fail(failure);
                 job.is_known();
                 job.expires_at = None;
-                job.wait_again(self.now, self.call, self.now + delay);
+                job.wait_again(self.now, self.call, (self.now + delay, self.call));
             }
             End::GiveBack { delay, why } => {
                 let (now, job) = (self.now, &mut self.live[at]);
                 job.attempt -= 1;
                 let keeps_place = why == GiveBack::Stop && delay == 0;
-                job.wait_again(now, self.call, if keeps_place { job.due } else { now + delay });
+                let (due, by) = if keeps_place { (job.due, job.due_by) } else { (now + delay, self.call) };
+                job.wait_again(now, self.call, (due, by));
                 if why == GiveBack::UnknownTask {
                     job.unknown_since.get_or_insert(now);
                     job.left_until = now + 2 * delay;
@@ -299,7 +301,7 @@ impl Live {
         }
         self.expired |= self.expires_at.is_some_and(|at| at <= now);
         self.lease = Some(token);
-        self.due = self.at;
+        (self.due, self.due_by) = (self.at, self.set_by);
         (self.at, self.set_by) = (now + lease, call);
         self.attempt += 1;
         self.delivery += 1;
@@ -317,10 +319,11 @@ impl Live {
         self.left_until = 0;
     }
 
-    fn wait_again(&mut self, now: u64, call: u64, due: u64) {
+    /// From when on, and which call has set that.
+    fn wait_again(&mut self, now: u64, call: u64, due: (u64, u64)) {
         self.lease = None;
         self.left_until = 0;
-        (self.at, self.set_by) = (if self.aborted { now } else { due }, call);
+        (self.at, self.set_by) = if self.aborted { (now, call) } else { due };
     }
 
     pub(super) fn state(&self, now: u64) -> JobState {

@@ -32,7 +32,8 @@ local ends_at, kept_until = int(now + span), int(now + kept_for(span))
 local counted_until = int(now + ATTEMPTS_TTL * 1000)
 local lease_head = worker .. '-' .. call .. ' ' .. ends_at .. ' '
 local lease_tail = ' ' .. int(span) .. ' '
-local last_call, is_off, look, told_up = unpack(redis.call('MGET', call_key, q .. ':s7:paused', q .. ':s7:look', q .. ':s7:up'))
+local last_call, is_off, look, told_up, with_python = unpack(redis.call('MGET',
+  call_key, q .. ':s7:paused', q .. ':s7:look', q .. ':s7:up', python_key))
 
 -- What the whole call deletes, in one command; what stays in the queue of that which has finished; what is answered.
 local deleted, stays, has_buried = {}, {}, false
@@ -101,11 +102,11 @@ local function make_rare()
     return since and since >= 1 and since <= now and since or nil
   end
 
-  function rare.bury(id, failure, name, result)
+  function rare.bury(id, failure, name, result, count)
     local payload = payload_of(id)
     local letter = q .. ':s7:dead:' .. name
     redis.call('DEL', letter)
-    redis.call('HSET', letter, 'f', add_failure(hmget(meta(id), 'f')[1], failure), 'a', int(attempts(id)))
+    redis.call('HSET', letter, 'f', add_failure(hmget(meta(id), 'f')[1], failure), 'a', int(count or attempts(id)))
     if payload then redis.call('HSET', letter, 'p', payload) end
     if result ~= '' then redis.call('HSET', letter, 'r', digest(result)) end
     redis.call('PEXPIRE', letter, int(dead_age))
@@ -258,7 +259,7 @@ local function make_rare()
   function rare.set_aside(id)
     local name = string.gsub(id, '[^ -~]', function(byte) return string.format('\\x%02x', string.byte(byte)) end)
     if name == '' then name = '(empty)' end
-    rare.bury(id, string.format(BAD_ID, int(now)), string.sub(name, 1, 500), '')
+    rare.bury(id, string.format(BAD_ID, int(now)), string.sub(name, 1, 500), '', count_of(get('arq:retry:' .. id)))
     rare.drop_ended(id)
     redis.call('DEL', 'arq:in-progress:' .. id, 'arq:retry:' .. id, meta(id))
     tell(id, false, 0)
@@ -367,16 +368,17 @@ local function keep_from_expiring(job_key)
   return int(now + ttl)
 end
 
--- Counts an attempt at a job and leases it: the first by the lease alone, which its end in `leases_key` outlives.
-local function start(id, key, job_key, payload, score, is_lost, count, known)
+-- Counts an attempt at a job and leases it: the first by the lease alone, which its end in `leases_key` outlives, where no
+-- Python worker may take it over, who counts what is written.
+local function start(id, key, job_key, payload, score, is_lost, count, known, is_known)
   if is_lost then
     count = math.max(1, count)
     rare().lose(id, known, count)
   end
   local unknown = known == NOTHING and 0 or rare().unknown_since(id, known, count)
-  local is_plain = count == 0 and known == NOTHING
+  local is_plain = not (is_known or is_lost or with_python)
   count = count + 1
-  if count > 1 then redis.call('SET', 'arq:retry:' .. id, int(count), 'PXAT', counted_until) end
+  if count > 1 or with_python then redis.call('SET', 'arq:retry:' .. id, int(count), 'PXAT', counted_until) end
   lease(id, key, payload, int(score), keep_from_expiring(job_key), is_plain and '0' or '1')
   if not is_plain then rare().tell_odd(count, known, unknown) end
 end
@@ -420,7 +422,7 @@ local function read_page(ids)
   -- Nearly always there is nothing of any of them.
   local are_known = redis.call('EXISTS', unpack(keys)) > 0
   return {
-    keys = keys, jobs = jobs, are_text = are_text,
+    keys = keys, jobs = jobs, are_text = are_text, are_known = are_known,
     -- Leases and attempts, by turns.
     values = are_known and redis.call('MGET', unpack(keys, 1, 2 * many)) or NOTHING,
     noted = are_known and redis.call('EXISTS', unpack(keys, 2 * many + 1)) > 0,
@@ -468,7 +470,7 @@ local function lease_due()
             passed = passed + 1
             rare().drop_ended(id)
           else
-            start(id, keys[2 * i - 1], page.jobs[i], payload, score, lost_at, count, known)
+            start(id, keys[2 * i - 1], page.jobs[i], payload, score, lost_at, count, known, page.are_known)
           end
         end
       elseif before.foreign then

@@ -53,14 +53,17 @@ local function is_free(id, replace)
   if redis.call('EXISTS', job) == 1 then return false end
   local has_ended = redis.call('EXISTS', result, hold) > 0
   if has_ended and not replace then return false end
-  if not replace then
-    -- with: notes.lua
-    local lease = read_lease(get(claimed))
-    if lease and lease.foreign then return false end
-  end
+  -- with: notes.lua
+  local lease = read_lease(get(claimed))
+  if not replace and lease and lease.foreign then return false end
   refuse_when_full(q)
   if has_ended then redis.call('DEL', result, hold, claimed) end
   redis.call('DEL', notes, 'arq:retry:' .. id) -- left by a job of that id which a Python worker ended
+  if lease and not lease.foreign then
+    -- Or by one whose keys somebody has deleted while it ran: its worker is not to end this one.
+    redis.call('DEL', claimed)
+    redis.call('ZREM', q .. ':s7:leases', id)
+  end
   return true
 end
 
