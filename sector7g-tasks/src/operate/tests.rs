@@ -1,7 +1,11 @@
-use clap::CommandFactory as _;
+use std::time::Duration;
 
-use super::args::Args;
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _};
+
+use super::args::{Args, ThresholdArgs};
 use super::show::{plain, table};
+use crate::broker::QueueName;
+use crate::inspect::Thresholds;
 
 #[test]
 fn the_command_line_is_sound() {
@@ -20,6 +24,31 @@ fn spans_are_read_as_they_are_written() {
     for span in ["", "5", "five", "-5m", "99999999999999d"] {
         check(span, false);
     }
+}
+
+#[test]
+fn each_threshold_is_that_of_its_option() {
+    let command = ThresholdArgs::augment_args(clap::Command::new("judge"));
+    for argument in command.get_arguments() {
+        let name = argument.get_long().expect("each has a long name").replace('-', "_").to_uppercase();
+        assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(&*format!("SECTOR7G_{name}")));
+    }
+    let line = "judge --expect homer --expect lenny --max-depth 1 --max-age 2s --max-dead 3 --min-workers 4 \
+                --max-silence 5s --max-memory 6 --allow-paused";
+    let matches = command.try_get_matches_from(line.split_whitespace()).expect("all known");
+    let expected = ["homer", "lenny"].map(|name| QueueName::new(name).expect("a valid name")).to_vec();
+    let read = ThresholdArgs::from_arg_matches(&matches).expect("all read").read();
+    let told = Thresholds {
+        max_depth: 1,
+        max_age: Duration::from_secs(2),
+        max_dead: 3,
+        min_workers: 4,
+        max_silence: Duration::from_secs(5),
+        max_memory: 6,
+        allow_paused: true,
+        expected,
+    };
+    assert_eq!(read, told);
 }
 
 #[test]

@@ -26,8 +26,18 @@ async fn a_failure_is_seen_and_mended() {
     let id = jobs[1].id().as_str();
     let listed = operate(&server, "dead list").expect(0, &[id, "stumbles(2, ***)", "no coolant in reactor 2"]);
     assert!(!listed.out.contains("thrillhouse"), "{listed:?}");
-    let shown = operate(&server, &format!("dead show {id} --show-args"))
-        .expect(0, &["stumbles(2, ***)", "std::io::", "attempt"]);
+    let shown = operate(&server, &format!("dead show {id} --show-args")).expect(
+        0,
+        &[
+            "stumbles(2, ***)",
+            "[std::io::",
+            "try 1  error: ",
+            "failed 2",
+            ", after ",
+            " on worker rod of ",
+            ", process ",
+        ],
+    );
     assert!(!shown.out.contains("thrillhouse"), "what its task hides stays hidden: {shown:?}");
 
     mended.0.store(true, Ordering::Relaxed);
