@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::Site;
 use super::args::{JobsCommand, PageArgs, QUEUE_PREFIX, ShowArgs};
 use super::error::OperateError;
-use super::show::{fields, moment, plain, relative, span, table};
+use super::show::{fields, moment, plain, relative, table};
 use crate::broker::{Broker, BrokerError, JobFilter, JobId, JobRecord, JobState, PageMark, QueueName};
 use crate::clock::Timestamp;
 use crate::codec::Codec;
-use crate::inspect::{JobView, Outcome, Reveal};
+use crate::inspect::{JobView, Outcome, Reveal, span};
 use crate::job::Failure;
 
 pub(super) async fn run(site: &Site<'_>, command: &JobsCommand) -> Result<(), OperateError> {
@@ -315,8 +315,8 @@ pub(super) fn for_people(job: &JobView, now: Timestamp) -> String {
 /// A failed attempt: how it failed, when and where it ran.
 fn attempt(failure: &Failure, now: Timestamp) -> String {
     let ran = failure.ran.as_ref().map_or(String::new(), |ran| {
-        let took = u64::try_from(failure.at.since(ran.started_at).as_millis()).unwrap_or(u64::MAX);
-        format!(", after {} on worker {} of {}, process {}", span(Some(took)), ran.worker, ran.host, ran.pid)
+        let took = span(failure.at.since(ran.started_at));
+        format!(", after {took} on worker {} of {}, process {}", ran.worker, ran.host, ran.pid)
     });
     let type_name = failure.error_type.as_ref().map(|name| format!(" [{name}]")).unwrap_or_default();
     fields(&[

@@ -46,15 +46,15 @@ local function tell(id, payload, due)
 end
 
 -- Hands out a job. Its lease is written with the others. Those of a batch mostly say the same.
-local text_of, said_due, said_expires, said_noted = nil, nil, nil, nil
+local lease_text, said_due, said_expires, said_noted = nil, nil, nil, nil
 local function lease(id, key, payload, due, expires, noted)
   if due ~= said_due or expires ~= said_expires or noted ~= said_noted then
     said_due, said_expires, said_noted = due, expires, noted
-    text_of = lease_head .. due .. ' ' .. expires .. lease_tail .. noted
+    lease_text = lease_head .. due .. ' ' .. expires .. lease_tail .. noted
   end
   local count = #leased + 1
   leased[count] = id
-  lease_keys[2 * count - 1], lease_keys[2 * count] = key, text_of
+  lease_keys[2 * count - 1], lease_keys[2 * count] = key, lease_text
   bytes = bytes + (payload and #payload or 0)
   tell(id, payload, due)
 end
