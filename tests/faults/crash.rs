@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::ledger::What;
 use crate::plant::Plant;
-use crate::scenario::{Outcome, Scenario, Victim};
+use crate::scenario::{Breach, Outcome, Scenario, Victim};
 
 /// Deaths at once: each mostly waits for a lease to end.
 const AT_ONCE: u64 = 6; // an even number: each write is tried twice
@@ -56,7 +56,8 @@ pub(crate) async fn everywhere(scenario: &Scenario, victim: Victim, dice: &Dice,
     }
     let mut sum = sum.expect("at least the first write is tried");
     if sum.strikes < victim.least() {
-        sum.broken.push(format!("it died at {} points, of {} at least", sum.strikes, victim.least()));
+        let few = format!("it died at {} points, of {} at least", sum.strikes, victim.least());
+        sum.broken.push(Breach::chance(few));
     }
     sum.took = began.elapsed();
     sum
@@ -97,9 +98,9 @@ async fn death(scenario: &Scenario, victim: Victim, point: Point, dice: Dice, ke
     if victim == Victim::StoppingWorker && !has_died && outcome.account.given_back == 0 {
         late.push("who lived to the end of its stop gave nothing back".to_owned());
     }
-    outcome.broken.extend(late);
+    outcome.broken.extend(late.into_iter().map(Breach::harm));
     for broken in &mut outcome.broken {
-        *broken = format!("{point:?}: {broken}");
+        broken.what = format!("{point:?}: {}", broken.what);
     }
     outcome
 }

@@ -145,11 +145,31 @@ pub(crate) struct Outcome {
     pub(crate) loss: Option<Loss>,
     pub(crate) strikes: usize,
     pub(crate) account: Account,
-    /// The gates that did not hold, for people; none: it passed.
-    pub(crate) broken: Vec<String>,
+    /// The gates that did not hold; none: it passed.
+    pub(crate) broken: Vec<Breach>,
     /// Where its ledgers are, when they are kept.
     pub(crate) kept: Option<PathBuf>,
     pub(crate) took: Duration,
+}
+
+/// A gate that did not hold.
+#[derive(Debug)]
+pub(crate) struct Breach {
+    /// For people.
+    pub(crate) what: String,
+    /// Whether it shows no harm to a job: all came out right, but later than it may, or no fault hit where it is to hit.
+    /// A machine that is busy with ten scenarios does that, too.
+    pub(crate) may_be_chance: bool,
+}
+
+impl Breach {
+    pub(crate) fn harm(what: impl Into<String>) -> Self {
+        Self { what: what.into(), may_be_chance: false }
+    }
+
+    pub(crate) fn chance(what: impl Into<String>) -> Self {
+        Self { what: what.into(), may_be_chance: true }
+    }
 }
 
 impl Outcome {
@@ -173,8 +193,13 @@ impl Outcome {
         match self.without {
             _ if self.crew == Crew::Python => true,
             None => self.broken.is_empty(),
-            Some(guard) => self.broken.iter().any(|broken| shows_absence(guard, broken)),
+            Some(guard) => self.broken.iter().any(|broken| shows_absence(guard, &broken.what)),
         }
+    }
+
+    /// Whether it did not come out as it should, and a machine that is busy or a fault's place may be all the reason.
+    pub(crate) fn may_be_chance(&self) -> bool {
+        !self.is_right() && self.without.is_none() && self.broken.iter().all(|broken| broken.may_be_chance)
     }
 
     /// What became of the gates, in a word or two.
@@ -240,7 +265,7 @@ impl Scenario {
         let strikes = self.strike(&mut plant).await;
         let mut outcome = self.close(plant, keep).await;
         if strikes == 0 && !self.faults.is_empty() {
-            outcome.broken.push("no fault struck: nothing was tried".to_owned());
+            outcome.broken.push(Breach::chance("no fault struck: nothing was tried"));
         }
         (outcome.strikes, outcome.took) = (strikes, began.elapsed());
         outcome
@@ -249,8 +274,8 @@ impl Scenario {
     /// Has the work come to its end, and takes account of it.
     pub(crate) async fn close(&self, mut plant: Plant, keep: bool) -> Outcome {
         let mut broken = Vec::new();
-        broken.extend(plant.drained(self.drain).await.err());
-        broken.extend(plant.close().await.err());
+        broken.extend(plant.drained(self.drain).await.err().map(Breach::harm));
+        broken.extend(plant.close().await.err().map(Breach::harm));
         plant.audit();
         let left = plant.tell(audit::leftovers).expect("the server answers, all faults are over");
         let ends = plant.connection().and_then(|mut connection| ends::read(&mut connection, plant.queue()));
@@ -261,7 +286,7 @@ impl Scenario {
         ends.stored = plant.witness.counts();
         let account = account(&events, &ends, self.load.mix.pill_tries(), self.loss());
         if crashes.len() > self.may_crash {
-            broken.push(format!("{} workers ended by themselves: {}", crashes.len(), crashes[0]));
+            broken.push(Breach::harm(format!("{} workers ended by themselves: {}", crashes.len(), crashes[0])));
         }
         broken.extend(self.gates(&account));
         // What is lost is lost by whole scripts: also of the rest each job is in one place.
@@ -348,7 +373,7 @@ impl Scenario {
         }
     }
 
-    fn gates(&self, account: &Account) -> Vec<String> {
+    fn gates(&self, account: &Account) -> Vec<Breach> {
         let mut broken = Vec::new();
         let mut gate = |what: &str, found: &[String]| broken.extend(first_of(what, found));
         // What Redis itself may have lost, near a strike, is in none of these.
@@ -363,41 +388,43 @@ impl Scenario {
             .iter()
             .any(|fault| matches!(fault, Fault::RestartServer | Fault::KeepServerDown | Fault::KillMaster));
         if self.crew != Crew::Python && self.loss().is_none() && keeps_witness && account.witnessed < ends * 9 / 10 {
-            broken.push(format!("Redis told of {} results, of {ends} that are there", account.witnessed));
+            broken
+                .push(Breach::chance(format!("Redis told of {} results, of {ends} that are there", account.witnessed)));
         }
         if self.quiet.is_some() && account.watched == 0 {
-            broken.push("no trouble was followed by a look at who comes back".to_owned());
+            broken.push(Breach::chance("no trouble was followed by a look at who comes back"));
         }
         let must_recover = !self.faults.is_empty() && self.faults.iter().all(|fault| fault.hits_workers());
         if must_recover && account.recovery.is_empty() {
-            broken.push("no fault hit a job: nothing was tried".to_owned());
+            broken.push(Breach::chance("no fault hit a job: nothing was tried"));
         }
         let slowest = account.slowest;
         if let Some(limit) = self.recovery.filter(|limit| slowest > *limit) {
-            broken.push(format!("a recovery took {slowest:.1?}, at most {limit:.1?} may it take"));
+            broken.push(Breach::chance(format!("a recovery took {slowest:.1?}, at most {limit:.1?} may it take")));
         }
         let latest = account.late.last().filter(|_| self.quiet.is_some()).copied();
         if let Some((latest, limit)) = latest.zip(self.recovery).filter(|(latest, limit)| latest > limit) {
-            broken.push(format!("a delayed job was {latest:.1?} late, at most {limit:.1?} may it be"));
+            broken.push(Breach::chance(format!("a delayed job was {latest:.1?} late, at most {limit:.1?} may it be")));
         }
         if self.load.mix == Mix::Ending && (account.aborted == 0 || account.expired == 0) {
-            broken.push("no job was aborted, or none expired: that was not tried".to_owned());
+            broken.push(Breach::chance("no job was aborted, or none expired: that was not tried"));
         }
         if self.faults == [Fault::KillProducer] && account.acknowledged == account.asked {
-            broken.push("no producer died in the midst of a call".to_owned());
+            broken.push(Breach::chance("no producer died in the midst of a call"));
         }
         if self.faults == [Fault::FillMemory] && account.refused == 0 {
-            broken.push("no job was refused, though the memory was full".to_owned());
+            broken.push(Breach::chance("no job was refused, though the memory was full"));
         }
         let may_notice = self.victim == Some(Victim::Producer) || !self.faults.iter().all(|fault| fault.is_hidden());
         if !may_notice && account.acknowledged < account.asked {
-            broken.push(format!("{} of {} jobs were acknowledged", account.acknowledged, account.asked));
+            broken.push(Breach::harm(format!("{} of {} jobs were acknowledged", account.acknowledged, account.asked)));
         }
         if self.surroundings == Surroundings::Skew && self.crew != Crew::Python && account.skewed < 2 {
-            broken.push(format!("the clocks of {} workers were off, of 2 they should be", account.skewed));
+            broken
+                .push(Breach::harm(format!("the clocks of {} workers were off, of 2 they should be", account.skewed)));
         }
         if account.acknowledged == 0 && self.victim.is_none() {
-            broken.push("no job was acknowledged: nothing was tried".to_owned());
+            broken.push(Breach::harm("no job was acknowledged: nothing was tried"));
         }
         broken
     }
@@ -425,6 +452,6 @@ fn shows_absence(guard: &str, broken: &str) -> bool {
 }
 
 /// How much of something there is that should not be, and the first of it.
-fn first_of(what: &str, found: &[String]) -> Option<String> {
-    found.first().map(|first| format!("{what}: {}, as {first}", found.len()))
+fn first_of(what: &str, found: &[String]) -> Option<Breach> {
+    found.first().map(|first| Breach::harm(format!("{what}: {}, as {first}", found.len())))
 }
