@@ -116,8 +116,8 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// lost_lease_is_in_the_history, a_lease_lost_long_ago_is_in_the_history, stale_finish_changes_nothing, late_finish_counts_until_the_next_claim}`.
     /// Of outcomes: `conformance::{an_ended_job_is_gone, retry_waits_for_its_delay, a_retry_can_raise_the_count,
     /// a_raised_count_is_no_delivery, give_back_is_not_counted,
-    /// give_back_is_due_at_once, a_stop_keeps_places, unknown_since_is_unbroken, a_lost_lease_ends_unknown_since, history_has_a_bound,
-    /// hold_id_keeps_the_id_taken, a_replaced_job_holds_no_more}`.
+    /// give_back_is_due_at_once, a_stop_keeps_places, unknown_since_is_unbroken, a_lost_lease_ends_unknown_since,
+    /// an_end_keeps_the_history, history_has_a_bound, hold_id_keeps_the_id_taken, a_replaced_job_holds_no_more}`.
     ///
     /// Mirrors: arq's poll, start and finish, in one round trip.
     async fn claim(&self, request: &Claim<'_>) -> Result<Claimed, BrokerError>;

@@ -179,6 +179,11 @@ impl Disturbances {
         !self.killed.contains(&pid) && !self.was_away(pid, *told, death) && !self.trouble.iter().any(troubled)
     }
 
+    /// How many workers died.
+    pub(super) fn died(&self) -> usize {
+        self.deaths.len()
+    }
+
     /// Whether, within a lease and a bit after `last`, a worker died that none of `runs` was in.
     pub(super) fn somebody_else_died(&self, runs: &[Run], last: Moment) -> bool {
         let is_other = |pid: &i32| runs.iter().all(|run| run.pid != *pid);

@@ -339,7 +339,9 @@ fn pill(account: &mut Account, id: &str, end: End, runs: &[Run], disturbances: &
     let other = disturbances.somebody_else_died(runs, last);
     // The claim after the last one that it may have finds its tries used up, or its worker dies, too, before it says so.
     let counted = matches!(end, End::Dead { attempt } if attempt == tries + 1 || attempt > tries && other);
-    let is_explained = runs.last().is_some_and(|run| run.fence > starts) || other;
+    // One that never started was claimed each time by a worker that another job killed before it came to this one.
+    let never_came_to_it = runs.is_empty() && disturbances.died() >= tries as usize;
+    let is_explained = runs.last().is_some_and(|run| run.fence > starts) || other || never_came_to_it;
     if !counted || starts > tries || starts < tries && !is_explained {
         account.untrue.push(format!("{id} kills its worker, and has {starts} starts, of {tries} it may have: {end:?}"));
     }

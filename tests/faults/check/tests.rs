@@ -155,6 +155,13 @@ fn a_pill_is_tried_as_often_as_it_may_be() {
     );
     let last = starts(&[1, 2]) + "killed 9 - 0 0";
     assert_eq!(check(&last, &dead(4)).untrue, [""; 0], "so may have the third one's");
+    let others = |deaths: &str| deaths.replace(',', " - 0 0\n");
+    assert_eq!(
+        check(&others("killed 1,killed 2,killed 3,"), &dead(4)).untrue,
+        [""; 0],
+        "each claim's worker died before it could start"
+    );
+    assert_eq!(check(&others("killed 1,killed 2,"), &dead(4)).untrue.len(), 1, "fewer deaths than claims");
 }
 
 #[test]

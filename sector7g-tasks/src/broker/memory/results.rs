@@ -9,6 +9,7 @@ use super::slab::{Slab, Slot};
 use crate::broker::{JobId, JobRecord, JobState, KeptResult, QueueName};
 use crate::clock::Timestamp;
 use crate::hash::Map;
+use crate::job::Failure;
 
 /// An ended job's stored result, and what `Broker::job` says of it.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(super) struct Stored {
     pub(super) queue: QueueName,
     pub(super) record: Bytes,
     pub(super) attempt: u32,
+    failures: Vec<Failure>,
     pub(super) due_at: Timestamp,
     /// Which end this was, counted over all queues.
     pub(super) end: u64,
@@ -35,7 +37,7 @@ impl Stored {
             result: Some(self.record.clone()),
             attempt: self.attempt,
             due_at: self.due_at,
-            failures: Vec::new(),
+            failures: self.failures.clone(),
             progress: None,
             abort_requested: false,
             worker: None,
@@ -48,11 +50,13 @@ impl Stored {
 }
 
 /// What a result is stored with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Ending<'a> {
     pub(super) queue: &'a QueueName,
     pub(super) key: Key<'a>,
     pub(super) attempt: u32,
+    /// None of a dead letter, which has its own.
+    pub(super) failures: Vec<Failure>,
     pub(super) due_at: Timestamp,
     pub(super) end: u64,
 }
@@ -72,14 +76,14 @@ pub(super) struct Results {
 impl Results {
     /// Stores a result of which there is none yet, and drops the ones that ended first beyond `max`.
     pub(super) fn insert(&mut self, ending: Ending<'_>, result: &KeptResult, now: Timestamp, max: usize) {
-        let Ending { queue, key, attempt, due_at, end } = ending;
+        let Ending { queue, key, attempt, failures, due_at, end } = ending;
         if result.keep == Some(Duration::ZERO) {
             return;
         }
         let expires_at = result.keep.map(|keep| now + keep);
         let (id, hash) = (key.id.clone(), key.hash);
         let (queue, record) = (queue.clone(), result.record.clone());
-        let slot = self.stored.insert(Stored { id, hash, queue, record, attempt, due_at, end, expires_at });
+        let slot = self.stored.insert(Stored { id, hash, queue, record, attempt, failures, due_at, end, expires_at });
         self.by_id.insert(hash, slot);
         self.by_end.push_back((end, slot));
         if let Some(at) = expires_at {

@@ -354,10 +354,12 @@ impl State {
             self.holds.insert(&job.id, now + hold_id);
         }
         if let Some(result) = result {
+            let failures = if dead.is_none() { job.take_failures() } else { Vec::new() };
             let ending = Ending {
                 queue: &queue.name,
                 key: Key { id: &job.id, hash: job.hash },
                 attempt: job.attempt,
+                failures,
                 due_at: job.due_at,
                 end: self.ends,
             };

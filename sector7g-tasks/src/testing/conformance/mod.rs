@@ -139,6 +139,7 @@ macro_rules! broker_conformance {
             a_stop_keeps_places
             unknown_since_is_unbroken
             a_lost_lease_ends_unknown_since
+            an_end_keeps_the_history
             history_has_a_bound
             hold_id_keeps_the_id_taken
             a_replaced_job_holds_no_more

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Fixture, Ground, LEASE, MOMENT, SHORT, done, failure, give_back, ids, retry};
+use super::{Fixture, Ground, LEASE, MOMENT, SHORT, done, done_with, failure, give_back, ids, retry};
 use crate::broker::{Enqueued, Finished, GiveBack, JobState, MAX_FAILURES, NewJob, Outcome};
 use crate::job::Failure;
 
@@ -115,6 +115,25 @@ pub async fn unknown_since_is_unbroken(fixture: &impl Fixture) {
         assert_eq!(job.unknown_since, None, "broken by {breaking:?}");
         ground.finish(&job.lease, unknown.clone()).await;
     }
+}
+
+/// What failed before a job ended well is known for as long as its result, and is not that of the next job of its id.
+pub async fn an_end_keeps_the_history(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "an_end_keeps_the_history").await;
+    let job = ground.job();
+    ground.add(job.clone()).await;
+    ground.finish(&ground.claim_one(LEASE).await.lease, retry(Duration::ZERO)).await;
+    ground.finish(&ground.claim_one(LEASE).await.lease, done_with("at last", Some(LEASE))).await;
+    let ended = ground.record(&job.id).await.expect("its result is kept");
+    assert_eq!((ended.state, ended.result.as_deref()), (JobState::Complete, Some(&b"at last"[..])));
+    assert_eq!(ended.failures, [failure("not this time")]);
+
+    let next = NewJob { replace_finished: true, ..job };
+    assert_eq!(ground.add(next.clone()).await, Enqueued::New);
+    assert_eq!(ground.record(&next.id).await.expect("it waits").failures, []);
+    ground.finish(&ground.claim_one(LEASE).await.lease, done_with("at once", Some(LEASE))).await;
+    let ended = ground.record(&next.id).await.expect("its result is kept");
+    assert_eq!((ended.state, ended.failures), (JobState::Complete, Vec::new()));
 }
 
 /// A job's history keeps the last `MAX_FAILURES` failures.

@@ -53,6 +53,8 @@ pub(super) struct Kept {
     pub(super) id: u8,
     pub(super) queue: u8,
     pub(super) record: u64,
+    /// None of a dead letter, which has its own.
+    pub(super) failures: Vec<Failed>,
     until: Option<u64>,
     /// Which of all ends it was.
     pub(super) end: u64,
@@ -207,7 +209,8 @@ impl Model {
         self.ends += 1;
         let (now, end) = (self.now, self.ends);
         if keep != Some(0) {
-            self.results.push(Kept { id, queue, record, until: keep.map(|keep| now + keep), end });
+            let failures = if dead.is_none() { job.failures.clone() } else { Vec::new() };
+            self.results.push(Kept { id, queue, record, failures, until: keep.map(|keep| now + keep), end });
         }
         if hold > 0 {
             self.holds.push((id, now + hold));

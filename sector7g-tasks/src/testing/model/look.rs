@@ -79,7 +79,7 @@ impl<G: Ground> Driver<'_, G> {
             result,
             attempt: None,
             due: None,
-            failures: Vec::new(),
+            failures: kept.map(|kept| kept.failures.clone()).unwrap_or_default(),
             progress: None,
             aborted: false,
         };

@@ -202,6 +202,13 @@ local function make_rare()
     return {}
   end
 
+  -- How an ended job had failed before, for those who look at its result.
+  function rare.keep_failures(id, result, keep)
+    local failures = rare.notes(id, payload_of(id))[4]
+    if not failures then return end
+    redis.call('SET', tries(id), digest(result) .. failures, unpack(keep == '' and {} or { 'PX', keep }))
+  end
+
   -- Its lease ran out: that attempt is over.
   function rare.lose(id, known, count)
     local failure = string.gsub(string.gsub(lost_failure, '@attempt', int(count)), '@at', int(now))
@@ -289,7 +296,12 @@ local function finish_end(id, key, value, result, keep, failure, hold)
       redis.call('SET', 'arq:result:' .. id, result, 'PX', keep)
     end
   end
-  if failure ~= '' then rare().bury(id, failure, id, result) end
+  local is_plain = string.byte(value, -1) == PLAIN
+  if failure ~= '' then
+    rare().bury(id, failure, id, result)
+  elseif result ~= '' and not is_plain then
+    rare().keep_failures(id, result, keep)
+  end
   local at = #deleted
   deleted[at + 1] = 'arq:job:' .. id
   if hold == '0' then
@@ -300,7 +312,7 @@ local function finish_end(id, key, value, result, keep, failure, hold)
     -- As arq leaves it after a schedule's job: no Python worker starts the same tick again meanwhile.
     redis.call('SET', key, HELD, 'PX', hold)
   end
-  if string.byte(value, -1) ~= PLAIN then deleted[at + 2], deleted[at + 3] = 'arq:retry:' .. id, meta(id) end
+  if not is_plain then deleted[at + 2], deleted[at + 3] = 'arq:retry:' .. id, meta(id) end
 end
 
 local function finish_all()

@@ -10,6 +10,8 @@
 --                                 u unknown since, ms, when n attempts were counted; c left to Python workers
 --                                 until, ms; b '1' when an abort is asked for; p progress; j digest of the job
 --                                 that all this is of
+--   arq:s7:tries:<id>     string  of a job that ended otherwise than as a dead letter, while its result is kept: digest of the
+--                                 result, then its failures, a JSON object a line
 --   arq:s7:hold:<id>      string  keeps the id of an ended schedule's job taken
 --   q:health-check        string  arq's line of what its worker has done, ours while one of our workers lives   (arq's)
 --   q:s7:leases           zset    job id -> end of its lease, ms
@@ -145,6 +147,10 @@ end
 
 local function meta(id)
   return 'arq:s7:job:' .. id
+end
+
+local function tries(id)
+  return 'arq:s7:tries:' .. id
 end
 
 local function ring(q, what)

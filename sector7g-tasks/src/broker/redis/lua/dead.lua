@@ -12,7 +12,7 @@ local function revive(id, letter)
   if redis.call('EXISTS', 'arq:job:' .. id) == 1 or redis.call('ZSCORE', q, id) then return false end
   local payload = hmget(letter, 'p')[1]
   if not payload then return false end
-  redis.call('DEL', 'arq:result:' .. id, 'arq:retry:' .. id, 'arq:in-progress:' .. id, 'arq:s7:hold:' .. id, meta(id))
+  redis.call('DEL', 'arq:result:' .. id, 'arq:retry:' .. id, 'arq:in-progress:' .. id, 'arq:s7:hold:' .. id, meta(id), tries(id))
   redis.call('SET', 'arq:job:' .. id, payload)
   redis.call('ZADD', q, int(now), id)
   ring(q)

@@ -57,7 +57,7 @@ local function is_free(id, replace)
   local lease = read_lease(get(claimed))
   if not replace and lease and lease.foreign then return false end
   refuse_when_full(q)
-  if has_ended then redis.call('DEL', result, hold, claimed) end
+  if has_ended then redis.call('DEL', result, hold, claimed, tries(id)) end
   redis.call('DEL', notes, 'arq:retry:' .. id) -- left by a job of that id which a Python worker ended
   if lease and not lease.foreign then
     -- Or by one whose keys somebody has deleted while it ran: its worker is not to end this one.

@@ -43,7 +43,9 @@ local function one(id)
   end
   local result = get('arq:result:' .. id)
   if not result then return {} end
-  return { { id, 'complete', false, result, '0', '0', false, false, false, false }, older }
+  local failed = get(tries(id))
+  failed = failed and string.sub(failed, 1, 40) == digest(result) and string.sub(failed, 41)
+  return { { id, 'complete', false, result, '0', '0', failed, false, false, false }, older }
 end
 
 -- By rank, so that a page costs the same however many jobs share a moment.
