@@ -62,6 +62,8 @@ pub struct JobRecord {
     pub abort_requested: bool,
     /// Of a running one: the [instance](WorkerHealth::instance) of the worker that has it, empty for a Python worker.
     pub worker: Option<String>,
+    /// Of a running one: when its worker claimed it; unknown of a Python worker.
+    pub running_since: Option<Timestamp>,
 }
 
 /// How many failures a job's history holds; older ones are dropped.

@@ -123,7 +123,7 @@ fn facts(job: &JobView) -> Markup {
         dt { "Task" } dd { (plain(job.task.as_deref().unwrap_or("unknown"))) }
         dt { "Attempt" } dd { (tries) }
         @if let Some(size) = size { dt { "Stored as" } dd { (size) } }
-        @if let Some(worker) = &job.worker { dt { "Worker" } dd { (if worker.is_empty() { "one of Python's".to_owned() } else { plain(worker) }) } }
+        @if let Some(worker) = &job.worker { dt { "Worker" } dd { (plain(&worker.to_string())) } }
         @if let Some(progress) = &job.progress { dt { "Progress" } dd { (draw::long(&progress.to_string())) } }
         @if let Some(trace) = &job.trace_id { dt { "Trace" } dd { code { (trace) } } }
         @if job.abort_requested { dt { "Abort" } dd { "asked for" } }
@@ -175,8 +175,13 @@ fn timeline(job: &JobView, now: Timestamp) -> Markup {
                     (reason(failure))
                 }
             }
-            @if job.started_at.is_some() { (event("", &format!("Attempt {} started", job.attempt), job.started_at, now)) }
-            @if job.state == JobState::InProgress { (event("good", &format!("Attempt {} runs", job.attempt), None, now)) }
+            @if job.started_at.is_some() {
+                @let class = if job.state == JobState::InProgress { "good" } else { "" };
+                (event(class, &format!("Attempt {} started", job.attempt), job.started_at, now))
+            }
+            @if job.state == JobState::InProgress && job.started_at.is_none() {
+                (event("good", &format!("Attempt {} runs", job.attempt), None, now))
+            }
             @if is_ahead { (event("ahead", if job.state == JobState::Queued { "Due" } else { "To be due" }, job.due_at, now)) }
             @if ended.is_some() {
                 @match job.outcome {

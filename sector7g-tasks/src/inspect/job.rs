@@ -1,10 +1,11 @@
 //! A job with all that is known of it, and nothing that is to be hidden.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 
-use crate::broker::{Broker, BrokerError, JobId, JobRecord, JobState, KnownTask, QueueName, QueueStats};
+use crate::broker::{Broker, BrokerError, JobId, JobRecord, JobState, KnownTask, QueueName, QueueStats, WorkerHealth};
 use crate::clock::Timestamp;
 use crate::codec::{Codec, Place, StoredResult};
 use crate::error::Chain;
@@ -14,17 +15,20 @@ use crate::job::Failure;
 /// How many bytes of a job's arguments, and of its result, are shown at most.
 const SHOWN: usize = 16 * 1024;
 
-/// Which arguments may be shown: those that a linked task, or a living worker, says are not to be hidden.
+/// Which arguments may be shown: those that a linked task, or a living worker, says are not to be hidden. And who those
+/// workers are.
 ///
 /// What nobody tells may be secret, so it is `***`, as in logs.
 #[derive(Clone, Debug, Default)]
 pub struct Reveal {
     tasks: BTreeMap<String, KnownTask>,
+    /// By their instances.
+    workers: BTreeMap<String, JobWorker>,
     all_unknown: bool,
 }
 
 impl Reveal {
-    /// What the living workers of `queue` tell of their tasks.
+    /// What the living workers of `queue` tell of their tasks and of themselves.
     ///
     /// # Errors
     /// [`BrokerError`].
@@ -38,6 +42,9 @@ impl Reveal {
     /// The same, by what the broker said of the queue; it takes the tasks out of that.
     pub(crate) fn told(stats: &mut QueueStats) -> Self {
         let mut reveal = Self::default();
+        for health in &stats.workers {
+            reveal.workers.insert(health.instance.clone(), JobWorker::of(health));
+        }
         for told in stats.workers.iter_mut().flat_map(|worker| std::mem::take(&mut worker.tasks)) {
             reveal.add(told);
         }
@@ -65,6 +72,11 @@ impl Reveal {
         }
     }
 
+    fn worker(&self, instance: String) -> JobWorker {
+        let known = self.workers.get(&instance).filter(|_| !instance.is_empty()).cloned();
+        known.unwrap_or_else(|| JobWorker { instance, ..JobWorker::default() })
+    }
+
     fn shows(&self, task: &str, place: Place<'_>) -> bool {
         if let Some(def) = inventory::linked_task(task) {
             return match place {
@@ -76,6 +88,40 @@ impl Reveal {
         match place {
             Place::Nth(nth) => known.parameters.get(nth).is_some_and(|parameter| !parameter.redact),
             Place::Named(name) => known.parameters.iter().any(|parameter| parameter.name == name && !parameter.redact),
+        }
+    }
+}
+
+/// A worker that runs a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobWorker {
+    /// Random for each start; empty for one of Python's, of which nothing else is known.
+    pub instance: String,
+    /// Its name; like the rest `None` once its health entry has run out.
+    pub name: Option<String>,
+    /// Its machine.
+    pub host: Option<String>,
+    /// Its process.
+    pub pid: Option<u32>,
+}
+
+impl JobWorker {
+    fn of(health: &WorkerHealth) -> Self {
+        Self {
+            instance: health.instance.clone(),
+            name: Some(health.name.clone()),
+            host: Some(health.host.clone()),
+            pid: Some(health.pid),
+        }
+    }
+}
+
+impl Display for JobWorker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.name, &self.host, self.pid) {
+            _ if self.instance.is_empty() => f.write_str("one of Python's"),
+            (Some(name), Some(host), Some(pid)) => write!(f, "{name} of {host}, process {pid}"),
+            _ => write!(f, "{}, not heard of lately", self.instance),
         }
     }
 }
@@ -119,12 +165,12 @@ pub struct JobView {
     pub due_at: Option<Timestamp>,
     /// When it died, of a dead letter.
     pub died_at: Option<Timestamp>,
-    /// When its last attempt began, once it has ended.
+    /// When its last attempt began: once it has ended, and while it runs on a worker of ours.
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// The instance of the worker that runs it; empty for a Python worker.
-    pub worker: Option<String>,
+    /// The worker that runs it.
+    pub worker: Option<JobWorker>,
     /// The tick of the schedule that made it.
     pub tick: Option<Timestamp>,
     /// The trace that it belongs to, as 32 hex digits, while the encoded job is there.
@@ -184,9 +230,9 @@ impl JobView {
             enqueued_at: job.as_ref().map(|(_, job)| job.enqueued_at).or(ended.as_ref().map(|end| end.enqueued_at)),
             due_at: Some(record.due_at).filter(|_| !is_dead && record.state != JobState::Complete),
             died_at: Some(record.due_at).filter(|_| is_dead),
-            started_at: ended.as_ref().map(|end| end.started_at),
+            started_at: ended.as_ref().map(|end| end.started_at).or(record.running_since),
             finished_at: ended.as_ref().map(|end| end.finished_at),
-            worker: record.worker,
+            worker: record.worker.map(|instance| reveal.worker(instance)),
             tick: job.as_ref().and_then(|(_, job)| job.extra.tick),
             trace_id: job.as_ref().and_then(|(_, job)| job.extra.trace.as_ref()).map(|trace| trace.parent.trace()),
             outcome: ended.map(|end| match end.value {

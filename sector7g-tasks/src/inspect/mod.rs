@@ -35,7 +35,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 
 pub use self::health::{Health, Reason, ReasonKind, Status, Thresholds, span};
-pub use self::job::{JobView, Outcome, Reveal};
+pub use self::job::{JobView, JobWorker, Outcome, Reveal};
 use crate::broker::{
     Broker, BrokerError, KnownSchedule, QUEUES_AT_ONCE, QueueName, QueueStats, ServerInfo, WorkerHealth,
 };

@@ -101,7 +101,7 @@ fn for_people(report: &Report, detailed: bool) -> String {
     if detailed {
         let _ = write!(text, "\n\n{}", workers(overview));
         if let Some(running) = report.running_jobs.as_ref().filter(|running| !running.is_empty()) {
-            let _ = write!(text, "\n\n{}", jobs::table_of(running, overview.at));
+            let _ = write!(text, "\n\n{}", jobs::table_of_running(running, overview.at));
         }
     }
     text

@@ -105,7 +105,9 @@ pub(super) async fn list(
         if listing.jobs.is_empty() {
             return if wanted.is_any { format!("No {}.", words.what) } else { format!("No such {}.", words.what) };
         }
-        let mut text = table_of(&listing.jobs, now);
+        let run_all = listing.jobs.iter().all(|job| job.state == JobState::InProgress);
+        let table = if run_all { table_of_running } else { table_of };
+        let mut text = table(&listing.jobs, now);
         if let Some(next) = &listing.next {
             let may = if wanted.is_any { "are" } else { "may be" };
             text = format!("{text}\n\nThere {may} more: {}", read_on(site, next, args, words));
@@ -214,7 +216,7 @@ async fn reveal(site: &Site<'_>, queue: &QueueName, show_unknown: bool) -> Resul
 
 pub(super) fn table_of(jobs: &[JobView], now: Timestamp) -> String {
     let rows = jobs.iter().map(|job| {
-        let when = job.died_at.or(job.due_at).or(job.finished_at);
+        let when = when(job);
         let last = job.failures.last().map(ToString::to_string).or_else(|| job.unreadable.clone());
         vec![
             job.queue.clone(),
@@ -227,6 +229,21 @@ pub(super) fn table_of(jobs: &[JobView], now: Timestamp) -> String {
         ]
     });
     table(&["queue", "id", "state", ">when", ">tries", "job", "last failure"], rows)
+}
+
+/// Running jobs, where all are: since when, and on whose machine.
+pub(super) fn table_of_running(jobs: &[JobView], now: Timestamp) -> String {
+    let rows = jobs.iter().map(|job| {
+        let worker = job.worker.as_ref().map(ToString::to_string).unwrap_or_default();
+        vec![job.queue.clone(), job.id.clone(), relative(when(job), now), job.attempt.to_string(), worker, call(job)]
+    });
+    table(&["queue", "id", ">since", ">try", "worker", "job"], rows)
+}
+
+/// What tells most of a job in its state: when it died, since when it runs, when it is due, or when it ended.
+pub(super) fn when(job: &JobView) -> Option<Timestamp> {
+    let since = job.started_at.filter(|_| job.state == JobState::InProgress);
+    job.died_at.or(since).or(job.due_at).or(job.finished_at)
 }
 
 pub(super) fn state(job: &JobView) -> String {
@@ -290,10 +307,7 @@ pub(super) fn for_people(job: &JobView, now: Timestamp) -> String {
         ("died", at(job.died_at)),
         ("started", at(job.started_at)),
         ("finished", at(job.finished_at)),
-        (
-            "worker",
-            job.worker.as_ref().map(|worker| if worker.is_empty() { "Python's".to_owned() } else { worker.clone() }),
-        ),
+        ("worker", job.worker.as_ref().map(ToString::to_string)),
         ("trace", job.trace_id.clone()),
         ("progress", job.progress.as_ref().map(ToString::to_string)),
     ];

@@ -50,7 +50,7 @@ async fn no_more_than_so_many_watch() {
 }
 
 /// Jobs of a queue, all of one moment, and dead letters of another.
-const MANY: usize = 100_000;
+const MANY: usize = 1_000_000;
 
 /// Stores copies of one job under as many ids, as enqueueing and failing them would.
 const FILL: &str = "
@@ -58,7 +58,7 @@ const FILL: &str = "
     local died = redis.call('HGETALL', 'arq:queue:dead:s7:dead:model')
     local at = redis.call('ZSCORE', 'arq:queue:dead:s7:dead', 'model')
     for nth = 1, tonumber(ARGV[1]) do
-      local id = string.format('job-%06d', nth)
+      local id = string.format('job-%07d', nth)
       redis.call('SET', 'arq:job:' .. id, payload)
       redis.call('ZADD', 'arq:queue:many', 1000, id)
       redis.call('HSET', 'arq:queue:dead:s7:dead:' .. id, unpack(died))
@@ -96,8 +96,8 @@ async fn a_page_costs_the_same_however_many_jobs_there_are() {
         (page, after.0 - before.0, after.1 - before.1)
     };
     for (queue, path, late, last) in [
-        ("many", "/queue?queue=many&state=live", "099000", "job-100000"),
-        ("dead", "/dead?queue=dead", "001001", "job-000001"), // the newest first
+        ("many", "/queue?queue=many&state=live", "0999000", "job-1000000"),
+        ("dead", "/dead?queue=dead", "0001001", "job-0000001"), // the newest first
     ] {
         read(path).await; // connections and scripts
         let (first, commands, bytes) = read(path).await;
@@ -114,7 +114,7 @@ async fn a_page_costs_the_same_however_many_jobs_there_are() {
                 page.1,
                 page.2
             );
-            let mut ids = page.0.text.split("&amp;id=job-").skip(1).map(|rest| rest[..6].to_owned());
+            let mut ids = page.0.text.split("&amp;id=job-").skip(1).map(|rest| rest[..7].to_owned());
             assert!(ids.all(|id| seen.insert(id)), "{queue}: one is shown twice");
             pages += 1;
             path = next_of(&page.0);

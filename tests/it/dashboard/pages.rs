@@ -3,8 +3,10 @@
 use sector7g_tasks::inventory::Inventory;
 use sector7g_tasks::testing::Harness;
 use support::PythonClient;
+use tokio::sync::Semaphore;
 
 use super::*;
+use crate::operate::until;
 use crate::traces::Traced;
 
 #[task(queue = "rod")]
@@ -15,6 +17,16 @@ async fn shows_its_arguments(reactor: u8, #[arg(redact)] password: String) -> Re
 #[task(queue = "rod", cron = "0 4 1 1 *", timezone = "Europe/Berlin")]
 async fn counts_the_years() -> Vec<u32> {
     vec![2026, 2027]
+}
+
+/// Fails once; then it runs until it is let go.
+#[task(queue = "rod", backoff = "fixed(1ms)")]
+async fn takes_its_time(ctx: &Context, State(gate): State<Arc<Semaphore>>) -> Result<u32, String> {
+    if ctx.attempt() == 1 {
+        return Err("the valve sticks".to_owned());
+    }
+    gate.acquire().await.map_err(|error| error.to_string())?.forget();
+    Ok(7)
 }
 
 #[derive(Worker)]
@@ -109,6 +121,41 @@ async fn arguments_are_hidden_as_their_task_says() {
         get(&router, &format!("/job?queue=rod&id={}", done.id())).await.expect(StatusCode::OK, &texts);
         get(&router, "/workers").await.expect(StatusCode::OK, &["rods", "rod"]);
         get(&router, "/schedules").await.expect(StatusCode::OK, &["counts_the_years", "Europe/Berlin", "0 4 1 1 *"]);
+        fleet.stop().await.unwrap();
+    })
+    .await;
+}
+
+/// While a job runs, its page says since when and where, and how each attempt before it failed; that stays for as long
+/// as its result.
+#[tokio::test]
+async fn a_job_tells_of_each_attempt() {
+    on_both(async |broker| {
+        let gate = Arc::new(Semaphore::new(0));
+        let inventory = Inventory::empty().task::<takes_its_time>().worker::<Rods>();
+        let held = Arc::clone(&gate);
+        let setup = move |runner: Runner| runner.state(Arc::clone(&held));
+        let harness = Harness::on(Arc::clone(&broker)).inventory(inventory).setup(setup);
+        let (fleet, client) = (harness.start(), Client::new(Arc::clone(&broker)));
+        let job = client.enqueue(takes_its_time::job()).await.unwrap();
+        let record = async || broker.job(&name("rod"), job.id()).await.unwrap().unwrap();
+        until("its second attempt runs", async || {
+            let record = record().await;
+            record.attempt == 2 && record.state == JobState::InProgress
+        })
+        .await;
+        until("its worker is known", async || broker.stats(&name("rod")).await.unwrap().workers.len() == 1).await;
+        let router = Dashboard::new(Arc::clone(&broker)).router();
+        let path = format!("/job?queue=rod&id={}", job.id());
+        let failed = record().await.failures[0].ran.clone().unwrap();
+        let place = format!("{} of {}, process {}", failed.worker, failed.host, std::process::id());
+        let (ran, runs) = (format!(", on worker {}", &place), format!("<dt>Worker</dt><dd>{place}</dd>"));
+        assert_eq!(failed.worker, "rods");
+        let attempts = ["Attempt 1 failed", "the valve sticks", "after ", &ran, "Attempt 2 started"];
+        get(&router, &path).await.expect(StatusCode::OK, &[&attempts[..], &["in progress", &runs]].concat());
+        gate.add_permits(1);
+        assert_eq!(job.result().await.unwrap(), 7);
+        get(&router, &path).await.expect(StatusCode::OK, &[&attempts[..], &["Ended well"]].concat());
         fleet.stop().await.unwrap();
     })
     .await;

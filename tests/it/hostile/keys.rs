@@ -172,10 +172,10 @@ async fn nonsense_under_a_jobs_keys_costs_that_job_at_most() {
           put('claim-' .. i)
           call('SET', 'arq:in-progress:claim-' .. i, text, 'PX', 500)
           put('lease-' .. i)
-          call('SET', 'arq:in-progress:lease-' .. i, '0123456789abcdef-1 ' .. text .. ' 0 0', 'PX', 500)
+          call('SET', 'arq:in-progress:lease-' .. i, '0123456789abcdef-1 ' .. text .. ' 0 0 300 0 1', 'PX', 500)
         end
         put('long-lease')
-        call('SET', 'arq:in-progress:long-lease', 'token-1 ' .. string.rep('9', 400) .. ' 0 ' .. string.rep('9', 400), 'PX', 500)
+        call('SET', 'arq:in-progress:long-lease', 'token-1 ' .. string.rep('9', 400) .. ' 0 ' .. string.rep('9', 400) .. ' 300 0 1', 'PX', 500)
         for i, score in ipairs({ '-inf', '-1e300', '-0.5', '1e-300', '1.5' }) do
           put('score-' .. i)
           call('ZADD', 'arq:queue:keys', score, 'score-' .. i)

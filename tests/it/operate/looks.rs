@@ -102,11 +102,16 @@ async fn workers_and_what_they_run_are_told() {
         (&runs["id"], &runs["task"], &runs["arguments"]),
         (&json!(nap.id().as_str()), &json!("sleep"), &json!("60.0"))
     );
-    assert_eq!(runs["worker"], told["instance"], "which of them runs it");
-    let pid = worker.pid().to_string();
-    operate(&server, "health status --detailed")
-        .expect(0, &["healthy", ", redis ", &pid, "sleep(60.0)", "in progress"]);
-    operate(&server, "jobs list --running").expect(0, &[nap.id().as_str(), "sleep(60.0)"]);
+    for name in ["instance", "name", "host", "pid"] {
+        assert_eq!(runs["worker"][name], told[name], "which of them runs it: {name}");
+    }
+    let (began, now) = (runs["started_at"].as_i64().unwrap(), report["at"].as_i64().unwrap());
+    assert!((now - 60_000..=now).contains(&began), "since when: {runs}");
+    let place = format!("mixed of {}, process {}", told["host"].as_str().unwrap(), worker.pid());
+    let running = [nap.id().as_str(), " ago", &place, "sleep(60.0)"];
+    operate(&server, "health status --detailed").expect(0, &[&["healthy", ", redis "], &running[..]].concat());
+    operate(&server, "jobs list --running").expect(0, &running);
+    operate(&server, &format!("jobs show {}", nap.id())).expect(0, &["in progress", "started", &place]);
     operate(&server, "health status --min-workers 2")
         .expect(1, &["degraded", "queue `mixed` has 1 of 2 workers: start one"]);
     operate(&server, "health status --max-depth 0").expect(1, &["queue `mixed` holds 1 jobs, more than 0"]);

@@ -149,7 +149,7 @@ fn rand_number() -> u64 {
 }
 
 /// Looks again and again until `is_so`; only for what another process does.
-async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+pub(super) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + SOON;
     while !is_so().await {
         assert!(Instant::now() < deadline, "not within {SOON:?}: {what}");

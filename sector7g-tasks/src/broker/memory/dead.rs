@@ -42,6 +42,7 @@ impl DeadLetter {
             progress: None,
             abort_requested: false,
             worker: None,
+            running_since: None,
         }
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Job {
     pub(super) expired: bool,
     /// The newest lease's token, also when that lease has run out.
     pub(super) token: Option<LeaseToken>,
+    /// When that was.
+    leased_at: Timestamp,
     pub(super) attempt: u32,
     pub(super) delivery: u32,
     /// Rung at its end; there once somebody has waited for its result.
@@ -60,6 +62,7 @@ impl Job {
             expires_at,
             expired: false,
             token: None,
+            leased_at: Timestamp::default(),
             attempt: 0,
             delivery: 0,
             ended: None,
@@ -105,7 +108,7 @@ impl Job {
             self.lose_lease();
         }
         self.expired |= self.expires_at.is_some_and(|at| at <= now);
-        self.token = Some(token);
+        (self.token, self.leased_at) = (Some(token), now);
         self.attempt = self.attempt.saturating_add(1);
         self.delivery = self.delivery.saturating_add(1);
     }
@@ -183,6 +186,7 @@ impl Job {
             worker: (state == JobState::InProgress)
                 .then(|| self.token.map(|token| format!("{:016x}", token.worker)))
                 .flatten(),
+            running_since: (state == JobState::InProgress).then_some(self.leased_at),
         }
     }
 }

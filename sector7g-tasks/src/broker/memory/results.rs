@@ -41,6 +41,7 @@ impl Stored {
             progress: None,
             abort_requested: false,
             worker: None,
+            running_since: None,
         }
     }
 

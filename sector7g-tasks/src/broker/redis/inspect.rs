@@ -88,7 +88,7 @@ fn record(reply: &mut Reply) -> Result<Option<JobRecord>, BrokerError> {
     let (attempt, due_at) = (reply.count()?, reply.moment()?);
     let failures = failures(reply.bytes()?);
     let (progress, abort_requested) = (reply.bytes()?, reply.bytes()?.is_some());
-    let worker = reply.lossy()?;
+    let (worker, since) = (reply.lossy()?, reply.text()?);
     Ok(id.map(|id| JobRecord {
         id,
         state,
@@ -100,6 +100,7 @@ fn record(reply: &mut Reply) -> Result<Option<JobRecord>, BrokerError> {
         progress,
         abort_requested,
         worker,
+        running_since: since.and_then(|since| since.parse().ok()).map(Timestamp::from_millis),
     }))
 }
 

@@ -114,10 +114,15 @@ fn jobs_of_queue(frame: &mut Frame<'_>, area: Rect, model: &mut Model, now: Time
         return frame.render_widget("None.", area);
     }
     let rows = model.jobs.iter().map(|job| {
-        let when = job.died_at.or(job.due_at);
         let failure = job.failures.last().map(ToString::to_string).unwrap_or_default();
-        let cells =
-            [job.id.clone(), jobs::state(job), relative(when, now), job.attempt.to_string(), jobs::call(job), failure];
+        let cells = [
+            job.id.clone(),
+            jobs::state(job),
+            relative(jobs::when(job), now),
+            job.attempt.to_string(),
+            jobs::call(job),
+            failure,
+        ];
         Row::new(cells.map(|cell| plain(&cell)))
     });
     let rows: Vec<Row<'_>> = rows.collect();

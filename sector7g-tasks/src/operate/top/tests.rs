@@ -8,8 +8,8 @@ use super::draw::draw;
 use super::model::{Act, Filter, Model, Screen};
 use crate::broker::JobState;
 use crate::clock::Timestamp;
-use crate::inspect::{JobView, Overview, QueueView, WorkerView};
-use crate::job::{Failure, FailureKind};
+use crate::inspect::{JobView, JobWorker, Overview, QueueView, WorkerView};
+use crate::job::{Failure, FailureKind, Ran};
 
 const NOW: Timestamp = Timestamp::from_millis(1_764_288_000_000);
 
@@ -45,6 +45,8 @@ fn model() -> Model {
 fn job() -> JobView {
     let mut failure = Failure::new(FailureKind::Error, "no coolant", 1, NOW - Duration::from_secs(5));
     failure.error_type = Some("std::io::Error".to_owned());
+    let (worker, host) = ("carl".to_owned(), "sector-7h".to_owned());
+    failure.ran = Some(Box::new(Ran { started_at: NOW - Duration::from_millis(9500), worker, host, pid: 741 }));
     JobView {
         id: "0193".to_owned(),
         queue: "homer".to_owned(),
@@ -59,9 +61,14 @@ fn job() -> JobView {
         enqueued_at: Some(NOW - Duration::from_secs(20)),
         due_at: Some(NOW - Duration::from_secs(3)),
         died_at: None,
-        started_at: None,
+        started_at: Some(NOW - Duration::from_secs(2)),
         finished_at: None,
-        worker: Some("1".to_owned()),
+        worker: Some(JobWorker {
+            instance: "1".to_owned(),
+            name: Some("homer".to_owned()),
+            host: Some("sector-7g".to_owned()),
+            pid: Some(742),
+        }),
         tick: None,
         trace_id: None,
         outcome: None,
@@ -76,7 +83,7 @@ fn press(model: &mut Model, code: KeyCode) -> Act {
 }
 
 fn shown(model: &mut Model) -> String {
-    let mut terminal = Terminal::new(TestBackend::new(100, 14)).expect("memory has no errors");
+    let mut terminal = Terminal::new(TestBackend::new(100, 20)).expect("memory has no errors");
     terminal.draw(|frame| draw(frame, model)).expect("memory has no errors");
     terminal.backend().to_string()
 }

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::{Fixture, Ground, LEASE, MOMENT, SHORT, dead, done, done_with, failure, give_back, retry, unique};
 use crate::broker::{
-    AbortMark, Claim, Due, Extended, Finish, Finished, GiveBack, JobFilter, JobId, JobState, KeptResult, Lease, NewJob,
-    Outcome, PageMark, RequestId, ResultState, WorkerHealth,
+    AbortMark, Claim, Due, Extended, Finish, Finished, GiveBack, JobFilter, JobId, JobRecord, JobState, KeptResult,
+    Lease, NewJob, Outcome, PageMark, RequestId, ResultState, WorkerHealth,
 };
 use crate::codec::{Codec, ResultRecord};
 use crate::job::Failure;
@@ -108,7 +108,7 @@ pub async fn running_jobs_are_listed_by_themselves(fixture: &impl Fixture) {
     for _ in 0..5 {
         ground.add_one().await;
     }
-    let token = ground.token();
+    let (token, began) = (ground.token(), ground.broker.clock().now());
     let lost: Vec<_> = ground.claim(1, SHORT).await.into_iter().map(|job| job.lease.id).collect();
     let runs: Vec<_> = ground.call(&[], 3, LEASE, token).await.jobs.into_iter().map(|job| job.lease.id).collect();
     ground.pass(SHORT + MOMENT).await;
@@ -121,6 +121,13 @@ pub async fn running_jobs_are_listed_by_themselves(fixture: &impl Fixture) {
     assert!(first.jobs.iter().all(|job| job.state == JobState::InProgress && job.worker == worker), "{first:?}");
     assert_eq!(ground.record(&runs[0]).await.map(|job| job.worker), Some(worker));
     assert_eq!(ground.record(&lost[0]).await.map(|job| job.worker), Some(None), "nobody has it");
+    let since = |job: &JobRecord| job.running_since.expect("known");
+    let span = SHORT + MOMENT;
+    for job in first.jobs.iter().chain(&second.jobs) {
+        // A server's clock may be another.
+        assert!(since(job).since(began) <= Duration::from_secs(5), "{job:?}");
+        assert!(ground.broker.clock().now().since(since(job)) >= span / 2, "{job:?}");
+    }
 }
 
 /// A queue's sizes count each job once, by its state now, and say how long the oldest due one has waited.

@@ -83,11 +83,14 @@ pub async fn late_finish_counts_until_the_next_claim(fixture: &impl Fixture) {
 /// A lease that is extended in time does not run out.
 pub async fn extend_keeps_the_lease(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "extend_keeps_the_lease").await;
-    ground.add_one().await;
+    let id = ground.add_one().await;
     let job = ground.claim_one(2 * SHORT).await;
+    let since = async || ground.record(&id).await.expect("it runs").running_since;
+    let began = since().await;
     for _ in 0..3 {
         ground.pass(SHORT).await;
         assert_eq!(extend(&ground, &[&job.lease], 2 * SHORT).await, [Extended::Renewed]);
+        assert_eq!((began.is_some(), since().await), (true, began), "it runs since then");
         ground.assert_nothing_due("it is leased").await;
     }
     ground.pass(2 * SHORT + MOMENT).await;

@@ -31,7 +31,7 @@ local leases_key = q .. ':s7:leases'
 local ends_at, kept_until = int(now + span), int(now + kept_for(span))
 local counted_until = int(now + ATTEMPTS_TTL * 1000)
 local lease_head = worker .. '-' .. call .. ' ' .. ends_at .. ' '
-local lease_tail = ' ' .. int(span) .. ' '
+local lease_tail = ' ' .. int(span) .. ' ' .. int(now) .. ' '
 local last_call, is_off, look, told_up, with_python = unpack(redis.call('MGET',
   call_key, q .. ':s7:paused', q .. ':s7:look', q .. ':s7:up', python_key))
 

@@ -33,7 +33,7 @@
 --   arq:abort             zset    id of a job to be aborted -> when that was asked for, ms         (arq's)
 --   arq:s7:queues         zset    queue's name -> when it was last used, ms
 
--- A lease, as kept in arq:in-progress:<id>:  <token> <end, ms> <due at, ms> <expires at, ms, or 0> <its span, ms> <1 or 0>
+-- A lease, as kept in arq:in-progress:<id>:  <token> <end, ms> <due at, ms> <expires at, ms, or 0> <its span, ms> <since, ms> <1 or 0>
 -- The last says whether attempts or notes of the job may be stored: at a first one that runs, its lease is all there is.
 -- The key outlives the lease, so that a late finish is told from a stale one and a lost lease is
 -- noticed; until then a Python worker leaves the job alone, too.

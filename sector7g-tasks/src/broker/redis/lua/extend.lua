@@ -18,7 +18,8 @@ for i = 1, #ids do
   local lease = read_lease(values[i])
   local ours = lease and lease.token == ARGV[2 * i + 1] and scores[i]
   if ours then
-    local value = table.concat({ lease.token, till, int(lease.due), int(lease.expires), int(span), lease.noted }, ' ')
+    local value = table.concat({ lease.token, till, int(lease.due), int(lease.expires), int(span), int(lease.since),
+      lease.noted }, ' ')
     redis.call('SET', keys[i], value, 'PX', int(kept_for(span)))
     ends[#ends + 1] = till
     ends[#ends + 1] = ids[i]

@@ -1,7 +1,7 @@
 -- jobs.lua: what is known of jobs: of one, or of a page of a queue's.
 -- KEYS[1] queue   ARGV[1] 'one' id | 'live' limit mark-score mark-id | 'running' or 'dead', the same (mark '' for the first page)
 -- Returns { mark of the last (score, id) or nil, { of each: id, state, payload, result, attempt, due at, failures,
---   progress, abort asked, worker that has it ('': Python's) } }, absent values as false.   O(limit log N).
+--   progress, abort asked, worker that has it ('': Python's), since when, ms } }, absent values as false.   O(limit log N).
 -- Keeps true: it changes nothing.
 
 -- with: notes.lua
@@ -20,14 +20,14 @@ local function live(id, score)
   if is_lost or lease and not lease.foreign then count = attempts_of_leased(count) end
   return { id, state, payload, false, int(count),
     int(due), known[1] or false, known[2] or false, known[3] or false,
-    state == 'running' and string.match(lease.token or '', '^(%x*)') }
+    state == 'running' and string.match(lease.token or '', '^(%x*)'), state == 'running' and lease.since and int(lease.since) }
 end
 
 -- The result of an id may be that of a later job, here, in another queue, or of a Python worker.
 local function letter(id, died)
   local kept, result = hmget(dead .. ':' .. id, 'p', 'f', 'a', 'r'), get('arq:result:' .. id)
   local own = result and kept[4] == digest(result) and result
-  return { id, 'dead', kept[1] or false, own, int(count_of(kept[3])), int(sane(died)), kept[2] or false, false, false, false },
+  return { id, 'dead', kept[1] or false, own, int(count_of(kept[3])), int(sane(died)), kept[2] or false, false, false, false, false },
     result and not own
 end
 
@@ -45,7 +45,7 @@ local function one(id)
   if not result then return {} end
   local failed = get(tries(id))
   failed = failed and string.sub(failed, 1, 40) == digest(result) and string.sub(failed, 41)
-  return { { id, 'complete', false, result, '0', '0', failed, false, false, false }, older }
+  return { { id, 'complete', false, result, '0', '0', failed, false, false, false, false }, older }
 end
 
 -- By rank, so that a page costs the same however many jobs share a moment.

@@ -7,10 +7,11 @@ end
 
 local function read_lease(value)
   if not value then return nil end
-  local token, ends, due, expires, span, noted = string.match(value, '^(%S+) (%d+) (%-?%d+) (%d+) (%d+) ([01])$')
+  local token, ends, due, expires, span, since, noted =
+    string.match(value, '^(%S+) (%d+) (%-?%d+) (%d+) (%d+) (%d+) ([01])$')
   if not token then return { foreign = true } end
   return { token = token, ends = moment_of(ends), due = moment_of(due), expires = moment_of(expires), span = moment_of(span),
-    noted = noted }
+    since = moment_of(since), noted = noted }
 end
 
 -- The fields, none where something else is stored under the key.
