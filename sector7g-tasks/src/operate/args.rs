@@ -235,10 +235,21 @@ pub(super) enum DeadCommand {
         #[command(flatten)]
         page: PageArgs,
     },
+    /// Count what they died of, most of all first: texts that differ in numbers and ids alone are one
+    Causes {
+        #[command(flatten)]
+        which: LetterArgs,
+    },
     /// All that is known of a dead letter
     Show(ShowArgs),
     /// Put dead letters back into their queue: same id, attempts from 1, due now
-    Retry(ChooseArgs),
+    Retry {
+        #[command(flatten)]
+        which: ChooseArgs,
+        /// Put back so many a second, not all at once: what they need may only just have come back
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        per_second: Option<u32>,
+    },
     /// Delete dead letters for good
     Discard(ChooseArgs),
 }
@@ -278,10 +289,10 @@ pub(super) struct ShowArgs {
 #[derive(clap::Args)]
 pub(super) struct ChooseArgs {
     /// These
-    #[arg(value_name = "ID", value_parser = job_id, conflicts_with_all = ["task", "older_than", "newer_than"])]
+    #[arg(value_name = "ID", value_parser = job_id, conflicts_with_all = ["task", "error", "older_than", "newer_than"])]
     pub(super) ids: Vec<JobId>,
     /// All
-    #[arg(long, conflicts_with_all = ["ids", "task", "older_than", "newer_than"])]
+    #[arg(long, conflicts_with_all = ["ids", "task", "error", "older_than", "newer_than"])]
     pub(super) all: bool,
     #[command(flatten)]
     pub(super) which: LetterArgs,
@@ -296,6 +307,9 @@ pub(super) struct LetterArgs {
     /// Those of this task
     #[arg(long, value_name = "NAME")]
     pub(super) task: Option<String>,
+    /// Those in whose last failure this text is, as `dead list` shows it
+    #[arg(long, value_name = "TEXT")]
+    pub(super) error: Option<String>,
     /// Those that died longer ago
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub(super) older_than: Option<Duration>,

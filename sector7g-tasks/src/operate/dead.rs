@@ -1,14 +1,16 @@
 //! `dead`.
 
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Site;
 use super::args::{ChooseArgs, DeadCommand, LetterArgs, PageArgs};
 use super::error::OperateError;
 use super::jobs::{PAGE, Wanted, Words};
-use super::{ask, jobs};
+use super::{ask, causes, jobs};
 use crate::broker::{Broker, JobFilter, JobId, JobRecord, JobState, MAX_BATCH, QueueName};
 use crate::clock::Timestamp;
 
@@ -16,30 +18,32 @@ pub(super) async fn run(site: &Site<'_>, command: &DeadCommand) -> Result<(), Op
     match command {
         DeadCommand::List { which, page } => list(site, which, page).await,
         DeadCommand::Show(args) => jobs::show(site, args, "dead letter", |state| state == JobState::Dead).await,
-        DeadCommand::Retry(args) => change(site, args, What::Retry).await,
-        DeadCommand::Discard(args) => change(site, args, What::Discard).await,
+        DeadCommand::Causes { which } => causes::tell(site, which).await,
+        DeadCommand::Retry { which, per_second } => change(site, which, What::Retry, *per_second).await,
+        DeadCommand::Discard(which) => change(site, which, What::Discard, None).await,
     }
 }
 
 impl LetterArgs {
     /// Whether nothing is asked of a letter.
-    fn is_any(&self) -> bool {
-        self.task.is_none() && self.older_than.is_none() && self.newer_than.is_none()
+    pub(super) fn is_any(&self) -> bool {
+        self.task.is_none() && self.error.is_none() && self.older_than.is_none() && self.newer_than.is_none()
     }
 
     /// Whether a letter is meant; the one test of what is listed and what is touched.
-    fn takes(&self, letter: &JobRecord, now: Timestamp) -> bool {
+    pub(super) fn takes(&self, letter: &JobRecord, now: Timestamp) -> bool {
         let age = now.since(letter.due_at);
         let is_of_age =
             self.older_than.is_none_or(|least| age >= least) && self.newer_than.is_none_or(|most| age <= most);
-        is_of_age && jobs::is_of(letter, self.task.as_deref())
+        let died_of = |text: &str| letter.failures.last().is_some_and(|failure| failure.to_string().contains(text));
+        is_of_age && self.error.as_deref().is_none_or(died_of) && jobs::is_of(letter, self.task.as_deref())
     }
 }
 
 /// What `retry` and `discard` with the same options would touch.
 async fn list(site: &Site<'_>, which: &LetterArgs, page: &PageArgs) -> Result<(), OperateError> {
     let now = site.broker.clock().now();
-    let mut options = jobs::option("--task", which.task.as_deref());
+    let mut options = jobs::option("--task", which.task.as_deref()) + &jobs::option("--error", which.error.as_deref());
     for (name, span) in [("--older-than", which.older_than), ("--newer-than", which.newer_than)] {
         options += &span.map(|span| format!(" {name} {}ms", span.as_millis())).unwrap_or_default();
     }
@@ -63,7 +67,7 @@ struct Changed {
     left: Vec<String>,
 }
 
-async fn change(site: &Site<'_>, args: &ChooseArgs, what: What) -> Result<(), OperateError> {
+async fn change(site: &Site<'_>, args: &ChooseArgs, what: What, per_second: Option<u32>) -> Result<(), OperateError> {
     let ChooseArgs { ids, all, which, .. } = args;
     if ids.is_empty() && !all && which.is_any() {
         return Err(OperateError::NoneChosen);
@@ -74,8 +78,12 @@ async fn change(site: &Site<'_>, args: &ChooseArgs, what: What) -> Result<(), Op
         ask::sure(&question(what, count, &chosen), args.yes)?;
     }
     let mut done = Changed { changed: 0, left: Vec::new() };
+    let (at_once, mut pace) = pace(per_second);
     for (queue, ids) in &chosen {
-        for batch in ids.chunks(MAX_BATCH) {
+        for batch in ids.chunks(at_once) {
+            if let Some(pace) = &mut pace {
+                pace.tick().await;
+            }
             let answers = match what {
                 What::Retry => site.broker.retry_dead(queue, batch).await?,
                 What::Discard => site.broker.discard_dead(queue, batch).await?,
@@ -84,7 +92,7 @@ async fn change(site: &Site<'_>, args: &ChooseArgs, what: What) -> Result<(), Op
                 done.changed += usize::from(changed);
                 done.left.extend((!changed).then(|| id.as_str().to_owned()));
             }
-            progress(done.changed + done.left.len(), count);
+            progress(done.changed + done.left.len(), count, per_second.is_some());
         }
     }
     site.output.tell(&done, || {
@@ -105,6 +113,16 @@ async fn change(site: &Site<'_>, args: &ChooseArgs, what: What) -> Result<(), Op
     Err(OperateError::NotPossible("nothing was changed".to_owned()))
 }
 
+/// How many are changed at once, and where there is a pace, the clock that says when the next ones are.
+fn pace(per_second: Option<u32>) -> (usize, Option<Interval>) {
+    const STEPS: u32 = 10; // a second
+    let Some(rate) = per_second else { return (MAX_BATCH, None) };
+    let at_once = rate.div_ceil(STEPS);
+    let mut pace = interval(Duration::from_secs(1) * at_once / rate);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    (at_once as usize, Some(pace))
+}
+
 fn letters(count: usize) -> String {
     if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
 }
@@ -117,9 +135,9 @@ fn question(what: What, count: usize, chosen: &[(QueueName, Vec<JobId>)]) -> Str
 }
 
 /// Says how far it is, where somebody watches and it is long.
-fn progress(done: usize, count: usize) {
+fn progress(done: usize, count: usize, is_slow: bool) {
     use std::io::Write as _;
-    if count > MAX_BATCH && std::io::stderr().is_terminal() {
+    if (count > MAX_BATCH || is_slow) && std::io::stderr().is_terminal() {
         let _ = write!(anstream::stderr(), "\r{done} of {count}{}", if done == count { "\n" } else { "" });
     }
 }

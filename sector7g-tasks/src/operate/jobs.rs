@@ -150,7 +150,7 @@ async fn read(
 
 /// Says how far a search is, where somebody watches and it is long.
 #[derive(Default)]
-struct Looked {
+pub(super) struct Looked {
     count: usize,
     told: usize,
 }
@@ -158,7 +158,7 @@ struct Looked {
 impl Looked {
     const STEP: usize = 10_000;
 
-    fn at(&mut self, count: usize) {
+    pub(super) fn at(&mut self, count: usize) {
         self.count += count;
         if self.count >= self.told + Self::STEP && std::io::stderr().is_terminal() {
             self.told = self.count;
@@ -166,7 +166,7 @@ impl Looked {
         }
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         if self.told > 0 {
             let _ = writeln!(anstream::stderr(), "\rlooked at {}", self.count);
         }

@@ -4,6 +4,7 @@
 
 mod args;
 mod ask;
+mod causes;
 mod dashboard;
 mod dead;
 mod error;

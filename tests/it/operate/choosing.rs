@@ -1,12 +1,12 @@
 //! What it lists of many: by task, state and age, a page at a time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sector7g_tasks::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::RedisServer;
 
-use super::{OPERATE, broker, command, die, operate, said};
+use super::{OPERATE, broker, command, die, die_of, operate, said};
 
 fn ids(listing: &Value) -> Vec<String> {
     listing["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect()
@@ -57,6 +57,35 @@ async fn a_list_of_dead_letters_is_a_preview() {
     operate(&server, "dead discard --older-than 1h --yes").expect(0, &["1 dead letter deleted"]);
     operate(&server, &format!("dead show {}", listed[0])).expect(3, &["there is no dead letter"]);
     check("--older-than 1h", 0);
+}
+
+/// What they died of is counted, and those of one cause are retried, no more than so many a second.
+#[tokio::test]
+async fn letters_are_counted_and_retried_by_their_cause() {
+    let server = RedisServer::start();
+    die_of(&server, "homer", "eat", &["no coolant in reactor 7", "no coolant in reactor 12", "the valve sticks"]).await;
+    die_of(&server, "lenny", "nap", &["no coolant in reactor 7"; 4]).await;
+    operate(&server, "dead causes")
+        .expect(0, &["letters", "error: no coolant in reactor #", "error: the valve sticks"]);
+    let causes = operate(&server, "dead causes --json").expect(0, &[]).json();
+    let told: Vec<_> = causes.as_array().unwrap().iter().map(|cause| (&cause["count"], &cause["queue"])).collect();
+    let (homer, lenny) = (json!("homer"), json!("lenny"));
+    assert_eq!(told, [(&json!(4), &lenny), (&json!(2), &homer), (&json!(1), &homer)], "most of all first");
+    let example = causes[1]["example"].as_str().unwrap();
+    operate(&server, &format!("dead show {example}")).expect(0, &["no coolant in reactor"]);
+    operate(&server, "dead causes --task drink").expect(0, &["No such dead letters."]);
+
+    let of_one = operate(&server, "dead list --json --error valve").expect(0, &[]).json();
+    assert_eq!(ids(&of_one).len(), 1);
+    let began = Instant::now();
+    let slow = "dead retry --error coolant --per-second 10 --yes --json";
+    let changed = operate(&server, slow).expect(0, &[]).json();
+    assert_eq!(changed, json!({"changed": 6, "left": []}));
+    assert!(began.elapsed() >= Duration::from_millis(500), "the sixth waits for five tenths of a second");
+    let left = operate(&server, "dead causes --json").expect(0, &[]).json();
+    assert_eq!((left.as_array().unwrap().len(), &left[0]["cause"]), (1, &json!("error: the valve sticks")));
+    operate(&server, "dead retry --all --per-second 0").expect(64, &["--per-second"]);
+    operate(&server, "dead retry --all --error valve").expect(64, &["cannot be used with"]);
 }
 
 /// Those that are meant lie far apart, so that pages are read that hold more, fewer and none of them.

@@ -109,6 +109,12 @@ fn rod(server: &RedisServer, mended: &Mended) -> Harness {
 
 /// Stores jobs of a task that nobody runs, and lets them die.
 async fn die(server: &RedisServer, queue: &str, task: &str, count: usize) -> Vec<String> {
+    die_of(server, queue, task, &vec!["it broke"; count]).await
+}
+
+/// One for each of these messages.
+async fn die_of(server: &RedisServer, queue: &str, task: &str, messages: &[&str]) -> Vec<String> {
+    let count = messages.len();
     let (broker, queue) = (broker(server), QueueName::new(queue).unwrap());
     let client = Client::new(Arc::clone(&broker) as Arc<dyn Broker>);
     let job = |number| client.encode(&Job::untyped(task.to_owned(), queue.as_str().to_owned()).arg(number)).unwrap();
@@ -123,10 +129,11 @@ async fn die(server: &RedisServer, queue: &str, task: &str, count: usize) -> Vec
         .await
         .jobs
         .into_iter()
-        .map(|job| {
+        .zip(messages)
+        .map(|(job, message)| {
             let failure = Failure {
                 kind: FailureKind::Error,
-                message: "it broke".to_owned(),
+                message: (*message).to_owned(),
                 error_type: None,
                 causes: Vec::new(),
                 attempt: 1,
