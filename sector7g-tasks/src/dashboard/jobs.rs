@@ -180,12 +180,21 @@ impl Listed {
                     @for name in ["Job", "Task"] { th scope="col" { (name) } }
                     @if !is_dead { th scope="col" { "State" } }
                     th.number scope="col" { "Try" }
-                    th.number scope="col" { (if is_dead { "Died" } else { "Due" }) }
+                    th.number scope="col" { (self.moment_of_each()) }
+                    @if self.filter == JobFilter::Running { th scope="col" { "Worker" } }
                     th scope="col" { "Arguments" }
                     @if is_dead { th scope="col" { "Failure" } }
                 } }
-                tbody { @for job in &self.jobs { (row(job, is_dead, chooses, now)) } }
+                tbody { @for job in &self.jobs { (row(job, self.filter, chooses, now)) } }
             } }
+        }
+    }
+
+    fn moment_of_each(&self) -> &'static str {
+        match self.filter {
+            JobFilter::Dead => "Died",
+            JobFilter::Running => "Since",
+            _ => "Due",
         }
     }
 
@@ -199,14 +208,21 @@ impl Listed {
     }
 }
 
-fn row(job: &JobView, is_dead: bool, chooses: bool, now: Timestamp) -> Markup {
+fn row(job: &JobView, filter: JobFilter, chooses: bool, now: Timestamp) -> Markup {
+    let is_dead = filter == JobFilter::Dead;
+    let moment = match filter {
+        JobFilter::Dead => job.died_at,
+        JobFilter::Running => job.started_at,
+        _ => job.due_at,
+    };
     html! { tr {
         @if chooses { td { input type="checkbox" name="id" value=(job.id) aria-label=(format!("Choose {}", plain(&job.id))); } }
         th.id scope="row" { a href=(job_link(job)) { (plain(&job.id)) } }
         td { (plain(job.task.as_deref().unwrap_or("unknown"))) }
         @if !is_dead { td { (draw::state(job.state)) @if job.abort_requested { " " span.hint { "aborting" } } } }
         td.number { (job.attempt) }
-        td.number { (draw::moment(if is_dead { job.died_at } else { job.due_at }, now)) }
+        td.number { (draw::moment(moment, now)) }
+        @if filter == JobFilter::Running { td { (plain(&job.worker.as_ref().map(ToString::to_string).unwrap_or_default())) } }
         td.text { (draw::long(job.arguments.as_deref().or(job.unreadable.as_deref()).unwrap_or(""))) }
         @if is_dead { td.text { (draw::long(&failure_of(job))) } }
     } }

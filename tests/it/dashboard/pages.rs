@@ -153,6 +153,8 @@ async fn a_job_tells_of_each_attempt() {
         assert_eq!(failed.worker, "rods");
         let attempts = ["Attempt 1 failed", "the valve sticks", "after ", &ran, "Attempt 2 started"];
         get(&router, &path).await.expect(StatusCode::OK, &[&attempts[..], &["in progress", &runs]].concat());
+        let listed = ["<th class=\"number\" scope=\"col\">Since</th>", &format!("<td>{place}</td>"), " ago"];
+        get(&router, "/queue?queue=rod&state=running").await.expect(StatusCode::OK, &listed);
         gate.add_permits(1);
         assert_eq!(job.result().await.unwrap(), 7);
         get(&router, &path).await.expect(StatusCode::OK, &[&attempts[..], &["Ended well"]].concat());
