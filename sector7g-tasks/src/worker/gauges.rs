@@ -13,7 +13,8 @@ use crate::metrics::names::{self, gauge};
 /// How often the queues are looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// What is told of a queue when nobody can say: no number, so that no old one passes for the present one.
+/// What is told when nobody can say: no number, so that none passes for the present one. A gauge begins as 0, which would
+/// be one.
 const NOT_KNOWN: f64 = f64::NAN;
 
 /// The gauges of a worker. When they are dropped, with the worker, they say so.
@@ -68,6 +69,8 @@ impl Gauges {
             running: gauge(names::WORKER_RUNNING, worker),
             slots: gauge(names::SLOTS, worker),
         };
+        gauges.queues.iter().for_each(QueueGauges::clear);
+        gauges.broker_up.set(NOT_KNOWN);
         gauges.slots.set(count(engine.settings.max_jobs as u64));
         gauges
     }

@@ -5,6 +5,7 @@ mod health;
 mod logs;
 #[cfg(unix)]
 mod manual;
+mod metered;
 mod metrics;
 #[cfg(unix)]
 mod systemd;
@@ -86,15 +87,20 @@ impl Observed {
 
     /// Waits until the series has the value.
     async fn expect_value(&self, series: &str, value: f64) -> Scrape {
-        let until = Instant::now() + SOON;
-        loop {
-            let scrape = self.scrape().await;
-            if scrape.values.get(series).is_some_and(|found| found.total_cmp(&value).is_eq()) {
-                return scrape;
-            }
-            assert!(Instant::now() < until, "{series} is not {value}: {:#?}", scrape.values);
-            sleep(Duration::from_millis(50)).await;
+        expect_value(series, value, async || self.scrape().await).await
+    }
+}
+
+/// Waits until `scrape` finds the series with the value.
+async fn expect_value(series: &str, value: f64, scrape: impl AsyncFn() -> Scrape) -> Scrape {
+    let until = Instant::now() + SOON;
+    loop {
+        let scrape = scrape().await;
+        if scrape.values.get(series).is_some_and(|found| found.total_cmp(&value).is_eq()) {
+            return scrape;
         }
+        assert!(Instant::now() < until, "{series} is not {value}: {:#?}", scrape.values);
+        sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -84,6 +84,8 @@ struct Round {
 #[derive(Default)]
 struct Outage {
     failures: u32,
+    /// Whether it did not answer, once at least; one that refuses is there.
+    was_away: bool,
 }
 
 impl Fetch {
@@ -439,11 +441,19 @@ impl Unreported {
 impl Outage {
     /// What another one has told is not told again.
     fn take_over(&mut self, other: &mut Self) {
-        self.failures = self.failures.saturating_add(std::mem::take(&mut other.failures));
+        let Self { failures, was_away } = std::mem::take(other);
+        self.failures = self.failures.saturating_add(failures);
+        self.was_away |= was_away;
+    }
+
+    /// Keeps in mind how a call failed.
+    fn note(&mut self, error: &BrokerError) {
+        self.was_away |= matches!(error, BrokerError::Unavailable { .. });
     }
 
     /// Says once that the broker is away, and how long to wait before the next try.
     fn pause(&mut self, engine: &Engine, error: &BrokerError) -> Duration {
+        self.note(error);
         self.failures = self.failures.saturating_add(1);
         if self.failures == 1 {
             tracing::error!(worker = engine.name(), "{}; running jobs go on, trying again", Chain(error));
@@ -452,10 +462,15 @@ impl Outage {
     }
 
     fn over(&mut self, engine: &Engine) {
-        if self.failures > 0 {
-            tracing::info!(worker = engine.name(), "the broker answers again, after {} tries", self.failures);
+        let Self { failures, was_away } = std::mem::take(self);
+        if failures == 0 {
+            return;
+        }
+        if was_away {
             engine.meters.reconnected();
-            self.failures = 0;
+            tracing::info!(worker = engine.name(), "the broker answers again, after {failures} tries");
+        } else {
+            tracing::info!(worker = engine.name(), "the broker refuses no more, after {failures} tries");
         }
     }
 }

@@ -67,7 +67,7 @@ impl Fetch {
                         self.outage.over(&self.engine);
                         self.give_back(queue, claimed.jobs);
                     }
-                    Err(_) => return, // tried again at the next ending, and at the end
+                    Err(error) => return self.outage.note(&error), // tried again at the next ending, and at the end
                 }
             }
         }
