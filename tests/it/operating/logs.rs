@@ -11,7 +11,7 @@ use support::{Program, RedisServer};
 
 use super::{client, until};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_fixture-failing");
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_fixture-failing");
 const FIXTURE: &str = include_str!("../../fixtures/failing.rs");
 
 /// What documentation and compose.yaml tell operators to call.
@@ -26,7 +26,7 @@ fn place(code: &str) -> String {
 }
 
 /// What is to be found of a job: its task, the attempts that failed, and why.
-struct Failure {
+pub(super) struct Failure {
     id: &'static str,
     task: &'static str,
     tries: &'static [u32],
@@ -115,11 +115,12 @@ fn job(task: &'static str, id: &str) -> Job<Untyped> {
 }
 
 /// Has each job fail in its way. Returns what is to be found.
-async fn fail(server: &RedisServer) -> Vec<Failure> {
+pub(super) async fn fail(server: &RedisServer) -> Vec<Failure> {
     let client = client(server).await;
     let ends = |id: &str, how: &str| job("end", id).arg(how);
     let jobs = [
         ends("error", "fails"),
+        ends("permanent", "is spoilt"),
         ends("panic", "panics"),
         ends("timeout", "hangs"),
         ends("result", "is wordy"),
@@ -143,6 +144,7 @@ async fn fail(server: &RedisServer) -> Vec<Failure> {
     client.enqueue_all(jobs).await.unwrap();
     vec![
         failure("error", "end", &[1, 2], "error: the valve is stuck"),
+        failure("permanent", "end", &[1], "permanent error: the core is spoilt"),
         failure("panic", "end", &[1, 2], format!(r"panic: {}no coolant\nin sector 7-G", place("panic!(\"no coolant"))),
         failure("timeout", "end", &[1, 2], "timeout: ran longer than its timeout of 300ms"),
         failure("result", "end", &[1], "max_result_size"),

@@ -7,6 +7,7 @@ mod logs;
 mod manual;
 mod metered;
 mod metrics;
+mod questions;
 #[cfg(unix)]
 mod systemd;
 
