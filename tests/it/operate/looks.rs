@@ -1,9 +1,13 @@
 //! What it shows.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
+use sector7g_tasks::inspect;
+use sector7g_tasks::inventory::Inventory;
 use sector7g_tasks::prelude::*;
-use serde_json::json;
+use sector7g_tasks::testing::Harness;
+use serde_json::{Value, json};
 use support::{Program, PythonClient, PythonWorker, RedisServer};
 
 use super::super::redis::load::calls;
@@ -115,6 +119,84 @@ async fn workers_and_what_they_run_are_told() {
     operate(&server, "health status --min-workers 2")
         .expect(1, &["degraded", "queue `mixed` has 1 of 2 workers: start one"]);
     operate(&server, "health status --max-depth 0").expect(1, &["queue `mixed` holds 1 jobs, more than 0"]);
+}
+
+#[derive(Worker)]
+#[worker(queue = "counted", max_jobs = 5, max_tries = 2, health_check_interval = 4, job_completion_wait = 0)]
+struct Counted;
+
+#[task(queue = "counted", backoff = "fixed(1ms, jitter = 0)")]
+async fn ends_so(ctx: &Context, how: String) -> Result<(), TaskError> {
+    match &*how {
+        "well" => Ok(()),
+        "well at last" if ctx.attempt() > 1 => Ok(()),
+        "for good" => Err(TaskError::permanent(how)),
+        "never" => std::future::pending().await,
+        _ => Err(how.into()),
+    }
+}
+
+/// What a worker has done and does, and when it last heard from the broker, in numbers that are its own.
+#[tokio::test]
+async fn the_numbers_of_a_worker_are_told() {
+    let server = RedisServer::start();
+    let inventory = Inventory::empty().task::<ends_so>().worker::<Counted>();
+    let fleet = Harness::on(broker(&server)).inventory(inventory).start();
+    let client = Client::new(broker(&server));
+    for how in ["well", "well", "well at last", "for good", "never"] {
+        client.enqueue(ends_so::job(how.to_owned())).await.unwrap();
+    }
+    let look = |words: &str| operate(&server, &format!("health status --detailed --max-dead 1{words}")).expect(0, &[]);
+    let told = || look(" --json").json();
+    until("all but one have ended, and it says so", async || worker_of(&told())["failed"] == 1).await;
+    let first = told();
+    let numbers = ["done", "failed", "retried", "running", "max_jobs"].map(|name| worker_of(&first)[name].clone());
+    assert_eq!(numbers, [3, 1, 1, 1, 5].map(Value::from), "{first}");
+    until("it has heard again", async || worker_of(&told())["at"].as_i64() > worker_of(&first)["at"].as_i64()).await;
+
+    // The table says the same, if no beat comes between.
+    until("a table that stands between two reports of one beat", async || {
+        let (before, table, after) = (told(), look("").out, told());
+        let [from, to] = [&before, &after].map(|told| told["at"].as_i64().unwrap());
+        let worker = worker_of(&before);
+        if worker != worker_of(&after) {
+            return false;
+        }
+        let ages = |moment: &str| -> HashSet<String> {
+            let moment = worker[moment].as_i64().unwrap();
+            let span = |now: i64| inspect::span(Duration::from_millis(u64::try_from(now - moment).unwrap_or_default()));
+            (from..=to).map(|now| format!("{} ago", span(now))).collect()
+        };
+        let row = row(&table, "last beat");
+        let value = |column: &str| row[column].as_str();
+        for (column, number) in [("done", "3"), ("failed", "1"), ("retried", "1"), ("running", "1/5")] {
+            assert_eq!(value(column), number, "{column}: {table}");
+        }
+        for (column, moment) in [("last beat", "at"), ("since", "started_at")] {
+            assert!(ages(moment).contains(value(column)), "{column}: {table}\nnot of {:?}", ages(moment));
+        }
+        assert_eq!(value("pid"), std::process::id().to_string());
+        assert_eq!((value("queue"), value("worker")), ("counted", "counted"));
+        true
+    })
+    .await;
+    fleet.stop().await.unwrap();
+}
+
+fn worker_of(told: &Value) -> Value {
+    told["queues"][0]["workers"][0].clone()
+}
+
+/// The first row of the table that has this column: each cell by its column's name.
+fn row(text: &str, column: &str) -> HashMap<String, String> {
+    let mut lines = text.lines().skip_while(|line| !line.contains(column));
+    let cells = |line: &str| -> Vec<String> {
+        line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
+    };
+    let header = cells(lines.next().unwrap_or_else(|| panic!("no {column}: {text}")));
+    let row = cells(lines.nth(1).unwrap()); // below a rule
+    assert_eq!(header.len(), row.len(), "{text}");
+    header.into_iter().zip(row).collect()
 }
 
 #[tokio::test]
