@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _};
@@ -80,4 +81,32 @@ fn what_is_documented_is_understood() {
         count += 1;
     }
     assert!(count > 15, "{count}");
+}
+
+/// The table of `--json` has each command that prints any, and no other.
+#[test]
+fn each_commands_json_is_documented() {
+    fn add_to(found: &mut BTreeSet<String>, command: &clap::Command, path: &str) {
+        for inner in command.get_subcommands() {
+            let path = format!("{path} {}", inner.get_name());
+            if inner.has_subcommands() {
+                add_to(found, inner, &path);
+            } else {
+                found.insert(path.trim_start().to_owned());
+            }
+        }
+    }
+    let mut commands = BTreeSet::new();
+    add_to(&mut commands, &Args::command(), "");
+    // One prints a script, the other draws.
+    for without in ["completions", "top"] {
+        assert!(commands.remove(without), "{without}");
+    }
+    let page = include_str!("../docs/operate.md");
+    let (_, section) = page.split_once("\n# JSON\n").expect("it has the section");
+    let (section, _) = section.split_once("\n# ").expect("others follow");
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let documented: BTreeSet<String> =
+        rows.flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`').to_owned()).collect();
+    assert_eq!(documented, commands);
 }

@@ -1,9 +1,10 @@
 //! What is judged: queues that are expected, brokers that refuse, and the same thresholds wherever one looks.
 
 use std::io::{BufRead as _, BufReader};
+use std::process::Child;
 
 use sector7g_tasks::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Program, RedisServer};
 
 use super::terminal::play_with;
@@ -52,9 +53,7 @@ fn a_broker_that_takes_no_writes_is_degraded() {
     let check = |message: &str| {
         operate(&server, "health status --detailed").expect(1, &["degraded", message]);
         let told = operate(&server, "health status --detailed --json").expect(1, &[]).json();
-        let has = |reason: &serde_json::Value| {
-            reason["kind"] == "set_up" && reason["message"].as_str().unwrap().contains(message)
-        };
+        let has = |reason: &Value| reason["kind"] == "set_up" && reason["message"].as_str().unwrap().contains(message);
         assert!(told["reasons"].as_array().unwrap().iter().any(has), "{told}");
     };
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -95,19 +94,45 @@ async fn screens_judge_as_the_exit_code_does() {
     assert!(page.contains("homer") && page.contains("has no worker"), "{page}");
 }
 
-/// The overview of a dashboard of these options.
-fn overview(server: &RedisServer, options: &[&str]) -> String {
+/// What it says of itself is for programs, too: they need not guess the port.
+#[test]
+fn a_dashboard_tells_where_it_is_and_what_it_allows() {
+    let server = RedisServer::start();
+    for (options, actions) in [(&[][..], false), (&["--allow-actions"], true)] {
+        let (mut dashboard, told) = dashboard(&server, options);
+        let url = told["url"].as_str().unwrap_or_else(|| panic!("{told}"));
+        assert_eq!(told, json!({ "url": url, "actions": actions }));
+        assert!(url.starts_with("http://127.0.0.1:") && url.ends_with('/'), "{url}");
+        assert!(page(&format!("{url}overview")).contains("<html"), "{url}");
+        dashboard.kill().unwrap();
+        dashboard.wait().unwrap();
+    }
+}
+
+/// Starts a dashboard of these options. Returns what it says, too.
+fn dashboard(server: &RedisServer, options: &[&str]) -> (Child, Value) {
     let mut dashboard = command(&[&["dashboard", "--json", "--listen", "127.0.0.1:0"], options].concat());
     let mut dashboard = dashboard.env("REDIS_URL", server.url()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(dashboard.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let page = serde_json::from_str::<serde_json::Value>(&line).map(|told| {
-        let url = format!("{}overview", told["url"].as_str().unwrap());
-        let mut curl = std::process::Command::new("curl");
-        curl.args(["-sS", "--max-time", "20", &url]);
-        said(curl).out
+    let told = serde_json::from_str(&line).unwrap_or_else(|error| {
+        dashboard.kill().unwrap();
+        panic!("{error}: {line:?}")
     });
+    (dashboard, told)
+}
+
+fn page(url: &str) -> String {
+    let mut curl = std::process::Command::new("curl");
+    curl.args(["-sS", "--max-time", "20", url]);
+    said(curl).out
+}
+
+/// The overview of a dashboard of these options.
+fn overview(server: &RedisServer, options: &[&str]) -> String {
+    let (mut dashboard, told) = dashboard(server, options);
+    let page = told["url"].as_str().map(|url| page(&format!("{url}overview")));
     dashboard.kill().unwrap();
     dashboard.wait().unwrap();
-    page.unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    page.unwrap_or_else(|| panic!("{told}"))
 }
