@@ -4,11 +4,11 @@ mod bench;
 mod features;
 mod needs;
 mod peers;
-mod promtool;
 mod python;
 mod run;
 #[cfg(test)]
 mod tests;
+mod unpacked;
 
 use std::path::Path;
 use std::process::ExitCode;

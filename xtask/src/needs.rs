@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::run::{Failed, Runner, Step};
-use crate::{promtool, python};
+use crate::{python, unpacked};
 
 /// A program that some test starts, beside cargo.
 #[derive(Debug)]
@@ -65,6 +65,13 @@ pub(crate) const NEEDS: &[Need] = &[
         debian_package: "chromium-driver",
         why: "what the tests do with these pages",
     },
+    Need {
+        program: "systemd-analyze",
+        version: "--version",
+        debian_package: "systemd",
+        why: "the units of deploy/systemd",
+    },
+    Need { program: "readelf", version: "--version", debian_package: "binutils", why: "what the image has to hold" },
 ];
 
 /// What to do about missing programs.
@@ -84,7 +91,7 @@ pub(crate) fn install(runner: &mut Runner) -> Result<(), Failed> {
     missing.extend(python::missing(runner));
     get(runner, &missing)?;
     python::environment(runner)?;
-    promtool::get(runner)?;
+    unpacked::get(runner)?;
     eprintln!("\nthe tests use:");
     for version in versions(runner) {
         eprintln!("  {version}");
@@ -151,7 +158,7 @@ fn versions(runner: &Runner) -> Vec<String> {
         let said = runner.ask(&Step::new(need.program, need.version)).unwrap_or_default();
         format!("{}: {}", need.program, said.lines().next().unwrap_or("it does not say its version"))
     });
-    programs.chain(python::versions(runner)).chain(promtool::version(runner)).collect()
+    programs.chain(python::versions(runner)).chain(unpacked::versions(runner)).collect()
 }
 
 fn apt(arguments: &str) -> Step {
