@@ -84,8 +84,14 @@ async fn shows(server: &RedisServer, program: &str, arguments: &[String]) {
         Program::start("/usr/bin/env", &[&redis, "SECTOR7G_DASHBOARD_TOKEN=", OPERATE, "dashboard", "--listen", PAGES]);
     assert_eq!(open.end().await, 64, "{}", open.said());
     assert!(open.said().contains("token"), "{}", open.said());
+    asks_for_a_token(server, &["dashboard", "--listen", "127.0.0.1:0"]).await;
+}
+
+/// Starts the dashboard with a token: who has not told it sees the login alone.
+async fn asks_for_a_token(server: &RedisServer, arguments: &[&str]) {
+    let redis = format!("REDIS_URL={}", server.url());
     let token = "SECTOR7G_DASHBOARD_TOKEN=donuts-donuts-donuts";
-    let program = Program::start("/usr/bin/env", &[&redis, token, OPERATE, "dashboard", "--listen", "127.0.0.1:0"]);
+    let program = Program::start("/usr/bin/env", &[&[&*redis, token, OPERATE], arguments].concat());
     let port = until("it listens", || {
         let said = program.said();
         let (_, rest) = said.split_once("The dashboard is at http://127.0.0.1:")?;

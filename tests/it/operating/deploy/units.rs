@@ -1,12 +1,16 @@
 //! `deploy/systemd`: units that systemd takes, and what they start.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use support::RedisServer;
 
 use super::super::Observed;
-use super::{IN_THE_IMAGE, ROOMS, WORKERS, longest_stop, read};
+use super::{IN_THE_IMAGE, OPERATORS, ROOMS, WORKERS, asks_for_a_token, longest_stop, read, root};
 use crate::plant::plant_program;
 
 /// `key=value` of a unit's section.
@@ -55,4 +59,72 @@ async fn a_worker_that_is_started_as_by_systemd_serves_its_metrics() {
     running.expect("/live", 200, "ok").await;
     running.expect("/metrics", 200, "sector7g_queue_workers").await;
     assert_eq!(running.program.terminate().await, 0, "{}", running.program.said());
+}
+
+/// What systemd itself says of a unit, on a machine that has our units and stand-ins for all that they name.
+fn systemd_says(machine: &Path, unit: &str, command: &[&str]) -> (bool, String) {
+    let mut analyzed = Command::new("systemd-analyze");
+    let root = format!("--root={}", machine.display());
+    let said = analyzed.args(command).args(["--no-pager", "--man=no", &root, unit]).output().unwrap();
+    (said.status.success(), String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned())
+}
+
+fn machine() -> tempfile::TempDir {
+    let machine = tempfile::tempdir().unwrap();
+    let units = machine.path().join("etc/systemd/system");
+    fs::create_dir_all(&units).unwrap();
+    for entry in fs::read_dir(root().join("deploy/systemd")).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), units.join(entry.file_name())).unwrap();
+    }
+    for target in ["basic", "multi-user", "network-online", "shutdown", "sysinit"] {
+        fs::write(units.join(format!("{target}.target")), "[Unit]\nDescription=of every machine\n").unwrap();
+    }
+    for program in [IN_THE_IMAGE, OPERATORS] {
+        let program = machine.path().join(program.trim_start_matches('/'));
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::write(&program, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    machine
+}
+
+const UNITS: [(&str, &str); 2] = [
+    ("sector7g-worker@.service", "sector7g-worker@homer.service"),
+    ("sector7g-dashboard.service", "sector7g-dashboard.service"),
+];
+
+#[test]
+fn systemd_takes_the_units_without_a_word() {
+    let machine = machine();
+    let there = fs::read_dir(root().join("deploy/systemd")).unwrap().count();
+    assert_eq!(there, UNITS.len(), "each is looked at");
+    for (file, unit) in UNITS {
+        assert_eq!(systemd_says(machine.path(), unit, &["verify"]), (true, String::new()), "{unit}");
+        let exposed = systemd_says(machine.path(), unit, &["security", "--offline=yes", "--threshold=40"]);
+        assert!(exposed.0, "{unit} may do more than it needs: {}", exposed.1);
+        // It would have told a mistake.
+        let file = machine.path().join("etc/systemd/system").join(file);
+        let mistaken = fs::read_to_string(&file).unwrap().replace("[Install]", "Restrat=always\n[Install]");
+        fs::write(&file, mistaken).unwrap();
+        let (_, said) = systemd_says(machine.path(), unit, &["verify"]);
+        assert!(said.contains("Restrat"), "{unit}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn systemd_starts_a_dashboard_behind_a_token() {
+    let unit = read("deploy/systemd/sector7g-dashboard.service");
+    let service = settings(&unit, "Service");
+    let started: Vec<&str> = service["ExecStart"].split(' ').collect();
+    let [program, arguments @ .., listen] = &started[..] else { panic!("{started:?}") };
+    assert_eq!((*program, *listen), (OPERATORS, "127.0.0.1:8090"), "its machine's users alone reach it: it has no TLS");
+    asks_for_a_token(&RedisServer::start(), &[arguments, &["127.0.0.1:0"]].concat()).await;
+    // The variables that the unit's first lines have in its file.
+    let named = unit.lines().filter_map(|line| line.strip_prefix("#   ")?.split_once('='));
+    let named: Vec<&str> = named.map(|(name, _)| name).collect();
+    assert_eq!(named, ["REDIS_URL", "SECTOR7G_DASHBOARD_TOKEN", "SECTOR7G_EXPECT"]);
+    assert_eq!(service["EnvironmentFile"], "/etc/sector7g/dashboard.env");
+    assert_eq!(service["RestartPreventExitStatus"], "64", "with which a mistake in usage ends it");
+    assert_eq!(settings(&unit, "Install")["WantedBy"], "multi-user.target");
 }
