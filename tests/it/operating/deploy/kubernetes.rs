@@ -51,7 +51,28 @@ fn kubernetes_has_each_worker_with_its_probes_and_the_shared_rooms() {
         found.insert(worker.to_owned());
     }
     assert!(found.iter().eq(WORKERS), "{found:?}");
-    assert_eq!(items.len(), 1 + WORKERS.len() + 2, "nothing else is there that this test and the next do not look at");
+    assert_eq!(items.len(), 1 + 2 * WORKERS.len() + 2, "nothing else is there that these tests do not look at");
+}
+
+/// A drain takes one pod at a time, and is never held up: not by a worker's only pod, nor by one that is not ready.
+#[test]
+fn kubernetes_drains_a_worker_pod_by_pod() {
+    let list: Value = yaml("deploy/kubernetes/plant.yaml");
+    let items = list["items"].as_array().unwrap().iter();
+    let budgets = items.filter(|item| item["kind"] == "PodDisruptionBudget");
+    let mut found = BTreeSet::new();
+    for budget in budgets {
+        let name = budget["metadata"]["name"].as_str().unwrap();
+        assert_eq!(budget["apiVersion"], "policy/v1");
+        let wanted = json!({
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": { "matchLabels": { "app.kubernetes.io/name": name } },
+        });
+        assert_eq!(budget["spec"], wanted, "{name}");
+        found.insert(name.strip_prefix("worker-").unwrap());
+    }
+    assert!(found.into_iter().eq(WORKERS));
 }
 
 #[tokio::test]
