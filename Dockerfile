@@ -8,12 +8,14 @@
 FROM rust:1-bookworm AS build
 WORKDIR /source
 COPY . .
+# No program is to grow beyond 20 MiB unseen.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     cargo build --locked --release --package examples --example plant \
     && cargo build --locked --release --package sector7g-tasks --features operate,tls,sentinel,cluster --bin sector-7g \
     && install -D --strip --target-directory=/out target/release/examples/plant target/release/sector-7g \
-    && install -d /rooms
+    && install -d /rooms \
+    && test -z "$(find /out -type f -size +20M)"
 
 # glibc, CA certificates and nothing else: no shell, no package manager. It runs as user 65532.
 FROM gcr.io/distroless/cc-debian12:nonroot

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::{Block, Console, Script, free_port, inline_code, interpreter, promtool};
+use support::{Block, Console, Script, amtool, free_port, inline_code, interpreter, promtool};
 
 use super::OPERATE;
 use super::deploy::{profiles, read, root, services};
@@ -19,8 +19,14 @@ const PORTS: [u16; 9] = [6379, 8090, 9464, 9465, 9466, 9467, 9468, 9469, 9470];
 const START: &str = "Start";
 
 /// Those that begin with an empty plant, each in a test below.
-const DAYS: [&str; 5] =
-    [START, "Stop, roll, scale", "A failure, from the alert to the mend", "Redis is full", "Moving from arq"];
+const DAYS: [&str; 6] = [
+    START,
+    "Stop, roll, scale",
+    "A failure, from the alert to the mend",
+    "Redis is full",
+    "Moving from arq",
+    "An alert comes in",
+];
 
 fn page() -> Vec<Block> {
     Block::all(&read("OPERATIONS.md"))
@@ -31,7 +37,8 @@ fn folder() -> tempfile::TempDir {
     let folder = tempfile::Builder::new().prefix("s7-operator-").tempdir().unwrap();
     let bin = folder.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    let programs: [(&str, PathBuf); 4] = [
+    let programs: [(&str, PathBuf); 5] = [
+        ("amtool", amtool()),
         ("plant", plant_program()),
         ("sector-7g", OPERATE.into()),
         ("promtool", promtool()),
@@ -111,6 +118,11 @@ fn a_queue_moves_from_python() {
     work_through(DAYS[4]);
 }
 
+#[test]
+fn alerts_find_their_way() {
+    work_through(DAYS[5]);
+}
+
 /// What is not typed in is looked at: `docker compose` here, and nothing else is left out.
 #[test]
 fn every_command_is_typed_in_or_looked_at() {
@@ -130,7 +142,8 @@ fn every_command_is_typed_in_or_looked_at() {
 const NOT_TYPED: &str = "Not typed in";
 
 /// What begins a command within a sentence, if more follows; alone it is a name.
-const PROGRAMS: [&str; 15] = [
+const PROGRAMS: [&str; 16] = [
+    "amtool",
     "cargo",
     "curl",
     "docker compose",
@@ -233,16 +246,20 @@ fn look_at(script: &Script) {
         }
         assert!(services.contains(word), "line {line}: {word} is no service of compose.yaml");
         match *verb {
-            "run" => return operators(rest.collect(), *line),
-            "exec" => return assert_eq!((word, rest.next()), ("redis", Some("redis-cli")), "line {line}"),
+            "run" => return takes(OPERATE.as_ref(), rest.collect(), *line),
+            "exec" => match (word, rest.next()) {
+                ("redis", Some("redis-cli")) => return,
+                ("alertmanager", Some("amtool")) => return takes(&amtool(), rest.collect(), *line),
+                other => panic!("line {line}: {other:?}"),
+            },
             _ => {}
         }
     }
 }
 
-/// The service `operator` is `sector-7g`, which reads these words before it says its help.
-fn operators(words: Vec<&str>, line: usize) {
-    let output = Command::new(OPERATE).args(words).arg("--help").output().unwrap();
+/// The program reads these words before it says its help.
+fn takes(program: &Path, words: Vec<&str>, line: usize) {
+    let output = Command::new(program).args(words).arg("--help").output().unwrap();
     assert!(output.status.success(), "line {line}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
