@@ -194,7 +194,7 @@ impl Listed {
         match self.filter {
             JobFilter::Dead => "Died",
             JobFilter::Running => "Since",
-            _ => "Due",
+            JobFilter::Live => "Due",
         }
     }
 
@@ -213,7 +213,7 @@ fn row(job: &JobView, filter: JobFilter, chooses: bool, now: Timestamp) -> Marku
     let moment = match filter {
         JobFilter::Dead => job.died_at,
         JobFilter::Running => job.started_at,
-        _ => job.due_at,
+        JobFilter::Live => job.due_at,
     };
     html! { tr {
         @if chooses { td { input type="checkbox" name="id" value=(job.id) aria-label=(format!("Choose {}", plain(&job.id))); } }

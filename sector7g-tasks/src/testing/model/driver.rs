@@ -106,7 +106,7 @@ impl<'a, G: Ground> Driver<'a, G> {
         let name = |kind: &str, number: u8| format!("model-{run:016x}-{kind}-{number}");
         Self {
             ground,
-            pace: Pace::new(broker.clock().now(), G::VIRTUAL),
+            pace: Pace::new(broker.clock().clone(), G::VIRTUAL),
             broker,
             model: Model::new(G::VIRTUAL),
             queues: (0..QUEUES).filter_map(|queue| QueueName::new(name("queue", queue)).ok()).collect(),

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Ground, Stop};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 
 /// The unit of a run's time.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -17,14 +17,15 @@ const ENDED: Duration = Duration::from_millis(44);
 #[derive(Debug)]
 pub(super) struct Pace {
     origin: Instant,
-    /// The broker's clock then.
+    clock: Clock,
+    /// What it said then.
     epoch: Timestamp,
     is_virtual: bool,
 }
 
 impl Pace {
-    pub(super) fn new(epoch: Timestamp, is_virtual: bool) -> Self {
-        Self { origin: Instant::now(), epoch, is_virtual }
+    pub(super) fn new(clock: Clock, is_virtual: bool) -> Self {
+        Self { origin: Instant::now(), epoch: clock.now(), clock, is_virtual }
     }
 
     /// A span that ends at the beginning of a tick: in real time, in the half before it.
@@ -48,9 +49,12 @@ impl Pace {
         self.is_virtual || self.begin_of(now).elapsed() < BEGUN
     }
 
-    /// Whether what has been answered just now was so in tick `now`.
+    /// Whether what has been answered just now was so in tick `now`, by both clocks: a machine that was put to sleep has its
+    /// wall clock set on when it goes on, and the timers' not.
     pub(super) fn is_in_time(&self, now: u64) -> Result<(), Stop> {
-        if self.is_virtual || self.begin_of(now).elapsed() < ENDED { Ok(()) } else { Err(Stop::TooSlow { after: 0 }) }
+        let is_set = || self.origin.elapsed().abs_diff(self.clock.now().since(self.epoch)) > BEGIN;
+        let is_late = || self.begin_of(now).elapsed() >= ENDED || is_set();
+        if self.is_virtual || !is_late() { Ok(()) } else { Err(Stop::TooSlow { after: 0 }) }
     }
 
     /// The tick of a moment; `None` when nothing can have happened then.

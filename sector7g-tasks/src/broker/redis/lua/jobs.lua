@@ -20,7 +20,7 @@ local function live(id, score)
   if is_lost or lease and not lease.foreign then count = attempts_of_leased(count) end
   return { id, state, payload, false, int(count),
     int(due), known[1] or false, known[2] or false, known[3] or false,
-    state == 'running' and string.match(lease.token or '', '^(%x*)'), state == 'running' and lease.since and int(lease.since) }
+    state == 'running' and string.match(lease.token or '', '^(%x*)'), state == 'running' and lease.since and int(lease.since) or false }
 end
 
 -- The result of an id may be that of a later job, here, in another queue, or of a Python worker.
