@@ -54,7 +54,7 @@ pub struct JobRecord {
     /// When it was, is or will be due (a running job's lease end excluded); for a dead letter, when it died.
     pub due_at: Timestamp,
     /// Its failed attempts, oldest first, the last [`MAX_FAILURES`] of them. They outlive a job that ends well for as long
-    /// as its result is kept.
+    /// as its result is kept, on Redis for a week at most.
     pub failures: Vec<Failure>,
     /// The last progress that it reported.
     pub progress: Option<Bytes>,

@@ -61,6 +61,7 @@ pub(super) async fn queue(
             a href=(format!("{here}&state={key}")) aria-current=[(key == chosen).then_some("page")] { (label) " " span.count { (count) } }
         } }
         (listed.draw(&site, &csrf, now))
+        (listed.of_python(&here))
         (listed.onward(&format!("{here}&state={chosen}")))
     };
     Ok(site.page(&format!("Queue {name}"), "", now, &content))
@@ -196,6 +197,16 @@ impl Listed {
             JobFilter::Running => "Since",
             JobFilter::Live => "Due",
         }
+    }
+
+    /// Python workers' running jobs are in no list of running ones.
+    fn of_python(&self, here: &str) -> Markup {
+        let is_whole = self.filter == JobFilter::Running && self.next.is_none() && !self.is_later;
+        let listed = u64::try_from(self.jobs.len()).unwrap_or(u64::MAX);
+        let others = self.queue.running.saturating_sub(listed);
+        html! { @if is_whole && others > 0 {
+            p.note { "Python workers run " (others) ": these are " a href=(here) { "among those that wait" } "." }
+        } }
     }
 
     fn onward(&self, here: &str) -> Markup {

@@ -42,6 +42,10 @@ pub(super) struct Args {
     )]
     pub(super) redis: Option<String>,
 
+    /// The same, if it was an argument.
+    #[arg(skip)]
+    pub(super) typed_url: Option<String>,
+
     /// Only this queue
     #[arg(long, short, global = true, value_name = "QUEUE", value_parser = queue)]
     pub(super) queue: Option<QueueName>,
@@ -307,8 +311,8 @@ pub(super) struct LetterArgs {
     /// Those of this task
     #[arg(long, value_name = "NAME")]
     pub(super) task: Option<String>,
-    /// Those in whose last failure this text is, as `dead list` shows it
-    #[arg(long, value_name = "TEXT")]
+    /// Those in whose last failure this text is, as it is or as `dead list` shows it
+    #[arg(long, value_name = "TEXT", value_parser = text)]
     pub(super) error: Option<String>,
     /// Those that died longer ago
     #[arg(long, value_name = "SPAN", value_parser = span)]
@@ -324,13 +328,19 @@ impl Args {
         let matches = without_blanks(Self::command()).try_get_matches_from(arguments)?;
         let mut args = Self::from_arg_matches(&matches)?;
         let set = || std::env::var(REDIS_URL).ok().filter(|value| !value.trim().is_empty());
+        args.typed_url.clone_from(&args.redis);
         args.redis = args.redis.or_else(set);
         Ok(args)
     }
 }
 
+/// An empty text, as an unset variable of a shell leaves it, is in all.
+fn text(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("it is a part of the failure's text".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 fn queue(name: &str) -> Result<QueueName, String> {
-    QueueName::new(name).map_err(|error| error.to_string())
+    QueueName::new(name.trim()).map_err(|error| error.to_string())
 }
 
 fn job_id(id: &str) -> Result<JobId, String> {

@@ -16,7 +16,7 @@ use crate::inspect::{JobView, Reveal};
 /// How many causes are told apart; what comes when there are as many is of one without a name.
 const MOST: usize = 1000;
 
-/// The most signs of a cause.
+/// The most bytes of a cause.
 const LENGTH: usize = 160;
 
 /// Dead letters of one queue and task that died alike.
@@ -61,13 +61,17 @@ pub(super) async fn tell(site: &Site<'_>, which: &LetterArgs) -> Result<(), Oper
             vec![
                 cause.count.to_string(),
                 cause.queue.clone(),
-                cause.task.clone().unwrap_or_else(|| "<unreadable>".to_owned()),
+                match &cause.task {
+                    Some(task) => task.clone(),
+                    None if cause.cause.is_none() => String::new(),
+                    None => "<unreadable>".to_owned(),
+                },
                 cause.cause.clone().unwrap_or_else(|| "<others>".to_owned()),
                 relative(Some(cause.last), now),
                 cause.example.clone(),
             ]
         });
-        table(&[">letters", "queue", "task", "cause", ">last", "its id"], rows)
+        table(&[">letters", "queue", "task", "cause", ">last", "=its id"], rows)
     });
     Ok(())
 }
@@ -118,7 +122,7 @@ fn outline(failure: &str) -> String {
     let mut rest = failure.lines().next().unwrap_or_default();
     while let Some(first) = rest.chars().next().filter(|_| outline.len() < LENGTH) {
         let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len()).max(first.len_utf8());
-        let (word, after) = rest.split_at(end);
+        let (word, after) = rest.split_at(if starts_with_uuid(rest) { UUID } else { end });
         match unit_of(word) {
             None => outline.push_str(word),
             Some(unit) => {
@@ -132,11 +136,25 @@ fn outline(failure: &str) -> String {
     outline
 }
 
+/// The length of a UUID, `550e8400-e29b-41d4-a716-446655440000`.
+const UUID: usize = 36;
+
+fn starts_with_uuid(text: &str) -> bool {
+    let is_of_uuid = |(nth, byte): (usize, &u8)| match nth {
+        8 | 13 | 18 | 23 => *byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.as_bytes().get(..UUID).is_some_and(|start| start.iter().enumerate().all(is_of_uuid))
+}
+
 /// What stands behind a number, as in `300s`: mostly nothing, as behind the hexadecimal digits of ids and addresses. `None`
 /// of a word that is no number.
 fn unit_of(word: &str) -> Option<&str> {
     const LEAST_OF_ID: usize = 8;
     const UNIT: usize = 3;
+    if starts_with_uuid(word) {
+        return Some("");
+    }
     let digits = word.strip_prefix("0x").unwrap_or(word);
     let has_digit = digits.contains(|c: char| c.is_ascii_digit());
     if has_digit && digits.len() >= LEAST_OF_ID && digits.chars().all(|c| c.is_ascii_hexdigit()) {
@@ -159,6 +177,7 @@ mod tests {
         check("error: no coolant in reactor 7", "error: no coolant in reactor #");
         check("timeout: it took longer than 300s", "timeout: it took longer than #s");
         check("error: user 0193c4be-77aa2 is gone", "error: user #-77aa2 is gone");
+        check("error: order 550e8400-e29b-41d4-a716-446655440000 is gone", "error: order # is gone");
         check("panic: at src/lenny.rs:41:9: utf8", "panic: at src/lenny.rs:#:#: utf8");
         check("error: 12.5 of 100 %\nand more", "error: #.# of # %");
         check("error: dead beef at 0xdeadbeef1", "error: dead beef at #");

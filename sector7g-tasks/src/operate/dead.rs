@@ -10,6 +10,7 @@ use super::Site;
 use super::args::{ChooseArgs, DeadCommand, LetterArgs, PageArgs};
 use super::error::OperateError;
 use super::jobs::{PAGE, Wanted, Words};
+use super::show::plain;
 use super::{ask, causes, jobs};
 use crate::broker::{Broker, JobFilter, JobId, JobRecord, JobState, MAX_BATCH, QueueName};
 use crate::clock::Timestamp;
@@ -35,7 +36,10 @@ impl LetterArgs {
         let age = now.since(letter.due_at);
         let is_of_age =
             self.older_than.is_none_or(|least| age >= least) && self.newer_than.is_none_or(|most| age <= most);
-        let died_of = |text: &str| letter.failures.last().is_some_and(|failure| failure.to_string().contains(text));
+        let died_of = |text: &str| {
+            let failure = letter.failures.last().map(ToString::to_string).unwrap_or_default();
+            failure.contains(text) || plain(&failure).contains(text)
+        };
         is_of_age && self.error.as_deref().is_none_or(died_of) && jobs::is_of(letter, self.task.as_deref())
     }
 }
@@ -92,7 +96,9 @@ async fn change(site: &Site<'_>, args: &ChooseArgs, what: What, per_second: Opti
                 done.changed += usize::from(changed);
                 done.left.extend((!changed).then(|| id.as_str().to_owned()));
             }
-            progress(done.changed + done.left.len(), count, per_second.is_some());
+            if count > MAX_BATCH || per_second.is_some() {
+                progress(done.changed + done.left.len(), count);
+            }
         }
     }
     site.output.tell(&done, || {
@@ -134,10 +140,10 @@ fn question(what: What, count: usize, chosen: &[(QueueName, Vec<JobId>)]) -> Str
     format!("{} of {} {be} to be {verb}", letters(count), of.join(", "))
 }
 
-/// Says how far it is, where somebody watches and it is long.
-fn progress(done: usize, count: usize, is_slow: bool) {
+/// Says how far it is, where somebody watches.
+fn progress(done: usize, count: usize) {
     use std::io::Write as _;
-    if (count > MAX_BATCH || is_slow) && std::io::stderr().is_terminal() {
+    if std::io::stderr().is_terminal() {
         let _ = write!(anstream::stderr(), "\r{done} of {count}{}", if done == count { "\n" } else { "" });
     }
 }

@@ -21,7 +21,9 @@ pub(super) enum OperateError {
     Arguments(#[from] clap::Error),
     #[error("no broker is named: give its URL with --redis, or in REDIS_URL")]
     NoUrl,
-    #[error("which dead letters? give their ids, or --all, --task NAME, --older-than SPAN, --newer-than SPAN")]
+    #[error(
+        "which dead letters? give their ids, or --all, --task NAME, --error TEXT, --older-than SPAN, --newer-than SPAN"
+    )]
     NoneChosen,
     #[error("`top` needs a terminal; `health status --detailed` tells the same to a file")]
     NoTerminal,
@@ -49,6 +51,8 @@ pub(super) enum OperateError {
     Listen { address: SocketAddr, source: io::Error },
     #[error("RUST_LOG can't be understood")]
     LogFilter(#[from] tracing_subscriber::filter::ParseError),
+    #[error("the answer could not be written to standard output")]
+    Output(#[source] io::Error),
     #[error("the program can't run")]
     System(#[source] BoxError),
 }
@@ -75,7 +79,7 @@ impl OperateError {
             | Self::LogFilter(_)
             | Self::Unasked { .. } => USAGE,
             Self::Broker(BrokerError::Unavailable { .. }) => 2,
-            Self::Broker(_) | Self::Listen { .. } | Self::System(_) => 1,
+            Self::Broker(_) | Self::Listen { .. } | Self::Output(_) | Self::System(_) => 1,
             Self::UnknownQueue { .. } | Self::NotFound { .. } | Self::NotPossible(_) | Self::Declined => 3,
         }
     }

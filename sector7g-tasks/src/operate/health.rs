@@ -23,6 +23,9 @@ struct Report {
     /// With `--detailed`: what runs, the first of each queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     running_jobs: Option<Vec<JobView>>,
+    /// Running ones that are not among these, as Python workers have them.
+    #[serde(skip)]
+    unlisted: u64,
 }
 
 /// Says how the fleet fares. The exit code: 0 healthy, 1 degraded, 2 down.
@@ -39,7 +42,7 @@ pub(super) async fn status(
             BrokerError::Unavailable { .. } => Health::down(&location, at, &cause),
             BrokerError::Refused(_) | BrokerError::Full { .. } => Health::refused(&location, at, &cause),
         };
-        Report { health, running_jobs: None }
+        Report { health, running_jobs: None, unlisted: 0 }
     });
     output.tell(&report, || for_people(&report, args.detailed));
     match report.health.status {
@@ -54,7 +57,7 @@ async fn look(broker: &RedisBroker, args: &StatusArgs, queue: Option<&QueueName>
     let thresholds = args.thresholds.read();
     let only = queue.map(std::slice::from_ref);
     let mut overview = Overview::of_expected(broker, only, &thresholds.expected).await?;
-    let mut running_jobs = None;
+    let (mut running_jobs, mut unlisted) = (None, 0);
     if args.detailed {
         overview = overview.with_concerns(broker).await?;
         let mut running = Vec::new();
@@ -62,11 +65,14 @@ async fn look(broker: &RedisBroker, args: &StatusArgs, queue: Option<&QueueName>
             let Ok(name) = QueueName::new(&view.name) else { continue };
             let reveal = Reveal::of(broker, &name).await?;
             let page = broker.jobs(&name, JobFilter::Running, None, MOST_RUNNING).await?;
+            if page.next.is_none() {
+                unlisted += jobs::unlisted(view.running, page.jobs.len());
+            }
             running.extend(page.jobs.into_iter().map(|record| JobView::new(record, &name, &reveal)));
         }
         running_jobs = Some(running);
     }
-    Ok(Report { health: thresholds.assess(overview), running_jobs })
+    Ok(Report { health: thresholds.assess(overview), running_jobs, unlisted })
 }
 
 fn for_people(report: &Report, detailed: bool) -> String {
@@ -103,6 +109,7 @@ fn for_people(report: &Report, detailed: bool) -> String {
         if let Some(running) = report.running_jobs.as_ref().filter(|running| !running.is_empty()) {
             let _ = write!(text, "\n\n{}", jobs::table_of_running(running, overview.at));
         }
+        text += &jobs::others(report.unlisted);
     }
     text
 }

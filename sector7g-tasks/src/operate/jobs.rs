@@ -50,6 +50,8 @@ struct Next {
 struct Listing {
     jobs: Vec<JobView>,
     next: Option<Next>,
+    /// Of running ones: those of Python workers in the queues that were read to their end.
+    unlisted: u64,
 }
 
 /// How many jobs are read at a time where most may not be meant: they come with their payloads.
@@ -77,7 +79,7 @@ pub(super) async fn list(
     args: &PageArgs,
     words: &Words,
 ) -> Result<(), OperateError> {
-    let mut listing = Listing { jobs: Vec::new(), next: None };
+    let mut listing = Listing { jobs: Vec::new(), next: None, unlisted: 0 };
     let mut looked = Looked::default();
     for queue in site.queues().await? {
         let room = args.limit - listing.jobs.len();
@@ -90,6 +92,10 @@ pub(super) async fn list(
             continue;
         }
         let (records, next) = read(site, &queue, wanted, args, room, &mut looked).await?;
+        if wanted.filter == JobFilter::Running && next.is_none() && args.after.is_none() {
+            let running = site.broker.stats(&queue).await?.running;
+            listing.unlisted += unlisted(running, records.len());
+        }
         if !records.is_empty() {
             let reveal = reveal(site, &queue, args.show_args).await?;
             listing.jobs.extend(records.into_iter().map(|record| JobView::new(record, &queue, &reveal)));
@@ -102,19 +108,33 @@ pub(super) async fn list(
     looked.end();
     let now = site.broker.clock().now();
     site.output.tell(&listing, || {
+        let others = others(listing.unlisted);
         if listing.jobs.is_empty() {
-            return if wanted.is_any { format!("No {}.", words.what) } else { format!("No such {}.", words.what) };
+            let none = if wanted.is_any { "No" } else { "No such" };
+            return format!("{none} {}.{others}", words.what);
         }
-        let run_all = listing.jobs.iter().all(|job| job.state == JobState::InProgress);
-        let table = if run_all { table_of_running } else { table_of };
+        let table = if wanted.filter == JobFilter::Running { table_of_running } else { table_of };
         let mut text = table(&listing.jobs, now);
         if let Some(next) = &listing.next {
             let may = if wanted.is_any { "are" } else { "may be" };
             text = format!("{text}\n\nThere {may} more: {}", read_on(site, next, args, words));
         }
-        text
+        text + &others
     });
     Ok(())
+}
+
+/// How many of a queue's running jobs are in no list of such, when that has been read to its end.
+pub(super) fn unlisted(running: u64, listed: usize) -> u64 {
+    running.saturating_sub(u64::try_from(listed).unwrap_or(u64::MAX))
+}
+
+/// What is said of these.
+pub(super) fn others(unlisted: u64) -> String {
+    match unlisted {
+        0 => String::new(),
+        count => format!("\n\nPython workers run {count}: `sector-7g jobs list` has these among those that wait."),
+    }
 }
 
 /// The first `room` that are meant, and where to go on if not all were looked at.
@@ -183,6 +203,8 @@ fn read_on(site: &Site<'_>, next: &Next, args: &PageArgs, words: &Words) -> Stri
     if args.show_args {
         command += " --show-args";
     }
+    // A password is for nobody's screen.
+    command += &option("--redis", site.typed_url.map(|url| if url.contains('@') { "URL" } else { url }));
     command += &option("--queue-prefix", Some(site.queue_prefix).filter(|prefix| *prefix != QUEUE_PREFIX));
     command
 }
@@ -228,16 +250,16 @@ pub(super) fn table_of(jobs: &[JobView], now: Timestamp) -> String {
             last.unwrap_or_default(),
         ]
     });
-    table(&["queue", "id", "state", ">when", ">tries", "job", "last failure"], rows)
+    table(&["queue", "=id", "=state", ">when", ">tries", "job", "last failure"], rows)
 }
 
-/// Running jobs, where all are: since when, and on whose machine.
+/// Running jobs: since when, and on whose machine.
 pub(super) fn table_of_running(jobs: &[JobView], now: Timestamp) -> String {
     let rows = jobs.iter().map(|job| {
         let worker = job.worker.as_ref().map(ToString::to_string).unwrap_or_default();
         vec![job.queue.clone(), job.id.clone(), relative(when(job), now), job.attempt.to_string(), worker, call(job)]
     });
-    table(&["queue", "id", ">since", ">try", "worker", "job"], rows)
+    table(&["queue", "=id", ">since", ">try", "worker", "job"], rows)
 }
 
 /// What tells most of a job in its state: when it died, since when it runs, when it is due, or when it ended.

@@ -53,17 +53,20 @@ async fn run(arguments: &[OsString]) -> Result<u8, OperateError> {
     let output = Output::new(args.json);
     if let Command::Completions { shell } = args.command {
         output.write(completions(shell).as_bytes());
-        return Ok(0);
+        return output.end().map(|()| 0);
     }
     let broker = connect(&args)?;
     if let Command::Health { command } = &args.command {
-        return Ok(health::status(&broker, command, args.queue.as_ref(), &output).await);
+        let code = health::status(&broker, command, args.queue.as_ref(), &output).await;
+        return output.end().map(|()| code);
     }
     if let Command::Dashboard(command) = &args.command {
         return dashboard::run(broker, args.queue.as_ref(), command, &output).await; // it says itself when the broker is away
     }
     broker.ready().await?;
-    let site = Site { broker: &broker, queue: args.queue.as_ref(), queue_prefix: &args.queue_prefix, output: &output };
+    let Args { queue, queue_prefix, typed_url, .. } = &args;
+    let (queue, typed_url) = (queue.as_ref(), typed_url.as_deref());
+    let site = Site { broker: &broker, queue, queue_prefix, typed_url, output: &output };
     match &args.command {
         Command::Queues => queues::list(&site).await?,
         Command::Jobs { command } => jobs::run(&site, command).await?,
@@ -74,7 +77,7 @@ async fn run(arguments: &[OsString]) -> Result<u8, OperateError> {
         Command::Schedule { .. } => schedules::list(&site).await?,
         Command::Dashboard(_) | Command::Health { .. } | Command::Completions { .. } => {} // done above
     }
-    Ok(0)
+    output.end().map(|()| 0)
 }
 
 /// The script for a shell.
@@ -105,6 +108,8 @@ struct Site<'a> {
     queue: Option<&'a QueueName>,
     /// What stands before a queue's name in Redis.
     queue_prefix: &'a str,
+    /// The broker's URL where `--redis` names it.
+    typed_url: Option<&'a str>,
     output: &'a Output,
 }
 

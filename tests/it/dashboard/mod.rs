@@ -30,7 +30,7 @@ const HOSTILE: &str = "<script>alert(1)</script>\"><img src=x onerror=alert(2)>'
 /// What no page may ever show.
 const CANARY: &str = "thrillhouse";
 
-struct Answer {
+pub(super) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     text: String,
@@ -46,7 +46,7 @@ impl Answer {
         self.header("set-cookie").split(';').next().unwrap().to_owned()
     }
 
-    fn expect(self, status: StatusCode, texts: &[&str]) -> Self {
+    pub(super) fn expect(self, status: StatusCode, texts: &[&str]) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
         for text in texts {
             assert!(self.text.contains(text), "«{text}» in {}", self.text);
@@ -62,7 +62,7 @@ async fn ask(router: &Router, request: Request<Body>) -> Answer {
     Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
 }
 
-async fn get(router: &Router, path: &str) -> Answer {
+pub(super) async fn get(router: &Router, path: &str) -> Answer {
     ask(router, Request::get(path).header("host", "localhost").body(Body::empty()).unwrap()).await
 }
 

@@ -84,6 +84,9 @@ async fn letters_are_counted_and_retried_by_their_cause() {
     assert!(began.elapsed() >= Duration::from_millis(500), "the sixth waits for five tenths of a second");
     let left = operate(&server, "dead causes --json").expect(0, &[]).json();
     assert_eq!((left.as_array().unwrap().len(), &left[0]["cause"]), (1, &json!("error: the valve sticks")));
+    for unset in ["dead discard --error= --yes", "dead retry --error= --yes"] {
+        operate(&server, unset).expect(64, &["it is a part of the failure's text"]);
+    }
     operate(&server, "dead retry --all --per-second 0").expect(64, &["--per-second"]);
     operate(&server, "dead retry --all --error valve").expect(64, &["cannot be used with"]);
 }
@@ -117,6 +120,18 @@ async fn a_search_goes_on_where_it_ended() {
         after = Some(mark.to_owned());
     }
     assert_eq!(found, expected, "each once, in order");
+    // Where the broker was named on the command line, the line that reads on names it, too.
+    let url = server.url();
+    let named = said(command(&["jobs", "list", "--queue", "homer", "--limit", "3", "--redis", &url]))
+        .expect(0, &[&format!(" --redis={url}")]);
+    let mut shell = std::process::Command::new("bash");
+    let words = named.out.lines().find_map(|line| line.split_once("more: sector-7g ")).unwrap().1;
+    shell.args(["-c", &format!("'{OPERATE}' {words}")]).env_remove("REDIS_URL");
+    said(shell).expect(0, &["0004", "0006"]);
+    // But for a password.
+    let with_password = url.replace("redis://", "redis://default:thrillhouse@");
+    let told = said(command(&["jobs", "list", "--queue", "homer", "--limit", "3", "--redis", &with_password]));
+    assert!(!told.out.contains("thrillhouse") && !told.err.contains("thrillhouse"), "{told:?}");
     let second = next(&server, &list(&[]).out).expect("there are more").json();
     assert_eq!(ids(&second), expected[3..6]);
 }

@@ -24,7 +24,7 @@ async fn a_fleet_that_is_gone_is_missed() {
     operate(&server, "health status --expect homer --queue lenny").expect(1, &["queue `lenny` has no worker"]);
 
     let mut by_environment = command(&["health", "status"]);
-    by_environment.env("REDIS_URL", server.url()).env("SECTOR7G_EXPECT", "lenny,homer");
+    by_environment.env("REDIS_URL", server.url()).env("SECTOR7G_EXPECT", "lenny, homer");
     said(by_environment).expect(1, &[missed, "queue `lenny` has no worker"]);
 
     die(&server, "homer", "prods", 1).await;

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use axum::http::StatusCode;
+use sector7g_tasks::dashboard::Dashboard;
 use sector7g_tasks::inspect;
 use sector7g_tasks::inventory::Inventory;
 use sector7g_tasks::prelude::*;
@@ -12,6 +14,7 @@ use support::{Program, PythonClient, PythonWorker, RedisServer};
 
 use super::super::redis::load::calls;
 use super::{Mended, OPERATE, WORKER, broker, command, die, operate, rod, said, until};
+use crate::dashboard::get;
 use crate::traces::Traced;
 
 #[test]
@@ -70,7 +73,7 @@ async fn what_is_not_there_is_said_so() {
     operate(&server, "jobs list").expect(0, &["No jobs."]);
     operate(&server, "dead list").expect(0, &["No dead letters."]);
     operate(&server, "schedule list").expect(0, &["No worker that runs now has a schedule", "Python workers"]);
-    assert_eq!(operate(&server, "jobs list --json").json(), json!({ "jobs": [], "next": null }));
+    assert_eq!(operate(&server, "jobs list --json").json(), json!({ "jobs": [], "next": null, "unlisted": 0 }));
     die(&server, "lenny", "prods", 1).await;
     let unknown = "nothing is known of queue `lemmy`";
     operate(&server, "jobs list --queue lemmy").expect(3, &[unknown, "known are: lenny"]);
@@ -255,6 +258,25 @@ async fn a_queue_of_python_is_told_like_ours() {
     until("Python has run it", async || operate(&server, "jobs show nap -q snakes").out.contains("complete")).await;
     let ended = operate(&server, "jobs show nap -q snakes --json").expect(0, &[]).json();
     assert_eq!(ended["outcome"]["result"]["args"], json!([7, ["core"]]), "{ended}");
+    // While Python runs one, it is counted, shown and told like any other, but for what nobody knows of it.
+    python.call(&["enqueue", "sleep", "--args", "[600]", "--id", "long"]).await;
+    until("Python runs it", async || operate(&server, "jobs show long -q snakes").out.contains("in progress")).await;
+    operate(&server, "jobs show long -q snakes").expect(0, &["one of Python's"]);
+    operate(&server, "jobs list -q snakes").expect(0, &["long", "in progress"]);
+    operate(&server, "jobs list --running -q snakes")
+        .expect(0, &["No jobs.", "Python workers run 1: `sector-7g jobs list`"]);
+    let running = operate(&server, "jobs list --running --json").expect(0, &[]).json();
+    assert_eq!(running, json!({"jobs": [], "next": null, "unlisted": 1}));
+    operate(&server, "health status -q snakes --detailed").expect(1, &["paused", "Python workers run 1"]);
+    let router = Dashboard::new(broker(&server)).router();
+    for (path, text) in [
+        ("/queue?queue=snakes", "in progress"),
+        ("/queue?queue=snakes&state=running", "Python workers run 1"),
+        ("/job?queue=snakes&id=long", "<dt>Worker</dt><dd>one of Python's</dd>"),
+    ] {
+        get(&router, path).await.expect(StatusCode::OK, &[text]);
+    }
+    operate(&server, "jobs abort long -q snakes").expect(0, &["in progress", "is to be aborted"]);
     drop(worker);
 }
 
@@ -322,7 +344,7 @@ async fn hostile_text_is_spelled_out() {
 #[tokio::test]
 async fn output_suits_who_reads_it() {
     let server = RedisServer::start();
-    die(&server, "lenny", &"long".repeat(100), 40).await;
+    let ids = die(&server, "lenny", &"long".repeat(100), 40).await;
     let run = |words: &[&str], set: &[(&str, &str)]| {
         let mut command = command(words);
         command.env("REDIS_URL", server.url()).envs(set.iter().copied());
@@ -331,8 +353,19 @@ async fn output_suits_who_reads_it() {
     let wide = run(&["dead", "list"], &[]);
     assert!(wide.out.lines().any(|line| line.chars().count() > 400), "nothing is cut for a pipe");
     let narrow = run(&["dead", "list"], &[("COLUMNS", "80")]).expect(0, &[]);
-    assert!(narrow.out.lines().all(|line| line.chars().count() <= 80), "{}", narrow.out);
+    assert!(narrow.out.lines().all(|line| line.chars().count() <= 120), "long texts are cut: {}", narrow.out);
     assert_eq!(narrow.out.lines().count(), 42, "a line a letter: {}", narrow.out);
+    assert!(ids.iter().all(|id| narrow.out.contains(&format!(" {id} "))), "ids are whole: {}", narrow.out);
+    assert_eq!(narrow.out.matches("error: it broke").count(), 40, "{}", narrow.out);
+    for command in ["queues", "dead list --json", "dead causes"] {
+        let script = format!("'{OPERATE}' {command} --redis {} >/dev/full", server.url());
+        let mut shell = std::process::Command::new("bash");
+        said({
+            shell.args(["-c", &script]);
+            shell
+        })
+        .expect(1, &["the answer could not be written to standard output: No space left"]);
+    }
     let status = ["health", "status"];
     assert!(!run(&status, &[]).out.contains('\u{1b}'), "a pipe has no colours");
     assert!(run(&status, &[("CLICOLOR_FORCE", "1")]).out.contains('\u{1b}'), "unless they are wanted");

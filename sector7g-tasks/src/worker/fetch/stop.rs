@@ -67,7 +67,11 @@ impl Fetch {
                         self.outage.over(&self.engine);
                         self.give_back(queue, claimed.jobs);
                     }
-                    Err(error) => return self.outage.note(&error), // tried again at the next ending, and at the end
+                    // Tried again at the next ending, and at the end.
+                    Err(error) => {
+                        self.outage.note(&error);
+                        return;
+                    }
                 }
             }
         }

@@ -63,6 +63,7 @@ end
 local function make_rare()
   -- with: notes.lua
   local PYTHON_GRACE = 5000        -- ms: no job is unknown for longer while a Python worker is at work
+  local TRIES_TTL = 604800000      -- ms: a result may be kept for ever
   local LEAST = 5000               -- ms for which a lease is believed whose key has no end
   local dead_most, dead_age, lost_failure = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
   local rare = { count_of = count_of, first_free = first_free, left_until = left_until, read_lease = read_lease }
@@ -206,7 +207,7 @@ local function make_rare()
   function rare.keep_failures(id, result, keep)
     local failures = rare.notes(id, payload_of(id))[4]
     if not failures then return end
-    redis.call('SET', tries(id), digest(result) .. failures, unpack(keep == '' and {} or { 'PX', keep }))
+    redis.call('SET', tries(id), digest(result) .. failures, 'PX', int(math.min(tonumber(keep) or TRIES_TTL, TRIES_TTL)))
   end
 
   -- Its lease ran out: that attempt is over.

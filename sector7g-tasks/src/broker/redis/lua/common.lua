@@ -10,8 +10,8 @@
 --                                 u unknown since, ms, when n attempts were counted; c left to Python workers
 --                                 until, ms; b '1' when an abort is asked for; p progress; j digest of the job
 --                                 that all this is of
---   arq:s7:tries:<id>     string  of a job that ended otherwise than as a dead letter, while its result is kept: digest of the
---                                 result, then its failures, a JSON object a line
+--   arq:s7:tries:<id>     string  of a job that ended, but as no dead letter: digest of its result, then its failures, a
+--                                 JSON object a line; for as long as the result is kept, a week at most
 --   arq:s7:hold:<id>      string  keeps the id of an ended schedule's job taken
 --   q:health-check        string  arq's line of what its worker has done, ours while one of our workers lives   (arq's)
 --   q:s7:leases           zset    job id -> end of its lease, ms
@@ -33,7 +33,8 @@
 --   arq:abort             zset    id of a job to be aborted -> when that was asked for, ms         (arq's)
 --   arq:s7:queues         zset    queue's name -> when it was last used, ms
 
--- A lease, as kept in arq:in-progress:<id>:  <token> <end, ms> <due at, ms> <expires at, ms, or 0> <its span, ms> <since, ms> <1 or 0>
+-- A lease, as kept in arq:in-progress:<id>:
+--   <token> <end, ms> <due at, ms> <expires at, ms, or 0> <its span, ms> <since when, ms> <1 or 0>
 -- The last says whether attempts or notes of the job may be stored: at a first one that runs, its lease is all there is.
 -- The key outlives the lease, so that a late finish is told from a stale one and a lost lease is
 -- noticed; until then a Python worker leaves the job alone, too.

@@ -20,14 +20,16 @@ local function live(id, score)
   if is_lost or lease and not lease.foreign then count = attempts_of_leased(count) end
   return { id, state, payload, false, int(count),
     int(due), known[1] or false, known[2] or false, known[3] or false,
-    state == 'running' and string.match(lease.token or '', '^(%x*)'), state == 'running' and lease.since and int(lease.since) or false }
+    state == 'running' and string.match(lease.token or '', '^(%x*)'),
+    state == 'running' and lease.since and int(lease.since) or false }
 end
 
 -- The result of an id may be that of a later job, here, in another queue, or of a Python worker.
 local function letter(id, died)
   local kept, result = hmget(dead .. ':' .. id, 'p', 'f', 'a', 'r'), get('arq:result:' .. id)
   local own = result and kept[4] == digest(result) and result
-  return { id, 'dead', kept[1] or false, own, int(count_of(kept[3])), int(sane(died)), kept[2] or false, false, false, false, false },
+  return { id, 'dead', kept[1] or false, own, int(count_of(kept[3])), int(sane(died)), kept[2] or false, false, false, false,
+    false },
     result and not own
 end
 
