@@ -5,7 +5,7 @@
 #
 # An application of your own: the same two stages, with its binary in the plant's place.
 
-FROM rust:1-bookworm AS build
+FROM rust:1-trixie AS build
 WORKDIR /source
 COPY . .
 # No program is to grow beyond 20 MiB unseen.
@@ -18,7 +18,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && test -z "$(find /out -type f -size +20M)"
 
 # glibc, CA certificates and nothing else: no shell, no package manager. It runs as user 65532.
-FROM gcr.io/distroless/cc-debian12:nonroot
+FROM gcr.io/distroless/cc-debian13:nonroot
 COPY --from=build /out/plant /out/sector-7g /usr/local/bin/
 # A volume that is mounted there is the workers' own, too.
 COPY --from=build --chown=65532:65532 /rooms /var/lib/plant

@@ -458,6 +458,16 @@ impl fmt::Debug for Runner {
 /// How long a runner that has ended waits for the look at the broker's set-up: cut off, that may leave keys behind.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
+/// How long the end of a program waits for threads that tasks still hold.
+pub(crate) const LEAKED_THREADS: Duration = Duration::from_secs(1);
+
+/// The longest that a stop takes beyond its workers' `job_completion_wait`, 42 s: up to 12 where jobs ignore their cancellation
+/// and the broker does not answer, and up to 30 of a hook `on_shutdown`.
+///
+/// Who ends programs by force (a container engine, systemd, Kubernetes) is to wait for longer than both together: what is cut
+/// off is run again when its lease ends, and counts as an attempt.
+pub const STOP_MARGIN: Duration = crate::worker::LONGEST_END.saturating_add(LAST_LOOK).saturating_add(LEAKED_THREADS);
+
 /// Says what is wrong with the broker's set-up. The workers start all the same: it may still do for them.
 async fn voice_concerns(broker: &dyn Broker) {
     match broker.concerns().await {

@@ -24,14 +24,10 @@ use self::args::{Config, Mode};
 use self::error::CliError;
 use crate::error::BoxError;
 use crate::inventory::PlannedWorker;
-use crate::runner::{RunReport, Runner};
+use crate::runner::{LEAKED_THREADS, RunReport, Runner, STOP_MARGIN};
 
-/// How long the end of the program waits for threads that tasks still hold.
-const LEAKED_THREADS: Duration = Duration::from_secs(1);
-
-/// What a worker's end may take beyond `job_completion_wait`: 2 s for jobs that ignore their
-/// cancellation, 7 s for the last reports and hooks, 30 s for `on_shutdown`, and some.
-const END_MARGIN: Duration = Duration::from_secs(45);
+/// What a worker's end may take beyond `job_completion_wait` before it is given up: that, and some.
+const END_MARGIN: Duration = STOP_MARGIN.saturating_add(Duration::from_secs(3));
 
 /// Runs the workers that the command line names, or all linked ones.
 ///

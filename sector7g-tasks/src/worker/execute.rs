@@ -31,7 +31,7 @@ use crate::task::{Keep, RunFuture, RunResult, TaskDef};
 use crate::trace;
 
 /// The longest that an end hook may take: a slot is held meanwhile.
-const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// See [`Engine::hold`]. Mirrors: arq's in-progress key, which outlives a schedule's job by a minute.
 const HOLD_MARGIN: Duration = Duration::from_mins(1);

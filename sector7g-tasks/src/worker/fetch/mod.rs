@@ -2,6 +2,8 @@
 
 mod stop;
 
+pub(crate) use self::stop::LONGEST_END;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::{Fetch, RECONNECT};
 use crate::broker::{ClaimedJob, Finish, GiveBack, Outcome};
 use crate::worker::control::Cancel;
-use crate::worker::execute::Ended;
+use crate::worker::execute::{Ended, HOOK_TIMEOUT};
 use crate::worker::log;
 use crate::worker::meters::NotStored;
 use crate::worker::settings::{JobEnd, JobEndKind};
@@ -21,6 +21,10 @@ const LAST_HOOKS: Duration = Duration::from_secs(2);
 
 /// How long a cancelled job may take to leave the thread that it blocks, before a stop goes on without it.
 const LAST_POLL: Duration = Duration::from_secs(2);
+
+/// What a worker's stop takes beyond `job_completion_wait` at the longest; `on_shutdown` comes last.
+pub(crate) const LONGEST_END: Duration =
+    LAST_POLL.saturating_add(LAST_REPORT).saturating_add(LAST_HOOKS).saturating_add(HOOK_TIMEOUT);
 
 impl Fetch {
     /// Ends what runs: with grace, then without; reports all of it.

@@ -51,6 +51,7 @@ struct Service {
     #[serde(default)]
     depends_on: BTreeMap<String, Value>,
     build: Option<String>,
+    pull_policy: Option<String>,
 }
 
 impl Service {
@@ -138,6 +139,7 @@ async fn compose_has_the_plants_workers_and_each_starts_and_is_healthy() {
         let grace = service.stop_grace_period.unwrap();
         let grace = grace.strip_suffix('s').unwrap().parse().unwrap();
         assert!(Duration::from_secs(grace) > longest_stop(&worker), "{worker} has {grace} s to stop");
+        assert!(service.depends_on.contains_key("redis"), "{worker} starts when Redis is there");
         let limits = &service.deploy["resources"]["limits"];
         assert!(limits["memory"].is_string(), "{worker} has a limit of its memory: {limits}");
         let cpus = limits["cpus"].as_str().and_then(|cpus| cpus.parse::<f64>().ok());
@@ -202,6 +204,7 @@ async fn composes_operator_tells_how_the_fleet_fares() {
     let mut services = yaml::<Compose>("compose.yaml").services;
     let (service, redis) = (services.remove("operator").unwrap(), services.remove("redis").unwrap());
     assert_eq!((&*service.restart, &service.profiles[..]), ("no", &["operator".to_owned()][..]));
+    assert!(service.depends_on.is_empty(), "it says that Redis is gone, and does not wait for it");
     assert_eq!(service.entrypoint, [OPERATORS]);
     let redis = Redis::start(&redis).await;
     let here = format!("127.0.0.1:{}", redis.port);
@@ -276,7 +279,10 @@ fn what_composes_services_name_is_there() {
             assert!(published.insert(outside.to_owned()), "{name}: {outside} is taken");
         }
         let is_ours = service.image == "sector7g-plant";
-        assert_eq!(service.build.as_deref(), is_ours.then_some("."), "{name}");
+        let builds = service.build.as_deref() == Some(".");
+        assert_eq!(builds, name == "worker-inanimate-rod", "one builds the image for all: {name}");
+        let policy = service.pull_policy.as_deref();
+        assert_eq!(policy, is_ours.then_some(if builds { "missing" } else { "never" }), "{name}");
         let tag = service.image.split_once(':').map(|(_, tag)| tag);
         assert!(is_ours || tag.is_some_and(|tag| tag != "latest"), "{name} has a version: {}", service.image);
         assert!(service.deploy["resources"]["limits"]["memory"].is_string(), "{name} has a limit");

@@ -208,7 +208,7 @@ fn the_final_image_has_the_libraries_that_its_programs_load() {
     let stages: Vec<&str> = instructions.iter().filter_map(|line| line.strip_prefix("FROM ")).collect();
     let [build, last] = stages[..] else { panic!("{stages:?}") };
     assert!(
-        build.contains("-bookworm ") && last.starts_with("gcr.io/distroless/cc-debian12:"),
+        build.contains("-trixie ") && last.starts_with("gcr.io/distroless/cc-debian13:"),
         "one release: {stages:?}"
     );
 }

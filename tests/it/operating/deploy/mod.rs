@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sector7g_tasks::prelude::*;
+use sector7g_tasks::runner::STOP_MARGIN;
 use serde::Deserialize;
 use support::{Program, RedisServer};
 
@@ -103,11 +104,11 @@ async fn asks_for_a_token(server: &RedisServer, arguments: &[&str]) {
     assert_eq!(running.program.terminate().await, 0, "{}", running.program.said());
 }
 
-/// What the plant's worker may take to stop: for its jobs, and for those that ignore that they are cancelled.
+/// What the plant's worker may take to stop: for its jobs, and beyond.
 fn longest_stop(worker: &str) -> Duration {
     let file = format!("examples/plant/{}.rs", worker.replace('-', "_"));
     assert!(!read(&file).contains("job_completion_wait"), "{file} has the default");
-    Duration::from_secs(5 + 2)
+    Duration::from_secs(5) + STOP_MARGIN
 }
 
 /// Why they share a folder: Carl checks what Lenny has filed, whose processes have nothing else in common.

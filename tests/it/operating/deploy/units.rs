@@ -80,7 +80,7 @@ fn machine() -> tempfile::TempDir {
     for target in ["basic", "multi-user", "network-online", "shutdown", "sysinit"] {
         fs::write(units.join(format!("{target}.target")), "[Unit]\nDescription=of every machine\n").unwrap();
     }
-    for program in [IN_THE_IMAGE, OPERATORS] {
+    for program in [IN_THE_IMAGE, OPERATORS, "/bin/sh"] {
         let program = machine.path().join(program.trim_start_matches('/'));
         fs::create_dir_all(program.parent().unwrap()).unwrap();
         fs::write(&program, "#!/bin/sh\n").unwrap();
@@ -109,6 +109,33 @@ fn systemd_takes_the_units_without_a_word() {
         fs::write(&file, mistaken).unwrap();
         let (_, said) = systemd_says(machine.path(), unit, &["verify"]);
         assert!(said.contains("Restrat"), "{unit}: {said}");
+    }
+}
+
+/// A unit that would start and serve nobody, or everybody, says what its file lacks, and is not started again and again.
+#[test]
+fn units_want_what_their_files_are_to_say() {
+    for (file, variable, code) in [
+        ("sector7g-worker@.service", "REDIS_URL", "2"),
+        ("sector7g-dashboard.service", "SECTOR7G_DASHBOARD_TOKEN", "64"),
+    ] {
+        let unit = read(&format!("deploy/systemd/{file}"));
+        let service = settings(&unit, "Service");
+        assert_eq!(service["RestartPreventExitStatus"], code, "{file}");
+        // systemd takes `$$` for a dollar sign.
+        let script = service["ExecStartPre"].strip_prefix("/bin/sh -c '").unwrap().strip_suffix('\'').unwrap();
+        let script = script.replace("$$", "$");
+        let run = |value: Option<&str>| {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", &script]).env_remove(variable);
+            let output = shell.envs(value.map(|value| (variable, value))).output().unwrap();
+            (output.status.code().unwrap().to_string(), String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        for lacking in [None, Some("")] {
+            let (ended, said) = run(lacking);
+            assert_eq!((&*ended, said.contains(variable)), (code, true), "{file}: {said}");
+        }
+        assert_eq!(run(Some("redis://localhost/0")), ("0".to_owned(), String::new()), "{file}");
     }
 }
 
