@@ -112,7 +112,7 @@ fn systemd_takes_the_units_without_a_word() {
     }
 }
 
-/// A unit that would start and serve nobody, or everybody, says what its file lacks, and is not started again and again.
+/// A unit that would start and serve nobody, or everybody, does not, and says what its file lacks.
 #[test]
 fn units_want_what_their_files_are_to_say() {
     for (file, variable, code) in [
