@@ -51,7 +51,10 @@ pub(crate) fn main(options: &Options) -> ExitCode {
     for round in 0.. {
         let dice = Dice::of(seed.wrapping_add(round));
         let (mut outcomes, failures) = runtime.block_on(run(scenarios.clone(), &dice, options.keep, until));
-        runtime.block_on(try_again(&scenarios, &mut outcomes, &dice, options.keep));
+        if options.soak.is_none() {
+            // That one had the machine for itself.
+            runtime.block_on(try_again(&scenarios, &mut outcomes, &dice, options.keep));
+        }
         has_held &= report(&outcomes, &failures);
         let took = began.elapsed().as_secs_f64();
         println!("{} scenarios in {took:.0} s, seed {seed}, round {round}", outcomes.len());

@@ -169,7 +169,8 @@ pub(crate) fn without_blanks(command: clap::Command) -> clap::Command {
 /// `90s`, `1h30m`, `7d`.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
     let read = || {
-        let span: jiff::Span = text.parse().ok()?;
+        // Time that has gone by is no span, not even none of it.
+        let span: jiff::Span = text.parse().ok().filter(|_| !text.contains("ago"))?;
         let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
         Duration::try_from(span).ok()
     };

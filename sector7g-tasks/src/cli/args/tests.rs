@@ -118,6 +118,12 @@ fn max_away(text: &str) -> Result<Duration, String> {
     config.map(|config| config.max_away.expect("it was given")).map_err(|error| error.to_string())
 }
 
+#[test]
+fn nothing_ago_is_no_span() {
+    assert!(max_away("0d ago").unwrap_err().contains("a span is written as `90s`"));
+    assert_eq!(max_away("0d"), Ok(Duration::ZERO));
+}
+
 proptest! {
     #![proptest_config(cases(300))]
 
