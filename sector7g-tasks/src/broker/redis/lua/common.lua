@@ -150,10 +150,6 @@ local function meta(id)
   return 'arq:s7:job:' .. id
 end
 
-local function tries(id)
-  return 'arq:s7:tries:' .. id
-end
-
 local function ring(q, what)
   local bell = q .. ':s7:bell'
   if redis.call('EXISTS', bell) == 0 then

@@ -1,6 +1,10 @@
 -- notes.lua: of what is stored for a job, what few calls of a script need. Where a script wants it stands «with: notes.lua»:
 -- in a function of its own, so that only such a call spends the time to make these functions.
 
+local function tries(id)
+  return 'arq:s7:tries:' .. id
+end
+
 local function moment_of(text)
   return sane(tonumber(text) or 0)
 end
