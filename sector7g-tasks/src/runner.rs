@@ -22,7 +22,7 @@ use crate::health::{Health, HealthLimits};
 use crate::inventory::{Inventory, InventoryError, PlannedWorker};
 use crate::middleware::Middleware;
 use crate::task::TaskDef;
-use crate::worker::{Attempts, Engine, Meters, Pulse, Running, Stop, WorkerError, WorkerReport};
+use crate::worker::{Attempts, Engine, Group, Meters, Pulse, Running, Stop, WorkerError, WorkerReport};
 
 /// Runs workers: all of the inventory, or the named ones.
 ///
@@ -388,6 +388,8 @@ impl Runner {
     ) -> Result<Arc<Engine>, RunnerError> {
         let queues = worker.queues.iter().map(|queue| QueueName::new(queue.name));
         let queues = queues.collect::<Result<Vec<_>, _>>().map_err(|error| RunnerError::System(error.into()))?;
+        let groups = worker.queues.iter().enumerate();
+        let groups = groups.map(|(queue, share)| Group { queues: queue..queue + 1, weight: share.weight }).collect();
         let shared_names = queues.iter().map(|queue| self.broker.shared_name(queue)).collect();
         let shared = WorkerShared {
             name: worker.name,
@@ -404,7 +406,7 @@ impl Runner {
         let last_codecs = shared.queues.iter().map(|_| LastCodec::default()).collect();
         Ok(Arc::new(Engine {
             settings: worker.settings,
-            shares: worker.queues,
+            groups,
             shared_names,
             broker: Arc::clone(&self.broker),
             tasks: Arc::clone(tasks),

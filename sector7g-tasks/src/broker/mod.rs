@@ -389,6 +389,11 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
 
     /// Whether other processes can reach the same jobs.
     fn is_shared(&self) -> bool;
+
+    /// Whether queues lie on different servers, so that one may be away while others are not.
+    fn is_spread(&self) -> bool {
+        false
+    }
 }
 
 /// Why a broker did not do what it was asked.

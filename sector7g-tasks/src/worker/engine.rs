@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::alerts::Attempts;
 use super::execute::guard_hook;
-use super::fetch::{Fetch, RECONNECT, WAIT};
+use super::fetch::{Fetch, Group, RECONNECT, WAIT};
 use super::meters::Meters;
 use super::panics::catch_all;
 use super::running::Running;
-use super::settings::{QueueShare, WorkerSettings};
+use super::settings::WorkerSettings;
 use crate::args::Param;
 use crate::broker::{AbortMark, Broker, KnownParameter, KnownSchedule, KnownTask, QueueName, WorkerHealth};
 use crate::clock::{Clock, Timestamp};
@@ -33,7 +33,8 @@ const VIRTUAL_LOOK: Duration = Duration::from_mins(10);
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) settings: WorkerSettings,
-    pub(crate) shares: Vec<QueueShare>,
+    /// Which of its queues share a turn.
+    pub(crate) groups: Vec<Group>,
     /// What results call its queues.
     pub(crate) shared_names: Vec<String>,
     pub(crate) broker: Arc<dyn Broker>,

@@ -29,7 +29,7 @@ pub use self::settings::{
 
 pub(crate) use self::alerts::Attempts;
 pub(crate) use self::engine::{Engine, Stop, WorkerError};
-pub(crate) use self::fetch::LONGEST_END;
+pub(crate) use self::fetch::{Group, LONGEST_END};
 pub(crate) use self::meters::Meters;
 pub(crate) use self::pulse::Pulse;
 pub(crate) use self::running::{Held, Running};

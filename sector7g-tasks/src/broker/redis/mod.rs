@@ -563,6 +563,10 @@ impl Broker for RedisBroker {
     fn is_shared(&self) -> bool {
         true
     }
+
+    fn is_spread(&self) -> bool {
+        self.shared.link.is_cluster()
+    }
 }
 
 impl RedisBroker {

@@ -371,4 +371,8 @@ impl Broker for ChaosBroker {
     fn is_shared(&self) -> bool {
         self.is_shared
     }
+
+    fn is_spread(&self) -> bool {
+        self.inner.is_spread()
+    }
 }

@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::{Fetch, RECONNECT};
+use super::Fetch;
 use crate::broker::{ClaimedJob, Finish, GiveBack, Outcome};
 use crate::worker::control::Cancel;
 use crate::worker::execute::{Ended, HOOK_TIMEOUT};
@@ -31,13 +32,20 @@ impl Fetch {
     pub(in crate::worker) async fn drain(&mut self) {
         let until = Instant::now() + self.engine.settings.job_completion_wait;
         let forced = self.stop.forced.clone();
-        while !self.jobs.is_empty() {
-            self.report_now().await;
+        loop {
+            self.give_back_ready();
+            self.send_endings();
+            if self.jobs.is_empty() && self.calls.is_empty() {
+                break;
+            }
+            let again = self.next_try();
             tokio::select! {
                 biased;
                 () = forced.cancelled() => break, // cancel safe: stays cancelled
-                () = tokio::time::sleep_until(until) => break, // cancel safe: only waits
+                () = sleep_until(until) => break, // cancel safe: only waits
                 Some(ended) = self.jobs.next() => self.take(ended), // cancel safe: takes only what it returns
+                Some(answer) = self.calls.next() => self.answered(answer), // cancel safe: takes only what it returns, the calls stay
+                () = sleep_until(again.unwrap_or(until)), if again.is_some() => {} // cancel safe: only waits
             }
             self.collect();
         }
@@ -63,25 +71,42 @@ impl Fetch {
         }
     }
 
+    /// Reports what has ended, until all is told but what is to be tried again later.
+    ///
+    /// Cancel safe: the calls stay.
     async fn report_now(&mut self) {
-        for queue in 0..self.unreported.len() {
-            while !self.unreported[queue].finishes.is_empty() || self.unreported[queue].lost.is_some() {
-                match self.call(queue, 0).await {
-                    Ok(claimed) => {
-                        self.outage.over(&self.engine);
-                        self.give_back(queue, claimed.jobs);
-                    }
-                    // Tried again at the next ending, and at the end.
-                    Err(error) => {
-                        self.outage.note(&error);
-                        return;
-                    }
-                }
+        self.give_back_ready();
+        self.send_endings();
+        while let Some(answer) = self.calls.next().await {
+            self.answered(answer);
+            self.give_back_ready();
+            self.send_endings();
+        }
+    }
+
+    /// Sends what has ended, and lost calls again; asks for no jobs.
+    fn send_endings(&mut self) {
+        let now = Instant::now();
+        for queue in 0..self.lines.len() {
+            let line = &self.lines[queue];
+            if line.is_open(now) && !line.is_told() {
+                self.send(queue, 0);
             }
         }
     }
 
-    /// Jobs that a lost call turns out to have leased after the stop.
+    /// When a call that has failed is to be tried again.
+    fn next_try(&self) -> Option<Instant> {
+        self.lines.iter().filter(|line| !line.is_told()).filter_map(|line| line.paused_until).min()
+    }
+
+    /// Jobs that were claimed as the stop came, or by a lost call.
+    fn give_back_ready(&mut self) {
+        for (queue, jobs) in std::mem::take(&mut self.ready) {
+            self.give_back(queue, jobs);
+        }
+    }
+
     fn give_back(&mut self, queue: usize, jobs: Vec<ClaimedJob>) {
         for job in jobs {
             let outcome = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Stop };
@@ -98,17 +123,16 @@ impl Fetch {
         let reporting = async {
             loop {
                 self.report_now().await;
-                if !self.has_unsent() && !self.has_lost() {
-                    return;
+                match self.next_try() {
+                    Some(again) => sleep_until(again).await,
+                    None => return,
                 }
-                self.outage.failures += 1;
-                sleep(RECONNECT.delay(self.outage.failures, rand::random())).await;
             }
         };
         if timeout(LAST_REPORT, reporting).await.is_err() {
-            for (index, queue) in self.unreported.iter().enumerate() {
-                self.engine.meters.not_stored(index, NotStored::Unreported, queue.finishes.len());
-                for held in queue.ends.iter().filter_map(|(key, _)| self.engine.running.get(*key)) {
+            for (index, line) in self.lines.iter().enumerate() {
+                self.engine.meters.not_stored(index, NotStored::Unreported, line.ends.len());
+                for held in line.ends.iter().filter_map(|(key, _)| self.engine.running.get(*key)) {
                     log::broken(
                         &self.engine,
                         &held,
