@@ -10,6 +10,7 @@ mod guards;
 mod inspect;
 mod keys;
 mod link;
+mod listed;
 mod path;
 mod reply;
 mod script;
@@ -18,19 +19,21 @@ mod waits;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::{Either, join_all, select};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use self::aborts::Seen;
 use self::ears::Ears;
 #[cfg(feature = "testing")]
 pub use self::guards::Guard;
-use self::keys::{Keys, QUEUES};
+use self::keys::Keys;
 use self::link::{Link, Replicas};
 use self::path::DeadLetters;
 use self::reply::Reply;
@@ -284,31 +287,18 @@ impl RedisBroker {
         queues.iter().map(|queue| self.key(queue)).collect()
     }
 
-    /// Notes that queues are used, each now and then, so that they can be listed.
-    async fn note(&self, queues: &[&QueueName]) -> Result<(), BrokerError> {
-        let now = Instant::now();
-        let is_stale = |noted: Option<&Instant>| noted.is_none_or(|noted| now.duration_since(*noted) > NOTE_EVERY);
-        let stale: Vec<&QueueName> = {
-            let noted = self.shared.noted.lock().unwrap_or_else(PoisonError::into_inner);
-            queues.iter().copied().filter(|queue| is_stale(noted.get(*queue))).collect()
-        };
-        if stale.is_empty() {
-            return Ok(());
-        }
-        self.ask_time().await?;
-        let mut command = redis::cmd("ZADD");
-        command.arg(QUEUES);
-        for queue in &stale {
-            command.arg(self.shared.clock.now().as_millis()).arg(queue.as_str());
-        }
-        self.shared.link.command::<()>(&command).await?;
-        let forgotten = (self.shared.clock.now() - FORGET_AFTER).as_millis();
-        let mut command = redis::cmd("ZREMRANGEBYSCORE");
-        self.shared.link.command::<()>(command.arg(QUEUES).arg("-inf").arg(forgotten)).await?;
-        let mut noted = self.shared.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.retain(|_, at| now.duration_since(*at) <= NOTE_EVERY);
-        noted.extend(stale.into_iter().map(|queue| (queue.clone(), now)));
-        Ok(())
+    /// Adds those of the jobs that are of one queue.
+    async fn add(
+        &self,
+        queue: &QueueName,
+        jobs: &[NewJob],
+        indices: Vec<usize>,
+        request: RequestId,
+    ) -> Result<impl Iterator<Item = (usize, Enqueued)> + use<>, BrokerError> {
+        let batch: Vec<&NewJob> = indices.iter().map(|index| &jobs[*index]).collect();
+        let key = self.key_for(queue, batch.iter().map(|job| &job.id))?;
+        let added = path::enqueue(&self.shared.producing, &key, &batch, request).await?;
+        Ok(indices.into_iter().zip(added))
     }
 }
 
@@ -330,11 +320,8 @@ fn given_up(error: BrokerError, tries: u32) -> BrokerError {
     }
 }
 
-/// A queue that no client and no worker of ours has used for so long is not listed any more.
-const FORGET_AFTER: Duration = Duration::from_hours(30 * 24);
-
-/// How often a queue in use is noted.
-const NOTE_EVERY: Duration = Duration::from_mins(1);
+/// How long the answer to a claim waits for the abort requests, which were asked for with it.
+const REQUESTS_WAIT: Duration = Duration::from_millis(100);
 
 /// Where `result` begins and ends with its looks: short for quick jobs, bounded for the server's sake.
 const RESULT_LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
@@ -375,16 +362,18 @@ impl Broker for RedisBroker {
             }
         }
         let queues: Vec<&QueueName> = by_queue.iter().map(|(queue, _)| *queue).collect();
-        self.note(&queues).await?;
+        self.note(&queues).await;
         let replacing: Vec<JobId> = jobs.iter().filter(|job| job.replace_finished).map(|job| job.id.clone()).collect();
         if !replacing.is_empty() {
             aborts::forget(&self.shared.link, replacing).await?;
         }
+        let mut adding = Vec::with_capacity(by_queue.len());
         for (queue, indices) in by_queue {
-            let batch: Vec<&NewJob> = indices.iter().map(|index| &jobs[*index]).collect();
-            let key = self.key_for(queue, batch.iter().map(|job| &job.id))?;
-            let added = path::enqueue(&self.shared.producing, &key, &batch, request).await?;
-            for (index, answer) in indices.into_iter().zip(added) {
+            adding.push(self.add(queue, jobs, indices, request));
+        }
+        let mut adding = stream::iter(adding).buffer_unordered(QUEUES_AT_ONCE);
+        while let Some(added) = adding.next().await {
+            for (index, answer) in added? {
                 answers[index] = answer;
             }
         }
@@ -401,9 +390,13 @@ impl Broker for RedisBroker {
         let mut claimed = if request.max == 0 {
             claiming.await?
         } else {
-            // arq's requests are in one key for all queues, which a script must not touch.
-            let (claimed, requests) = tokio::join!(claiming, aborts::requests(link));
-            let (mut claimed, requests) = (claimed?, requests.unwrap_or_default());
+            // arq's requests are in one key for all queues, which a script must not touch. A cluster may have it on a node
+            // that does not answer: what is not heard here, the watch for aborts hears.
+            let (claimed, requests) = match select(pin!(claiming), pin!(aborts::requests(link))).await {
+                Either::Left((claimed, requests)) => (claimed, timeout(REQUESTS_WAIT, requests).await.ok()),
+                Either::Right((requests, claiming)) => (claiming.await, Some(requests)),
+            };
+            let (mut claimed, requests) = (claimed?, requests.and_then(Result::ok).unwrap_or_default());
             aborts::sweep(link, aborts, &queue, &requests).await;
             for job in claimed.jobs.iter_mut().filter(|job| requests.contains(&job.lease.id)) {
                 job.abort_requested = true;
@@ -494,7 +487,7 @@ impl Broker for RedisBroker {
     async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, BrokerError> {
         let mut call = script::PAUSE.key(&self.key(queue)?);
         call.arg(u8::from(paused));
-        self.note(&[queue]).await?;
+        self.note(&[queue]).await;
         self.change(&call).await
     }
 
@@ -503,12 +496,7 @@ impl Broker for RedisBroker {
     }
 
     async fn queues(&self) -> Result<Vec<QueueName>, BrokerError> {
-        let value = self.shared.link.command(redis::cmd("ZRANGE").arg(QUEUES).arg(0).arg(-1)).await?;
-        let mut reply = Reply::of("ZRANGE", value)?;
-        let mut names = Vec::new();
-        while !reply.is_over() {
-            names.extend(reply.lossy()?.and_then(|name| QueueName::new(name).ok()));
-        }
+        let names = self.listed().await?;
         let asked = stream::iter(names).map(|name| async move { self.stats(&name).await.map(|stats| (name, stats)) });
         let known: Vec<(QueueName, QueueStats)> = asked.buffered(QUEUES_AT_ONCE).try_collect().await?;
         let has = |stats: &QueueStats| {
@@ -540,12 +528,13 @@ impl Broker for RedisBroker {
             }
         };
         if health.is_some() {
-            self.note(&queues.iter().collect::<Vec<_>>()).await?;
+            self.note(&queues.iter().collect::<Vec<_>>()).await;
         }
-        for queue in &queues {
-            inspect::set_health(&self.shared.link, &self.key(queue)?, worker, health, ttl).await?;
-        }
-        Ok(())
+        // Side by side: one queue's server may not answer.
+        let told = queues
+            .iter()
+            .map(async |queue| inspect::set_health(&self.shared.link, &self.key(queue)?, worker, health, ttl).await);
+        join_all(told).await.into_iter().collect()
     }
 
     fn clock(&self) -> &Clock {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{select_all, try_join_all};
+use futures_util::future::select_all;
 use tokio::time::{Instant, sleep_until};
 
-use super::ears::{Ears, Listener, Ring};
+use super::ears::{Ears, Ring};
 use super::link::Link;
 use super::reply::Reply;
 use super::script::LOOK;
@@ -33,28 +33,41 @@ pub(super) async fn wait(
     poll_delay: Duration,
     limit: Duration,
 ) -> Result<(), BrokerError> {
+    if !link.is_cluster() || queues.len() == 1 {
+        return wait_at(link, ears, queues, poll_delay, limit).await;
+    }
+    // The queues of a cluster lie on different servers: one that does not answer holds up no other's wait.
+    let waits = queues.chunks(1).map(|queue| Box::pin(wait_at(link, ears, queue, poll_delay, limit)));
+    select_all(waits).await.0
+}
+
+/// The same for queues of one server.
+async fn wait_at(
+    link: &Arc<Link>,
+    ears: &Ears,
+    queues: &[String],
+    poll_delay: Duration,
+    limit: Duration,
+) -> Result<(), BrokerError> {
     let deadline = Instant::now() + limit;
     let pause = poll_delay.min(limit).min(LONGEST_PAUSE);
-    // The queues of a cluster lie on different servers.
-    let groups: Vec<&[String]> = if link.is_cluster() { queues.chunks(1).collect() } else { vec![queues] };
-    let mut look = look_at_all(link, &groups, pause, false).await?;
+    let mut look = look_at(link, queues, pause, false).await?;
     if look.is_due || limit.is_zero() {
         return Ok(());
     }
-    let listeners: Vec<Listener<'_>> = groups.iter().map(|group| ears.take(link, group)).collect();
+    let listener = ears.take(link, queues);
     loop {
         let until = (Instant::now() + look.pause).min(deadline);
-        let rung = tokio::select! {
+        let is_rung = tokio::select! {
             biased;
-            rung = first_heard(&listeners) => Some(rung), // cancel safe: what was heard stays in the ear until it is consumed
-            () = sleep_until(until) => None, // cancel safe: only waits
+            () = listener.heard() => true, // cancel safe: what was heard stays in the ear until it is consumed
+            () = sleep_until(until) => false, // cancel safe: only waits
         };
-        if let Some(rung) = rung {
-            let listener = &listeners[rung];
+        if is_rung {
             // What is due is claimed at once: to look for it first would take as long again.
             let is_due = listener.ring()? == Ring::Due;
             if !is_due {
-                look = look_at_all(link, &groups, pause, false).await?;
+                look = look_at(link, queues, pause, false).await?;
             }
             if is_due || look.is_due {
                 listener.consume();
@@ -65,27 +78,12 @@ pub(super) async fn wait(
             return Ok(());
         } else {
             // All who wait look at the same moment: the bell wakes one of them.
-            look = look_at_all(link, &groups, pause, true).await?;
+            look = look_at(link, queues, pause, true).await?;
             if look.is_due {
                 look.pause = look.pause.min(RING_AGAIN);
             }
         }
     }
-}
-
-/// Which of them has something to tell.
-async fn first_heard(listeners: &[Listener<'_>]) -> usize {
-    if let [one] = listeners {
-        one.heard().await;
-        return 0;
-    }
-    select_all(listeners.iter().map(|listener| Box::pin(listener.heard()))).await.1
-}
-
-async fn look_at_all(link: &Link, groups: &[&[String]], pause: Duration, ring: bool) -> Result<Look, BrokerError> {
-    let looks = try_join_all(groups.iter().map(|group| look_at(link, group, pause, ring))).await?;
-    let pause = looks.iter().map(|look| look.pause).min().unwrap_or(pause);
-    Ok(Look { is_due: looks.iter().any(|look| look.is_due), pause })
 }
 
 /// Rings the bell of queues where something is due: for those who wait, in place of one that no longer does.
