@@ -41,7 +41,7 @@ use quote::quote;
 /// crate is linked: `use my_tasks as _;` in a program that names nothing else of it.
 ///
 /// A task without a body is not entered and can't be called; it can be enqueued, and whoever
-/// serves its queue runs it. It takes only `queue` and `name`: all else is decided over there.
+/// serves its queue runs it. It takes only `queue`, `partitions` and `name`: all else is decided over there.
 ///
 /// # Parameters
 ///
@@ -74,6 +74,7 @@ use quote::quote;
 /// | option | value | default | mirrors, in arq |
 /// | --- | --- | --- | --- |
 /// | `queue` | name of the queue its jobs go to, 1 to 512 bytes | (required) | `queue_name` |
+/// | `partitions` | in how many parts its queue is split, 1 to 64, each with a slot of its own on a Redis Cluster; all tasks of the queue say the same | 1: none | (none) |
 /// | `name` | its name on the wire, unique in a program, 1 to 512 bytes | the function's name | `func(name)` |
 /// | `timeout` | the longest that one attempt may take, above zero | the worker's `job_timeout` | `func(timeout)` |
 /// | `max_tries` | attempts in all, from 1 | the worker's `max_tries` | `func(max_tries)` |

@@ -49,6 +49,21 @@ impl Scalar for Count {
     }
 }
 
+/// How many partitions a queue has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Partitions(pub(crate) u16);
+
+impl Scalar for Partitions {
+    const TAKES: &'static str = "a whole number, from 1 to 64";
+
+    fn read(value: &Expr) -> Result<Self, String> {
+        match Count::read(value)?.0 {
+            count @ 1..=64 => Ok(Self(u16::try_from(count).map_err(|_| String::new())?)),
+            count => Err(format!("`{count}` is more")),
+        }
+    }
+}
+
 /// A part of a whole, more than none of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Rate(pub(crate) f64);

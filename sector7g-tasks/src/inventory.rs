@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::args::{Arguments, BindError};
-use crate::broker::QueueName;
+use crate::broker::{InvalidName, MAX_PARTITIONS, QueueName};
 use crate::context::States;
 use crate::task::{CronRule, Task, TaskDef};
 use crate::worker::{QueueShare, Worker, WorkerSettings};
@@ -111,6 +111,12 @@ impl Inventory {
         plan
     }
 
+    /// The queues behind a name: its partitions, or itself.
+    pub(crate) fn queues_of(&self, name: &str) -> Result<Vec<QueueName>, InvalidName> {
+        let partitions = self.tasks.iter().find(|def| def.queue == name).map_or(1, |def| def.partitions);
+        QueueName::new(name)?.all(partitions)
+    }
+
     /// Looks for every mistake that would show only once jobs run. `None`: the states are yet to come.
     pub(crate) fn check(&self, states: Option<&States>) -> Result<(), InventoryError> {
         if self.tasks.is_empty() {
@@ -122,6 +128,7 @@ impl Inventory {
         problems.extend(self.tasks.iter().flat_map(|def| check_task(def, states, self.timezone_of(def))));
         problems.extend(self.workers.iter().flat_map(|worker| check_worker(worker)));
         problems.extend(self.shared_queues());
+        problems.extend(self.partitions());
         let plan = self.plan(); // sorted by name
         let same = plan.windows(2).filter(|pair| {
             pair[0].name == pair[1].name && pair[0].settings.source.is_none() != pair[1].settings.source.is_none()
@@ -137,6 +144,36 @@ impl Inventory {
     fn timezone_of(&self, def: &TaskDef) -> Option<&'static str> {
         let serves = |worker: &&&WorkerSettings| worker.queues.iter().any(|queue| queue.name == def.queue);
         self.workers.iter().find(serves).and_then(|worker| worker.timezone)
+    }
+
+    /// All tasks of a queue must say the same of its partitions: who enqueues jobs of one of them knows no other.
+    fn partitions(&self) -> Vec<Problem> {
+        let mut said: BTreeMap<&str, &'static TaskDef> = BTreeMap::new();
+        let mut problems = Vec::new();
+        for def in &self.tasks {
+            let place = || format!("task `{}` ({})", def.name, def.source);
+            let first = said.entry(def.queue).or_insert(def);
+            if first.partitions != def.partitions {
+                let told = format!(
+                    "it says that queue `{}` has {}, and task `{}` ({}) that it has {}: all tasks of a queue must say the same",
+                    def.queue,
+                    parts(def.partitions),
+                    first.name,
+                    first.source,
+                    parts(first.partitions)
+                );
+                problems.push(Problem::Setting(place(), told));
+            } else if !(1..=MAX_PARTITIONS).contains(&def.partitions) {
+                let told = format!("a queue has 1 to {MAX_PARTITIONS} partitions, not {}", def.partitions);
+                problems.push(Problem::Setting(place(), told));
+            } else if def.partitions > 1
+                && let Ok(queue) = QueueName::new(def.queue)
+                && let Err(error) = queue.partition(MAX_PARTITIONS)
+            {
+                problems.push(Problem::Setting(place(), error.to_string()));
+            }
+        }
+        problems
     }
 
     fn shared_queues(&self) -> Vec<Problem> {
@@ -162,6 +199,10 @@ impl PlannedWorker {
         let settings = WorkerSettings::new(queue, &[]);
         Self { name: queue.to_owned(), settings, queues: vec![QueueShare::new(queue, 1)] }
     }
+}
+
+fn parts(partitions: u16) -> String {
+    if partitions == 1 { "no partitions".to_owned() } else { format!("{partitions} partitions") }
 }
 
 fn duplicates<T>(sorted: &[&'static T], name: fn(&T) -> &str) -> impl Iterator<Item = (&'static T, &'static T)> {

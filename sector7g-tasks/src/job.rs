@@ -58,6 +58,9 @@ pub enum Due {
 #[derive(Clone, Debug)]
 pub(crate) struct JobOptions {
     pub(crate) queue: Cow<'static, str>,
+    /// Of the queue; fewer than two: it has none.
+    pub(crate) partitions: u16,
+    pub(crate) partition_key: Option<String>,
     pub(crate) id: Option<String>,
     pub(crate) due: Due,
     pub(crate) expires_in: Option<Duration>,
@@ -71,6 +74,8 @@ impl<K: JobKind> Job<K> {
     fn new(task: Cow<'static, str>, queue: Cow<'static, str>, args: K::Args) -> Self {
         let options = JobOptions {
             queue,
+            partitions: 1,
+            partition_key: None,
             id: None,
             due: Due::Now,
             expires_in: None,
@@ -84,7 +89,7 @@ impl<K: JobKind> Job<K> {
     /// A job of the task `def`; a task's own `job(..)` calls this.
     #[doc(hidden)]
     pub fn of(def: &'static TaskDef, args: K::Args) -> Self {
-        Self::new(def.name.into(), def.queue.into(), args)
+        Self::new(def.name.into(), def.queue.into(), args).partitions(def.partitions)
     }
 
     /// A job of a task that is declared here and implemented elsewhere.
@@ -140,7 +145,25 @@ impl<K: JobKind> Job<K> {
     ///
     /// Mirrors: arq, `_queue_name`.
     pub fn queue(mut self, queue: impl Into<Cow<'static, str>>) -> Self {
-        self.options.queue = queue.into();
+        (self.options.queue, self.options.partitions) = (queue.into(), 1);
+        self
+    }
+
+    /// Says how many partitions its queue has, where that is not known of its task: `#[task(partitions = ..)]` says it
+    /// of a task's own queue. 1, the default: none.
+    pub fn partitions(mut self, partitions: u16) -> Self {
+        self.options.partitions = partitions;
+        self
+    }
+
+    /// Puts it where all jobs of this key are, of its queue's partitions: see [`QueueName::partition_for`]. Without a key its
+    /// id decides; without both it is any one of them. A queue without partitions has one place for all.
+    ///
+    /// An id is one job within a partition: give jobs with ids of your own the same key each time.
+    ///
+    /// [`QueueName::partition_for`]: crate::broker::QueueName::partition_for
+    pub fn partition_key(mut self, key: impl Into<String>) -> Self {
+        self.options.partition_key = Some(key.into());
         self
     }
 

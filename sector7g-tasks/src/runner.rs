@@ -375,8 +375,9 @@ impl Runner {
 
     fn engines(&self, plan: Vec<PlannedWorker>) -> Result<Vec<Arc<Engine>>, RunnerError> {
         let tasks: Arc<Map<&'static str, &'static TaskDef>> = Arc::new(self.inventory.by_name().into_iter().collect());
-        let queues = plan.iter().flat_map(|worker| &worker.queues).map(|queue| QueueName::new(queue.name));
-        let queues = queues.collect::<Result<Arc<[_]>, _>>().map_err(|error| RunnerError::System(error.into()))?;
+        let queues = plan.iter().flat_map(|worker| &worker.queues).map(|share| self.inventory.queues_of(share.name));
+        let queues = queues.collect::<Result<Vec<_>, _>>().map_err(|error| RunnerError::System(error.into()))?;
+        let queues: Arc<[_]> = queues.concat().into();
         plan.into_iter().map(|worker| self.engine(worker, &tasks, &queues)).collect()
     }
 
@@ -386,10 +387,12 @@ impl Runner {
         tasks: &Arc<Map<&'static str, &'static TaskDef>>,
         all: &Arc<[QueueName]>,
     ) -> Result<Arc<Engine>, RunnerError> {
-        let queues = worker.queues.iter().map(|queue| QueueName::new(queue.name));
-        let queues = queues.collect::<Result<Vec<_>, _>>().map_err(|error| RunnerError::System(error.into()))?;
-        let groups = worker.queues.iter().enumerate();
-        let groups = groups.map(|(queue, share)| Group { queues: queue..queue + 1, weight: share.weight }).collect();
+        let (mut queues, mut groups) = (Vec::new(), Vec::new());
+        for share in &worker.queues {
+            let first = queues.len();
+            queues.extend(self.inventory.queues_of(share.name).map_err(|error| RunnerError::System(error.into()))?);
+            groups.push(Group { queues: first..queues.len(), weight: share.weight });
+        }
         let shared_names = queues.iter().map(|queue| self.broker.shared_name(queue)).collect();
         let shared = WorkerShared {
             name: worker.name,

@@ -38,6 +38,8 @@ pub struct TaskDef {
     pub name: &'static str,
     /// The queue of its jobs.
     pub queue: &'static str,
+    /// How many partitions that queue has; 1: none.
+    pub partitions: u16,
     /// Where it was written.
     pub source: Source,
     /// The parameters that travel, in order.
@@ -134,6 +136,7 @@ impl TaskDef {
         Self {
             name,
             queue,
+            partitions: 1,
             source,
             params: &[],
             states: &[],
@@ -148,6 +151,13 @@ impl TaskDef {
             dead_letter: true,
             cron: None,
         }
+    }
+
+    /// Sets how many partitions its queue has.
+    #[must_use]
+    pub const fn partitions(mut self, partitions: u16) -> Self {
+        self.partitions = partitions;
+        self
     }
 
     /// Sets the parameters that travel.

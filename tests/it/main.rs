@@ -21,6 +21,7 @@ mod mounted;
 mod operate;
 mod operating;
 mod outages;
+mod partitions;
 mod plant;
 mod redis;
 mod schedules;

@@ -115,7 +115,8 @@ fn job(task: &Task) -> Job {
     let types = task.travelling().map(|argument| &argument.ty);
     let body = if task.mode == Mode::Elsewhere {
         let (name, queue) = (&task.name, task.options.queue());
-        quote!(__s7g::Job::named(#name, #queue, (#(#names,)*)))
+        let partitions = task.options.slots.partitions.iter().map(|given| given.value.0).map(Literal::u16_unsuffixed);
+        quote!(__s7g::Job::named(#name, #queue, (#(#names,)*)) #(.partitions(#partitions))*)
     } else {
         quote!(__s7g::Job::of(&__S7G_TASK, (#(#names,)*)))
     };
@@ -164,10 +165,12 @@ fn states(task: &Task) -> TokenStream {
 
 /// Lists and options, each as a call on the definition.
 fn setters(task: &Task) -> TokenStream {
-    let Slots { timeout, max_tries, backoff, keep_result, cron, timezone, dead_letter, .. } = &task.options.slots;
+    let Slots { partitions, timeout, max_tries, backoff, keep_result, cron, timezone, dead_letter, .. } =
+        &task.options.slots;
     let params = (task.sound && task.travelling().next().is_some()).then(|| quote!(.params(&__S7G_PARAMS)));
     let states = task.states().next().map(|_| quote!(.states(&__S7G_STATES)));
     let blocking = (task.mode == Mode::Blocking).then(|| quote!(.blocking()));
+    let partitions = partitions.iter().map(|given| given.value.0).map(Literal::u16_unsuffixed);
     let timeout = timeout.iter().map(|given| duration::tokens(given.value.0));
     let max_tries = max_tries.iter().map(|given| given.value.0).map(Literal::u32_unsuffixed);
     let backoff = backoff.iter().map(|given| given.value.tokens());
@@ -176,7 +179,7 @@ fn setters(task: &Task) -> TokenStream {
     let cron = cron.iter().map(|given| &given.value.0);
     let dead_letter = dead_letter.iter().map(|given| given.value.0);
     quote! {
-        #params #states #blocking #(.timeout(#timeout))* #(.max_tries(#max_tries))* #(.backoff(#backoff))*
+        #(.partitions(#partitions))* #params #states #blocking #(.timeout(#timeout))* #(.max_tries(#max_tries))* #(.backoff(#backoff))*
         #(.keep_result(#keep))* #(.dead_letter(#dead_letter))* #(.cron(#cron, #zone))*
     }
 }

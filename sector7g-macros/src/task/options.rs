@@ -7,12 +7,13 @@ use super::Mode;
 use crate::attr::{Errors, Given, meant, options, read_options, whole_attribute};
 use crate::backoff::Backoff;
 use crate::duration::{Keep, Positive};
-use crate::value::{Count, Cron, Flag, Name, Zone};
+use crate::value::{Count, Cron, Flag, Name, Partitions, Zone};
 
 options! {
     /// What was given, as far as it is good.
     Slots {
         queue: Name,
+        partitions: Partitions,
         name: Name,
         timeout: Positive,
         max_tries: Count,
@@ -66,6 +67,12 @@ impl Options {
         if let (None, Some(key)) = (self.key("cron"), self.key("timezone")) {
             errors.at(key, "`timezone` is that of a schedule: it needs `cron = \"..\"` beside it");
         }
+        if let (Some(queue), Some(partitions)) = (&self.slots.queue, &self.slots.partitions)
+            && partitions.value.0 > 1
+            && queue.value.0.contains(['{', '}'])
+        {
+            errors.at(&queue.key, "a queue with partitions has no braces in its name: theirs are made of it");
+        }
         match &self.slots.blocking {
             Some(Given { key, value: Flag(true) }) if mode == Mode::Async => {
                 errors
@@ -79,10 +86,17 @@ impl Options {
     }
 
     fn check_elsewhere(&self, errors: &mut Errors) {
-        let told = |key: &Ident| key == "queue" || key == "name" || !Slots::KNOWN.contains(&key.to_string().as_str());
+        let told = |key: &Ident| {
+            ["queue", "name", "partitions"].iter().any(|told| key == told)
+                || !Slots::KNOWN.contains(&key.to_string().as_str())
+        };
         for key in self.keys.iter().filter(|key| !told(key)) {
-            errors
-                .at(key, format!("`{key}` is set where the task has its body; here it takes only `queue` and `name`"));
+            errors.at(
+                key,
+                format!(
+                    "`{key}` is set where the task has its body; here it takes only `queue`, `partitions` and `name`"
+                ),
+            );
         }
     }
 

@@ -204,7 +204,7 @@ fn check_item(item: TokenStream, expected: &[&str]) {
 const SPAN: &str =
     "`timeout` takes a time span above zero, as seconds (`300`, `0.5`) or as text (`\"5m\"`, `\"1h30m\"`, `\"500ms\"`)";
 const QUEUE: &str = "`queue` takes a name in quotes, of 1 to 512 bytes and without control characters";
-const KNOWN: &str = "expected one of: `queue`, `name`, `timeout`, `max_tries`, `backoff`, `keep_result`, `cron`, `timezone`, \
+const KNOWN: &str = "expected one of: `queue`, `partitions`, `name`, `timeout`, `max_tries`, `backoff`, `keep_result`, `cron`, `timezone`, \
                      `dead_letter`, `blocking`";
 
 #[test]
@@ -268,6 +268,14 @@ fn options_must_go_together() {
     check_options(quote!(queue = "homer", blocking), &[pool]);
     check_options(quote!(queue = "homer", blocking = true), &[pool]);
     check_options(quote!(queue = "homer", blocking = false), &[]);
+    let braces = "a queue with partitions has no braces in its name: theirs are made of it";
+    check_options(quote!(queue = "{homer}", partitions = 2), &[braces]);
+    check_options(quote!(queue = "{homer}", partitions = 1), &[]);
+    check_options(quote!(queue = "homer", partitions = 64), &[]);
+    let parts = "`partitions` takes a whole number, from 1 to 64";
+    check_options(quote!(queue = "homer", partitions = 65), &[&format!("{parts}: `65` is more")]);
+    check_options(quote!(queue = "homer", partitions = 0), &[&format!("{parts}: `0` is less")]);
+    check_options(quote!(queue = "homer", partitions = "2"), &[parts]);
 }
 
 #[test]
@@ -283,7 +291,9 @@ fn elsewhere_decides_the_rest() {
     let options =
         quote!(queue = "reports", name = "pdf", timeout = 5, cron = "@daily", blocking, timezone = "", tries = 1);
     let item = quote! { async fn make_pdf(ctx: &Context, State(db): State<Db>, #[allow(x)] #[arg(redact)] order: u64) -> Pdf; };
-    let set = |key| format!("`{key}` is set where the task has its body; here it takes only `queue` and `name`");
+    let set = |key| {
+        format!("`{key}` is set where the task has its body; here it takes only `queue`, `partitions` and `name`")
+    };
     let expected = [
         "`timezone` takes the name of a time zone in quotes, such as `\"Europe/Berlin\"` or `\"UTC\"`: it is empty"
             .to_owned(),

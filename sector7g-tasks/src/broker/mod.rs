@@ -28,7 +28,7 @@ pub use self::messages::{
     AbortMark, Aborts, Claim, Claimed, ClaimedJob, Enqueued, Extended, Finish, Finished, GiveBack, KeptResult, Lease,
     LeaseToken, NewJob, Outcome, REQUEST_MEMORY, RequestId, ResultState,
 };
-pub use self::names::{InvalidName, JobId, QueueName};
+pub use self::names::{InvalidName, JobId, MAX_PARTITIONS, QueueName};
 #[cfg(all(feature = "redis", feature = "testing"))]
 #[doc(hidden)] // see `testing`
 pub use self::redis::Guard;

@@ -270,8 +270,10 @@ impl Client {
             return Err(EnqueueError::TooLarge { task: task(), size: payload.len(), limit: self.max_payload });
         }
         let queue = QueueName::new(&options.queue).map_err(name)?;
+        let (key, id) = (options.partition_key.as_deref(), options.id.as_deref());
+        let (queue, id) = queue.place(options.partitions, key, id).map_err(name)?;
         Ok(NewJob {
-            id: options.id.as_ref().map_or_else(|| Ok(JobId::generate_in(&queue)), JobId::new).map_err(name)?,
+            id,
             queue,
             payload,
             due: options.due,

@@ -199,10 +199,14 @@ impl Harness {
     where
         T::Args: ArgList,
     {
-        let queue = QueueName::new(T::DEF.queue).map_err(|error| BrokerError::Refused(error.to_string()))?;
-        let page = self.broker.jobs(&queue, JobFilter::Live, None, MAX_BATCH).await?;
+        let queues = QueueName::new(T::DEF.queue).and_then(|queue| queue.all(T::DEF.partitions));
+        let mut jobs = Vec::new();
+        for queue in queues.map_err(|error| BrokerError::Refused(error.to_string()))? {
+            jobs.extend(self.broker.jobs(&queue, JobFilter::Live, None, MAX_BATCH).await?.jobs);
+        }
+        jobs.sort_by_key(|job| job.due_at); // stable: those of one partition stay as they are
         let mut found = Vec::new();
-        for job in page.jobs {
+        for job in jobs {
             let Some(payload) = &job.payload else { continue };
             let (_, envelope) = Codec::decode_job(payload).map_err(|error| BrokerError::Refused(error.to_string()))?;
             if envelope.task == T::DEF.name {

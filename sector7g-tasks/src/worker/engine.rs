@@ -271,14 +271,17 @@ impl Engine {
 
     /// The tasks of this worker's queues that have parameters.
     fn known_tasks(&self) -> Vec<KnownTask> {
-        let serves = |def: &&&TaskDef| self.context.0.queues.iter().any(|queue| queue.as_str() == def.queue);
         let parameter = |param: &Param| KnownParameter { name: param.name.to_owned(), redact: param.redact };
-        let known = self.tasks.values().filter(|def| serves(def)).filter(|def| !def.params.is_empty());
+        let known = self.tasks.values().filter(|def| self.serves(def)).filter(|def| !def.params.is_empty());
         let mut known: Vec<KnownTask> = known
             .map(|def| KnownTask { name: def.name.to_owned(), parameters: def.params.iter().map(parameter).collect() })
             .collect();
         known.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         known
+    }
+
+    pub(super) fn serves(&self, def: &TaskDef) -> bool {
+        self.context.0.queues.iter().any(|queue| queue.is_of(def.queue, def.partitions))
     }
 
     fn report(&self) -> WorkerReport {

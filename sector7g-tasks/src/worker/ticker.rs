@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::engine::Engine;
-use crate::broker::{Due, JobId, KnownSchedule, MAX_BATCH, NewJob, QueueName};
+use crate::broker::{Due, KnownSchedule, MAX_BATCH, NewJob, QueueName};
 use crate::clock::Timestamp;
 use crate::codec::Extra;
 use crate::error::{BoxError, Chain};
@@ -71,7 +71,7 @@ impl Engine {
 
     /// The tasks that this worker's schedules enqueue: those of its queues, and those that its settings name.
     pub(crate) fn scheduled(&self) -> impl Iterator<Item = (&'static TaskDef, CronRule)> {
-        let own = self.tasks.values().copied().filter(|def| self.serves(def.queue));
+        let own = self.tasks.values().copied().filter(|def| self.serves(def));
         let own = own.filter_map(|def| def.cron.map(|rule| (def, rule)));
         own.chain(self.settings.cron.iter().map(|entry| (entry.task, entry.rule)))
     }
@@ -80,10 +80,6 @@ impl Engine {
         let now = self.clock().now();
         let until = if self.broker.is_shared() { now - self.settings.misfire_window } else { now };
         self.scheduled().filter_map(|(task, rule)| self.entry(task, rule, until)).collect()
-    }
-
-    fn serves(&self, queue: &str) -> bool {
-        self.context.0.queues.iter().any(|own| own.as_str() == queue)
     }
 
     fn entry(&self, task: &'static TaskDef, rule: CronRule, until: Timestamp) -> Option<Entry> {
@@ -132,8 +128,10 @@ impl Engine {
         let extra = Extra { tick: Some(tick), ..Extra::default() };
         let queue = QueueName::new(task.queue)?;
         let tag = queue.hash_tag().map(|tag| format!("{tag}:")).unwrap_or_default();
+        let id = format!("{tag}{}:{}", task.name, tick.as_millis());
+        let (queue, id) = queue.place(task.partitions, None, Some(&id))?;
         Ok(NewJob {
-            id: JobId::new(format!("{tag}{}:{}", task.name, tick.as_millis()))?,
+            id,
             queue,
             payload: self.context.0.client.codec.encode_job(task.name, self.clock().now(), &extra, &())?,
             due: Due::At(tick),

@@ -147,3 +147,74 @@ async fn workers_and_clients_work_on_a_cluster() {
         assert!(said.contains(advice), "{said}");
     }
 }
+
+#[task(queue = "spread", partitions = 4)]
+async fn double(number: u32) -> u32 {
+    number * 2
+}
+
+/// A name's last digit goes to the four quarters of the slots, whatever comes before it.
+#[tokio::test]
+async fn four_partitions_lie_in_the_four_quarters_of_the_slots() {
+    let server = support::RedisServer::builder().line("cluster-enabled yes").start();
+    for name in ["spread", "orders", "a", "reports.daily"] {
+        for first in [0, 4, 20] {
+            let mut quarters: Vec<u32> = (first..first + 4)
+                .map(|index| {
+                    let partition = QueueName::new(name).unwrap().partition(index).unwrap();
+                    let slot: u32 = server.cli(&["CLUSTER", "KEYSLOT", partition.as_str()]).trim().parse().unwrap();
+                    slot / 4_096
+                })
+                .collect();
+            quarters.sort_unstable();
+            assert_eq!(quarters, [0, 1, 2, 3], "{name} from {first}");
+        }
+    }
+}
+
+/// Its parts lie on all nodes. While one of these does not answer, jobs of the others go on, whichever it is: also the one
+/// that has the keys of all queues.
+#[tokio::test]
+async fn a_queue_in_partitions_outlives_a_deaf_node() {
+    let mut cluster = RedisCluster::start().await;
+    let hosts: Vec<String> = cluster.urls().iter().map(|url| url.trim_start_matches("redis://").to_owned()).collect();
+    let url = format!("redis+cluster://{}", hosts.join(","));
+    // A call to a node that is frozen hangs for longer than the test may take.
+    let connect = async || {
+        let broker = RedisBroker::builder(url.clone()).response_timeout(4 * LEASE).connect().await.unwrap();
+        Client::new(Arc::new(broker))
+    };
+    let client = connect().await;
+    let handles = client.enqueue_all((0..100).map(double::job)).await.unwrap();
+    let held: Vec<bool> = cluster.nodes().iter().map(|node| node.cli(&["DBSIZE"]).trim() != "0").collect();
+    assert_eq!(held, [true; 3], "the partitions are spread over the nodes");
+    let stop = tokio_util::sync::CancellationToken::new();
+    let runner = Runner::new().broker(client.broker().clone()).inventory(Inventory::empty().task::<double>());
+    let mut running = JoinSet::new();
+    running.spawn(runner.handle_signals(false).stop_on(stop.clone()).run());
+    for (number, handle) in (0..).zip(&handles) {
+        assert_eq!(handle.result_within(LEASE).await.unwrap(), number * 2);
+    }
+    for index in 0..cluster.nodes().len() {
+        let queues: Vec<QueueName> =
+            (0..4).map(|part| QueueName::new("spread").unwrap().partition(part).unwrap()).collect();
+        let port = |queue: &QueueName| cluster.owner(queue.as_str()).port();
+        let reachable: Vec<&QueueName> =
+            queues.iter().filter(|queue| port(queue) != cluster.nodes()[index].port()).collect();
+        assert!(reachable.len() >= 2);
+        let client = connect().await; // one that has not noted yet that it uses the queue
+        client.broker().server().await.unwrap();
+        cluster.nodes()[index].freeze();
+        for round in 0..3 {
+            for queue in &reachable {
+                let job = double::job(round).id(JobId::generate_in(queue).to_string());
+                let handle = tokio::time::timeout(LEASE, client.enqueue(job)).await.expect("enqueued").unwrap();
+                let result = handle.result_within(LEASE).await;
+                assert_eq!(result.unwrap(), round * 2, "{queue}, node {index} frozen");
+            }
+        }
+        cluster.nodes_mut()[index].thaw();
+    }
+    stop.cancel();
+    running.join_next().await.expect("it ran").unwrap().unwrap();
+}

@@ -50,7 +50,7 @@ impl Meters {
     pub(crate) fn new(worker: &str, queues: &[QueueName], tasks: &Map<&'static str, &'static TaskDef>) -> Self {
         names::describe();
         Self {
-            queues: queues.iter().map(|queue| QueueMeters::new(queue.as_str(), tasks)).collect(),
+            queues: queues.iter().map(|queue| QueueMeters::new(queue, tasks)).collect(),
             reconnects: counter(names::RECONNECTS, [("worker", worker)]),
         }
     }
@@ -133,10 +133,11 @@ impl Meters {
 }
 
 impl QueueMeters {
-    fn new(name: &str, tasks: &Map<&'static str, &'static TaskDef>) -> Self {
+    fn new(queue: &QueueName, tasks: &Map<&'static str, &'static TaskDef>) -> Self {
+        let name = queue.as_str();
         let meters = |def: &'static TaskDef| {
             let meters = OnceLock::new();
-            if def.queue == name {
+            if queue.is_of(def.queue, def.partitions) {
                 meters.get_or_init(|| TaskMeters::new(name, def.name)); // so that it is there, as 0, before a job is
             }
             (address(def), (def.name, meters))
