@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sector7g_benches::side::{self, AHEAD, Ask, Cannot, Enqueue, How, PACE, Work};
 use sector7g_tasks::broker::RedisBroker;
 use sector7g_tasks::clock::Timestamp;
-use sector7g_tasks::job::Job;
+use sector7g_tasks::job::{Job, JobKind};
 use sector7g_tasks::prelude::*;
 use sector7g_tasks::task::Keep;
 use sector7g_tasks::worker::{QueueShare, WorkerSettings};
@@ -19,6 +19,44 @@ async fn noop(number: u64, text: String) -> u64 {
     drop(text);
     side::ran(number);
     number
+}
+
+/// The same on a cluster, all in one slot.
+#[task(queue = "{bench}")]
+async fn tagged(number: u64, text: String) -> u64 {
+    noop(number, text).await
+}
+
+/// The same on a cluster, in four slots.
+#[task(queue = "parts", partitions = 4)]
+async fn parted(number: u64, text: String) -> u64 {
+    noop(number, text).await
+}
+
+#[derive(Worker)]
+#[worker(queue = "{bench}", max_jobs = 400, keep_result = false)]
+struct Tagged;
+
+#[derive(Worker)]
+#[worker(queue = "parts", max_jobs = 400, keep_result = false)]
+struct Parted;
+
+/// Which of the queues is asked for.
+fn queue() -> Result<Queue, Cannot> {
+    let mut words = std::env::args().skip_while(|word| word != "--queue").skip(1);
+    match words.next().as_deref() {
+        None | Some("plain") => Ok(Queue::Plain),
+        Some("tagged") => Ok(Queue::Tagged),
+        Some("parted") => Ok(Queue::Parted),
+        Some(other) => Err(Cannot(format!("--queue {other}: it is plain, tagged or parted"))),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Queue {
+    Plain,
+    Tagged,
+    Parted,
 }
 
 struct Tuned<const SLOTS: usize, const KEEPS: bool>;
@@ -55,7 +93,14 @@ async fn main() -> ExitCode {
 async fn enqueue(ask: &Enqueue) -> Result<(), Cannot> {
     let client = Client::new(Arc::new(RedisBroker::connect(&ask.url).await?)).max_payload(16 * 1024 * 1024);
     let text = ask.text();
-    let job = |number: u64| noop::job(number, text.clone());
+    match queue()? {
+        Queue::Plain => enqueue_to(&client, ask, |number| noop::job(number, text.clone())).await,
+        Queue::Tagged => enqueue_to(&client, ask, |number| tagged::job(number, text.clone())).await,
+        Queue::Parted => enqueue_to(&client, ask, |number| parted::job(number, text.clone())).await,
+    }
+}
+
+async fn enqueue_to<K: JobKind>(client: &Client, ask: &Enqueue, job: impl Fn(u64) -> Job<K>) -> Result<(), Cannot> {
     side::wait_for_go();
     let began = Instant::now();
     match ask.how {
@@ -81,8 +126,7 @@ async fn enqueue(ask: &Enqueue) -> Result<(), Cannot> {
             let jobs = (0..ask.jobs as u64).map(|index| {
                 let due = first + index * millis(PACE);
                 let at = Timestamp::from_millis(i64::try_from(due).unwrap_or(i64::MAX));
-                let job: Job<noop> = job(due * 1_000);
-                job.at(at)
+                job(due * 1_000).at(at)
             });
             client.enqueue_all(jobs).await?;
         }
@@ -96,18 +140,10 @@ fn millis(span: Duration) -> u64 {
 }
 
 async fn work(ask: &Work) -> Result<(), Cannot> {
-    let inventory = Inventory::empty().task::<noop>();
-    let inventory = match (ask.is_tuned, ask.slots, ask.keeps) {
-        (false, ..) => inventory.worker::<Defaults>(),
-        (_, 1, false) => inventory.worker::<Tuned<1, false>>(),
-        (_, 1, true) => inventory.worker::<Tuned<1, true>>(),
-        (_, 10, false) => inventory.worker::<Tuned<10, false>>(),
-        (_, 10, true) => inventory.worker::<Tuned<10, true>>(),
-        (_, 100, false) => inventory.worker::<Tuned<100, false>>(),
-        (_, 100, true) => inventory.worker::<Tuned<100, true>>(),
-        (_, 1_000, false) => inventory.worker::<Tuned<1_000, false>>(),
-        (_, 1_000, true) => inventory.worker::<Tuned<1_000, true>>(),
-        (_, slots, _) => return Err(Cannot(format!("a worker's slots are a constant; none here has {slots}"))),
+    let inventory = match queue()? {
+        Queue::Plain => plain(ask)?,
+        Queue::Tagged => Inventory::empty().task::<tagged>().worker::<Tagged>(),
+        Queue::Parted => Inventory::empty().task::<parted>().worker::<Parted>(),
     };
     let broker = RedisBroker::connect(&ask.url).await?;
     let stop = CancellationToken::new();
@@ -117,4 +153,20 @@ async fn work(ask: &Work) -> Result<(), Cannot> {
     side::tell(move || stopping.cancel());
     runner.stop_on(stop).run().await?;
     Ok(())
+}
+
+fn plain(ask: &Work) -> Result<Inventory, Cannot> {
+    let inventory = Inventory::empty().task::<noop>();
+    match (ask.is_tuned, ask.slots, ask.keeps) {
+        (false, ..) => Ok(inventory.worker::<Defaults>()),
+        (_, 1, false) => Ok(inventory.worker::<Tuned<1, false>>()),
+        (_, 1, true) => Ok(inventory.worker::<Tuned<1, true>>()),
+        (_, 10, false) => Ok(inventory.worker::<Tuned<10, false>>()),
+        (_, 10, true) => Ok(inventory.worker::<Tuned<10, true>>()),
+        (_, 100, false) => Ok(inventory.worker::<Tuned<100, false>>()),
+        (_, 100, true) => Ok(inventory.worker::<Tuned<100, true>>()),
+        (_, 1_000, false) => Ok(inventory.worker::<Tuned<1_000, false>>()),
+        (_, 1_000, true) => Ok(inventory.worker::<Tuned<1_000, true>>()),
+        (_, slots, _) => Err(Cannot(format!("a worker's slots are a constant; none here has {slots}"))),
+    }
 }

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::measure::Measure;
+
 /// What a contender needs beside cargo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Home {
@@ -31,16 +33,43 @@ pub(super) struct Contender {
     pub(super) load: usize,
     /// The longest backlog that it is given.
     pub(super) most: usize,
+    /// Which of its queues: ours has one for each way to lie on a cluster.
+    pub(super) queue: Queue,
+}
+
+/// How a queue lies on a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queue {
+    /// Not at all: its keys have many slots.
+    Plain,
+    /// In one slot, by its hash tag.
+    Tagged,
+    /// In four slots, a partition each.
+    Parted,
+}
+
+impl Queue {
+    /// The word for it on a contender's command line.
+    #[must_use]
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Tagged => "tagged",
+            Self::Parted => "parted",
+        }
+    }
 }
 
 const fn contender(name: &'static str, home: Home, program: &'static str, is_tuned: bool, load: usize) -> Contender {
-    Contender { name, home, program, is_tuned, load, most: usize::MAX }
+    Contender { name, home, program, is_tuned, load, most: usize::MAX, queue: Queue::Plain }
 }
 
 /// All of them.
 pub(super) const ALL: &[Contender] = &[
     contender(OURS, Home::Workspace, "contender", true, 60_000),
     contender("sector7g-defaults", Home::Workspace, "contender", false, 30_000),
+    Contender { queue: Queue::Tagged, ..contender("sector7g-tagged", Home::Workspace, "contender", true, 40_000) },
+    Contender { queue: Queue::Parted, ..contender("sector7g-parted", Home::Workspace, "contender", true, 40_000) },
     contender("raw", Home::Workspace, "raw", true, 100_000),
     // Beyond 8,000 due jobs its script fails, and the worker ends.
     Contender { most: 7_900, ..contender("apalis", Home::Rust, "apalis", true, 50_000) },
@@ -59,6 +88,12 @@ pub(super) const ALL: &[Contender] = &[
 pub(super) const OURS: &str = "sector7g";
 
 impl Contender {
+    /// Whether it is another form of ours, or the measure is for these: they are told of no more than they take part in.
+    #[must_use]
+    pub(super) fn is_variant(&self, measure: Measure) -> bool {
+        self.queue != Queue::Plain || matches!(measure, Measure::Cluster { .. })
+    }
+
     /// Its command, to which the rest of the command line is added.
     #[must_use]
     pub(super) fn command(&self, root: &Path) -> Command {

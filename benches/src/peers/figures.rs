@@ -14,6 +14,8 @@ pub(super) enum Metric {
     WorkerCpu,
     /// CPU of Redis while they ran, µs a job.
     RedisCpu,
+    /// CPU of Redis while they were added, µs a job.
+    AddCpu,
     /// Memory of Redis, bytes a queued job.
     Memory,
     /// Of a job's delay, ms.
@@ -47,6 +49,7 @@ impl Metric {
             Self::Added => "enqueued/s",
             Self::WorkerCpu => "worker CPU, µs/job",
             Self::RedisCpu => "Redis CPU, µs/job",
+            Self::AddCpu => "Redis CPU to add, µs/job",
             Self::Memory => "Redis, bytes/job",
             Self::P50 => "p50, ms",
             Self::P95 => "p95, ms",
@@ -60,7 +63,7 @@ impl Metric {
     pub(super) fn show(self, value: f64) -> String {
         match self {
             Self::Ran | Self::Added | Self::Memory => thousands(value),
-            Self::WorkerCpu | Self::RedisCpu => format!("{value:.1}"),
+            Self::WorkerCpu | Self::RedisCpu | Self::AddCpu => format!("{value:.1}"),
             Self::P50 | Self::P95 | Self::P99 | Self::Max => format!("{value:.2}"),
         }
     }

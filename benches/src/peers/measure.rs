@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Broken;
-use super::contest::{Contender, OURS};
+use super::contest::{Contender, OURS, Queue};
 use super::figures::{Figures, Metric, percentiles};
 use super::process::{Line, Process};
-use super::server::Server;
+use super::server::Site;
 use crate::side::AHEAD;
 
 /// How long a contender may say nothing before its run counts as failed.
@@ -31,6 +31,11 @@ const LONGEST_DRAIN: usize = 40;
 pub(super) enum Measure {
     /// A backlog is added in bulk, then worked off.
     Drain(Drain),
+    /// The same on a cluster of three nodes, by so many processes of 400 slots.
+    Cluster {
+        /// Processes.
+        processes: usize,
+    },
     /// Jobs are added one by one, each awaited.
     Single,
     /// Jobs are added in bulk while a worker runs them.
@@ -73,6 +78,10 @@ impl fmt::Display for Measure {
                 }
                 backlog.map_or(Ok(()), |jobs| write!(f, ", backlog of {jobs}"))
             }
+            Self::Cluster { processes: 1 } => f.write_str("on a cluster of three nodes, 400 slots"),
+            Self::Cluster { processes } => {
+                write!(f, "on a cluster of three nodes, 400 slots, {processes} processes")
+            }
             Self::Single => f.write_str("enqueue, one await at a time"),
             Self::Both => f.write_str("producer and worker together"),
             Self::Idle => f.write_str("idle latency"),
@@ -93,6 +102,8 @@ impl Measure {
             Self::Both,
             Self::Idle,
             Self::Deferred,
+            Self::Cluster { processes: 1 },
+            Self::Cluster { processes: 2 },
         ];
         if is_quick {
             return all;
@@ -108,7 +119,7 @@ impl Measure {
     #[must_use]
     pub(super) fn main(&self) -> Metric {
         match self {
-            Self::Drain(_) | Self::Both => Metric::Ran,
+            Self::Drain(_) | Self::Cluster { .. } | Self::Both => Metric::Ran,
             Self::Single => Metric::Added,
             Self::Idle | Self::Deferred => Metric::P50,
         }
@@ -117,7 +128,11 @@ impl Measure {
     /// Why this contender is left out of it, if it is.
     #[must_use]
     pub(super) fn skips(&self, contender: &Contender) -> Option<String> {
+        let is_of_clusters = contender.queue != Queue::Plain;
         match self {
+            Self::Cluster { .. } if !is_of_clusters => Some("its queue can't lie on a cluster".to_owned()),
+            Self::Cluster { .. } => None,
+            _ if is_of_clusters => Some("measured on a cluster".to_owned()),
             Self::Drain(Drain { backlog: Some(jobs), .. }) if *jobs > contender.most => {
                 Some(format!("stops for good at more than {} due jobs", contender.most))
             }
@@ -140,15 +155,12 @@ impl Measure {
     /// # Errors
     /// [`Broken`].
     pub(super) fn run(&self, contender: &Contender, root: &Path, seconds: usize) -> Result<Figures, Broken> {
-        let server = Server::start()?;
-        let stage = Stage { server: &server, contender, root };
+        let site = if matches!(self, Self::Cluster { .. }) { Site::cluster()? } else { Site::one()? };
+        let stage = Stage { site: &site, contender, root };
         match self {
+            Self::Cluster { processes } => stage.drain(&Drain { processes: *processes, ..DRAIN }, seconds),
             Self::Drain(drain) => stage.drain(drain, seconds),
-            Self::Single => {
-                let jobs = 4_000 * seconds;
-                let took = stage.enqueue(jobs, PAYLOAD, "single")?;
-                Ok([(Metric::Added, rate(jobs, took))].into())
-            }
+            Self::Single => stage.enqueue(4_000 * seconds, PAYLOAD, "single"),
             Self::Both => stage.both(seconds),
             Self::Idle => stage.delays(50 * (seconds + 1), "paced"),
             Self::Deferred => stage.delays(50 * seconds, "deferred"),
@@ -163,7 +175,7 @@ fn rate(jobs: usize, seconds: f64) -> f64 {
 
 /// Where one run happens.
 struct Stage<'a> {
-    server: &'a Server,
+    site: &'a Site,
     contender: &'a Contender,
     root: &'a Path,
 }
@@ -187,7 +199,7 @@ impl Stage<'_> {
     fn command(&self, what: &str, options: &[(&str, &str)]) -> std::process::Command {
         let mut command = self.contender.command(self.root);
         let settings = if self.contender.is_tuned { "tuned" } else { "defaults" };
-        command.args([what, "--url", &self.server.url(), "--settings", settings]);
+        command.args([what, "--url", &self.site.url(), "--settings", settings, "--queue", self.contender.queue.word()]);
         for (name, value) in options {
             command.args([name, value]);
         }
@@ -208,26 +220,29 @@ impl Stage<'_> {
         Process::start(&mut self.command("work", &options), PATIENCE)
     }
 
-    /// Adds jobs; how long that took, in seconds.
-    fn enqueue(&self, jobs: usize, payload: usize, how: &str) -> Result<f64, Broken> {
+    /// Adds jobs: how many a second, and what Redis spent on it.
+    fn enqueue(&self, jobs: usize, payload: usize, how: &str) -> Result<Figures, Broken> {
         let mut producer = self.producer(jobs, payload, how)?;
+        let before = self.site.info()?.cpu;
         producer.go()?;
-        enqueued(&producer)
+        let added = rate(jobs, enqueued(&producer)?);
+        let cost = (self.site.info()?.cpu - before) * 1e6 / rate(jobs, 1.0);
+        Ok([(Metric::Added, added), (Metric::AddCpu, cost)].into())
     }
 
     fn drain(&self, drain: &Drain, seconds: usize) -> Result<Figures, Broken> {
         let Drain { slots, keeps, processes, payload, backlog } = *drain;
         let by_load = (self.contender.load * seconds / if slots == 1 { 5 } else { 1 }).min(self.contender.most);
         let jobs = backlog.unwrap_or_else(|| by_load.min(MOST_BYTES / payload).max(100));
-        let before = self.server.info()?.memory;
-        let took = self.enqueue(jobs, payload, "bulk")?;
-        let queued = self.server.info()?.memory - before;
+        let before = self.site.info()?.memory;
+        let added = self.enqueue(jobs, payload, "bulk")?;
+        let queued = self.site.info()?.memory - before;
         let mut workers = (0..processes).map(|_| self.worker(slots, keeps, false)).collect::<Result<Vec<_>, _>>()?;
         let start = self.start(&workers)?;
         workers.iter_mut().try_for_each(Process::go)?;
         let ran = self.collect(&start, &workers, jobs, PATIENCE)?;
         let mut figures = ran.figures(jobs);
-        figures.insert(Metric::Added, rate(jobs, took));
+        figures.extend(added);
         figures.insert(Metric::Memory, queued / rate(jobs, 1.0));
         Ok(figures)
     }
@@ -253,7 +268,7 @@ impl Stage<'_> {
     }
 
     fn start(&self, workers: &[Process]) -> Result<Start, Broken> {
-        Ok(Start { redis: self.server.info()?.cpu, workers: cpu(workers)?, at_us: crate::side::now_us() })
+        Ok(Start { redis: self.site.info()?.cpu, workers: cpu(workers)?, at_us: crate::side::now_us() })
     }
 
     /// Waits until as many jobs have run.
@@ -279,7 +294,7 @@ impl Stage<'_> {
             }
             crate::side::rest(Duration::from_millis(2));
         }
-        let (worker_cpu, redis_cpu) = (cpu(workers)? - start.workers, self.server.info()?.cpu - start.redis);
+        let (worker_cpu, redis_cpu) = (cpu(workers)? - start.workers, self.site.info()?.cpu - start.redis);
         #[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 are below 2^52")]
         let seconds = last - start.at_us as f64 / 1e6;
         Ok(Ran { seconds, worker_cpu, redis_cpu, delays })

@@ -1,4 +1,4 @@
-//! A Redis of one measurement: alone, empty, without persistence.
+//! A Redis of one measurement, or a cluster of three: alone, empty, without persistence.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -32,15 +32,91 @@ pub(super) struct Info {
     pub(super) memory: f64,
 }
 
+/// What a measurement runs on: one server, or the nodes of a cluster.
+#[derive(Debug)]
+pub(super) struct Site(Vec<Server>);
+
+/// The nodes of a cluster.
+const NODES: u16 = 3;
+
+/// Of a cluster.
+const SLOTS: u16 = 16_384;
+
+impl Site {
+    /// One server.
+    ///
+    /// # Errors
+    /// [`Broken`] when it does not start.
+    pub(super) fn one() -> Result<Self, Broken> {
+        Ok(Self(vec![Server::start(false)?]))
+    }
+
+    /// A cluster of three masters, each with a third of the slots.
+    ///
+    /// # Errors
+    /// [`Broken`] when it does not start.
+    pub(super) fn cluster() -> Result<Self, Broken> {
+        let nodes = (0..NODES).map(|_| Server::start(true)).collect::<Result<Vec<_>, _>>()?;
+        for (index, node) in (0..).zip(&nodes) {
+            let slots = |index: u16| SLOTS / NODES * index + if index == NODES { SLOTS % NODES } else { 0 };
+            let mut connection = node.connect()?;
+            redis::cmd("CLUSTER").arg("SET-CONFIG-EPOCH").arg(index + 1).exec(&mut connection)?;
+            let mut command = redis::cmd("CLUSTER");
+            command.arg("ADDSLOTS").arg((slots(index)..slots(index + 1)).collect::<Vec<_>>()).exec(&mut connection)?;
+            redis::cmd("CLUSTER").arg("MEET").arg("127.0.0.1").arg(nodes[0].port).exec(&mut connection)?;
+        }
+        let deadline = Instant::now() + START;
+        for node in &nodes {
+            let mut connection = node.connect()?;
+            loop {
+                let info: String = redis::cmd("CLUSTER").arg("INFO").query(&mut connection)?;
+                if info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{NODES}")) {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    return Err(Broken::new(format!("the cluster did not come together within {START:?}")));
+                }
+                crate::side::rest(Duration::from_millis(50));
+            }
+        }
+        Ok(Self(nodes))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub(super) fn url(&self) -> String {
+        match &*self.0 {
+            [one] => one.url(),
+            nodes => {
+                let places: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+                format!("redis+cluster://{}", places.join(","))
+            }
+        }
+    }
+
+    /// What its servers say of themselves now, together.
+    ///
+    /// # Errors
+    /// [`Broken`] when one does not answer.
+    pub(super) fn info(&self) -> Result<Info, Broken> {
+        let mut sum = Info { cpu: 0.0, memory: 0.0 };
+        for node in &self.0 {
+            let info = node.info()?;
+            sum = Info { cpu: sum.cpu + info.cpu, memory: sum.memory + info.memory };
+        }
+        Ok(sum)
+    }
+}
+
 impl Server {
     /// Starts one on a free port of the loopback.
     ///
     /// # Errors
     /// [`Broken`] when it does not start.
-    pub(super) fn start() -> Result<Self, Broken> {
+    pub(super) fn start(is_node: bool) -> Result<Self, Broken> {
         let mut last = Broken::new("redis-server was not tried");
         for _ in 0..TRIES {
-            match Self::try_start() {
+            match Self::try_start(is_node) {
                 Ok(server) => return Ok(server),
                 Err(error) => last = error,
             }
@@ -48,12 +124,13 @@ impl Server {
         Err(last)
     }
 
-    fn try_start() -> Result<Self, Broken> {
+    fn try_start(is_node: bool) -> Result<Self, Broken> {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let folder = tempfile::tempdir()?;
         let program = std::env::var_os("SECTOR7G_REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
         let mut command = Command::new(&program);
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"]).arg(port.to_string());
+        command.args(["--cluster-enabled", if is_node { "yes" } else { "no" }]);
         command.arg("--dir").arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child =
             command.spawn().map_err(|error| Broken::new(format!("can't start {}: {error}", program.display())))?;

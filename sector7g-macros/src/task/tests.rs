@@ -14,6 +14,7 @@ fn expanded(options: TokenStream, item: TokenStream) -> TokenStream {
 #[test]
 fn the_least() {
     snapshot("task_least", expanded(quote!(queue = "homer"), quote! { async fn eat() {} }));
+    snapshot("task_partitions", expanded(quote!(queue = "homer", partitions = 4), quote! { async fn eat() {} }));
 }
 
 #[test]
@@ -63,6 +64,8 @@ fn a_task_without_a_body_is_elsewhere() {
     };
     snapshot("task_elsewhere", expanded(quote!(queue = "reports", name = "reports.make_pdf"), item));
     snapshot("task_elsewhere_least", expanded(quote!(queue = "reports"), quote! { fn clean_reports(); }));
+    let parts = quote!(queue = "reports", partitions = 4);
+    snapshot("task_elsewhere_partitions", expanded(parts, quote! { fn clean_reports(); }));
 }
 
 #[test]
