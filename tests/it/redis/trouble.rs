@@ -420,6 +420,35 @@ async fn members_and_keys_that_make_no_sense_hold_nothing_up() {
     assert_eq!(hand.call(&finished, 0, LONG).await.unwrap().finished, [Finished::Applied; 3]);
 }
 
+/// arq: a score of 0 is no membership. Nothing takes such a member away; however many there are, they hide nothing.
+#[tokio::test]
+async fn members_that_count_for_nothing_hide_nothing() {
+    let server = RedisServer::start();
+    let mut hand = Hand::new(&server).await;
+    let script = r"
+        for i = 1, 2500 do redis.call('ZADD', KEYS[1], 0, 'nothing-' .. i) end
+        redis.call('ZADD', KEYS[1], -0.5, 'before')
+        redis.call('SET', 'arq:job:before', '{}')
+    ";
+    server.cli(&["EVAL", script, "1", "arq:queue:trouble"]);
+    let (behind, mut before) = (hand.add(b"{}").await.unwrap(), None);
+    for (id, more_due) in [("before", true), (behind.as_str(), false)] {
+        let (queues, long) = (std::slice::from_ref(&hand.queue), Duration::from_secs(600));
+        tokio::time::timeout(LONG, hand.broker.wait(queues, long, long)).await.expect("a look finds it").unwrap();
+        assert!(hand.broker.stats(&hand.queue).await.unwrap().oldest_due.is_some(), "{id} waits");
+        let claimed = hand.call(&[], 1, LONG).await.unwrap();
+        let jobs: Vec<&str> = claimed.jobs.iter().map(|job| job.lease.id.as_str()).collect();
+        assert_eq!((jobs, claimed.more_due), (vec![id], more_due));
+        before = before.or(claimed.jobs.into_iter().map(|job| job.lease).next());
+    }
+    assert_eq!(server.cli(&["ZCOUNT", "arq:queue:trouble", "0", "0"]), "2500");
+    // What is given back has its place again, but none at 0.
+    let outcome = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Stop };
+    let given_back = Finish { lease: before.unwrap(), outcome };
+    let claimed = hand.call(&[given_back], 1, LONG).await.unwrap();
+    assert_eq!(claimed.jobs.iter().map(|job| job.lease.id.as_str()).collect::<Vec<_>>(), ["before"]);
+}
+
 /// The abort requests of all queues are in one set: what was there for a moment could already have ended the job.
 #[tokio::test]
 async fn an_abort_in_the_wrong_queue_asks_nothing_of_the_right_one() {

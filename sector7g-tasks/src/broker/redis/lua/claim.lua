@@ -153,8 +153,8 @@ local function make_rare()
   function rare.finish_give_back(id, delay, why, value)
     local lease = read_lease(value)
     local due, expires = now + delay, lease.expires
-    -- As arq leaves what its stop cuts off: in its place, not behind all that waits.
-    if why == 's' and delay == 0 then due = math.min(lease.due, now) end
+    -- As arq leaves what its stop cuts off: in its place, not behind all that waits. One at 0 is none.
+    if why == 's' and delay == 0 and lease.due ~= 0 then due = math.min(lease.due, now) end
     local count = attempts(id) - 1
     set_attempts(id, count, delay)
     set_meta(id, delay)
@@ -447,10 +447,10 @@ end
 -- Leases what is due; tells whether more is, or nothing where that is not known.
 -- Members of Python workers stay where they are, as their retries count from there; they are passed over.
 local function lease_due()
-  local passed, asked = 0, 0
+  local passed, asked, from, before_from = 0, 0, '-inf', 0
   while passed < LOOK_AT_MOST do
     asked = math.min(most + 1 - #leased + (passed > 0 and 500 or 0), BATCH)
-    local ids = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'LIMIT', passed + #leased, asked)
+    local ids = redis.call('ZRANGEBYSCORE', q, from, int(now), 'LIMIT', passed + #leased - before_from, asked)
     if #ids == 0 then return passed > 0 and nil end
     if is_off then return false end
     local page, scores, score = read_page(ids), due_times(ids)
@@ -464,7 +464,10 @@ local function lease_due()
         -- The rest waits for the next call; what nothing is known of is surely free.
         return not value and not noted and score ~= 0 and page.are_text and true or nil
       elseif score == 0 then
-        passed = passed + 1 -- arq: a score of 0 is no membership
+        -- arq: a score of 0 is no membership. Such a member never goes: it is not looked at, or many would hide the rest.
+        passed = passed + 1
+        from, before_from = '(0', passed + #leased
+        break
       elseif id == '' or not page.are_text and not rare().is_text(id) then
         passed = passed + 1
         rare().set_aside(id)

@@ -9,7 +9,7 @@
 local now, pause, due = now_ms(), tonumber(ARGV[1]), 0
 for _, q in ipairs(KEYS) do
   allow_when_full(q)
-  local free, _, again = first_free(q, now, up_since(q, get(q .. ':s7:up'), now))
+  local free, again = first_free(q, now, up_since(q, get(q .. ':s7:up'), now))
   if again then pause = math.min(pause, again - now) end
   if free and not get(q .. ':s7:paused') then
     due = 1

@@ -100,31 +100,38 @@ local function have_notes(ids)
   return redis.call('EXISTS', unpack(keys)) > 0
 end
 
--- The score of the first due job that nobody has, how many due ones before it are not ours to take, and when the
--- first of those that are only left to others for a while is.
+-- The score of the first due job that nobody has; when the first of those before it that are only left to others for a while
+-- is; how many of them Python workers have, and how many ours.
 local function first_free(q, now, up, span)
-  local held, again = 0, nil
-  while held < LOOK_AT_MOST do
-    local size = held == 0 and 1 or 500
-    local page = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'WITHSCORES', 'LIMIT', held, size)
-    if #page == 0 then return nil, held, again end
+  local seen, from, at, again, foreign, ours = 0, '-inf', 0, nil, 0, 0
+  while seen < LOOK_AT_MOST do
+    local size = seen == 0 and 1 or 500
+    local page = redis.call('ZRANGEBYSCORE', q, from, int(now), 'WITHSCORES', 'LIMIT', at, size)
+    if #page == 0 then break end
     local ids = {}
     for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
     local values, noted = mget('arq:in-progress:', ids), have_notes(ids)
     local ends = up and up + span > now and ask_many('ZMSCORE', q .. ':s7:leases', ids) or {}
     for i = 1, #ids do
       local score, lease = sane(tonumber(page[2 * i])), read_lease(values[i])
-      if score ~= 0 and not is_held(lease, now) then
+      if score == 0 then
+        from, at = '(0', 0 -- as in claim.lua
+        break
+      elseif not is_held(lease, now) then
         local known = noted and hmget(meta(ids[i]), 'c', 'b') or {}
         local till = left_until(known[1], known[2], score)
         -- A job that somebody else has had since is not where its lost lease ended.
         local lost_at = lease and lease.ends or tonumber(ends[i] or nil) == score and score
         if up and lost_at then till = math.max(till, lost_from(lost_at, lease and lease.span or span, up)) end
-        if till <= now then return score, held, again end
+        if till <= now then return score, again, foreign, ours end
         again = math.min(again or till, till)
+      elseif lease.foreign then
+        foreign = foreign + 1
+      else
+        ours = ours + 1
       end
-      held = held + 1
+      seen, at = seen + 1, at + 1
     end
   end
-  return nil, held, again
+  return nil, again, foreign, ours
 end

@@ -11,16 +11,7 @@ local q, now = KEYS[1], now_ms()
 local total = redis.call('ZCARD', q)
 local due = redis.call('ZCOUNT', q, '-inf', int(now))
 local leases = redis.call('ZCOUNT', q .. ':s7:leases', '(' .. int(now), '+inf')
-local oldest, held = first_free(q, now)
-local foreign, ours = 0, 0
-if held > 0 then
-  local ids = redis.call('ZRANGEBYSCORE', q, '-inf', int(now), 'LIMIT', 0, held)
-  local values = mget('arq:in-progress:', ids)
-  for i = 1, #ids do
-    local lease = read_lease(values[i])
-    if lease and lease.foreign then foreign = foreign + 1 elseif is_held(lease, now) then ours = ours + 1 end
-  end
-end
+local oldest, _, foreign, ours = first_free(q, now)
 local health = {}
 local names = redis.call('ZRANGEBYSCORE', q .. ':s7:workers', '(' .. int(now), '+inf', 'LIMIT', 0, BATCH)
 if #names > 0 then
