@@ -113,6 +113,38 @@ async fn an_outage_holds_no_job_up_for_ever() {
     }
 }
 
+/// A worker that is killed again and again begins anew each time, after a pause in which nobody could know whether Redis was
+/// there: what it had is taken over all the same, within its lease's first pauses or longer ones.
+#[tokio::test]
+async fn who_never_lives_for_a_lease_takes_over_at_last() {
+    let server = RedisServer::start();
+    for (lease, pause) in [(2_000, 1_200), (1_000, 1_500)].map(|span| (millis(span.0), millis(span.1))) {
+        let mut dead = Hand::new(&server).await;
+        let lost = dead.add(b"{}").await.unwrap();
+        let mut lives = 0;
+        let again = loop {
+            assert_eq!(dead.claim(lease).await.len(), usize::from(lives == 0), "it lives for a moment");
+            sleep(pause).await;
+            lives += 1;
+            let mut next = Hand::new(&server).await;
+            if let Some(job) = next.claim(lease).await.pop() {
+                break job;
+            }
+            assert!(lives < 12, "nobody gets the job, in {lives} lives");
+            dead = next;
+        };
+        assert_eq!((&again.lease.id, again.attempt), (&lost, 2));
+        assert!(lives > 3, "in {lives} lives: who had it might have renewed its lease meanwhile");
+        dead.call(&[done(again.lease)], 0, lease).await.unwrap();
+    }
+    let kept: u64 = server.cli(&["PTTL", "arq:queue:trouble:s7:up"]).parse().unwrap();
+    assert!(kept > 1_800_000, "pauses between starts grow to minutes");
+}
+
+const fn millis(span: u64) -> Duration {
+    Duration::from_millis(span)
+}
+
 /// A claim that its way holds up arrives when it has been repeated and its worker has gone on: it leases nothing, which
 /// nobody would run.
 #[tokio::test]

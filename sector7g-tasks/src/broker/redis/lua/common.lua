@@ -18,7 +18,7 @@
 --   q:s7:bell             list    at most one element: '1' «something is due», '0' «look at the queue»
 --   q:s7:look             string  when the next waiting worker looks by itself, ms
 --   q:s7:up               string  since when ours have asked of the queue without a gap, when the last one did, their shortest
---                                 lease, ms
+--                                 lease, ms; how many gaps in a row came before they had done so for as long as that lease
 --   q:s7:paused           string  while no worker of ours may claim: since when, ms
 --   q:s7:python           string  while a Python worker has been seen at work of late
 --   q:s7:asked:<client>   zset    <number>:<an answer, 1 or 0, a job> -> number, of its enqueue calls that may come again;
@@ -122,14 +122,21 @@ local GAP = 1000                 -- ms without a call, at least, in which a leas
 local TOLD_EVERY = 200           -- ms
 
 -- Since when the server is known to answer, by those who ask of the queue: a gap of half the shortest lease begins anew.
+-- But not a fourth time in a row where nobody asked for as long as that lease in between: it may be those who ask that never
+-- live so long, and what others lost is to be taken over at last. Who lives renews his leases thrice in their time.
 -- Also that lease; nothing at all where nobody has leased a job. `span` is the caller's lease, if it has one.
 local function up_since(q, up, now, span)
-  local first, last, shortest = string.match(up or '', '^(%d+) (%d+) (%d+)$')
+  local first, last, shortest, short = string.match(up or '', '^(%d+) (%d+) (%d+) (%d+)$')
   if not last and not span then return nil end
-  first, last, shortest = tonumber(first), tonumber(last) or 0, math.min(tonumber(shortest) or span, span or shortest)
-  if now - last > math.max(shortest / 2, GAP) then first, last, shortest = now, 0, span or shortest end
+  first, last, short = tonumber(first), tonumber(last) or 0, tonumber(short) or 0
+  shortest = math.min(tonumber(shortest) or span, span or shortest)
+  if now - last > math.max(shortest / 2, GAP) then
+    short = first and last - first < shortest and short + 1 or 0
+    if not first or short <= 3 then first, last, shortest = now, 0, span or shortest end
+  end
   if now - last > TOLD_EVERY then
-    redis.call('SET', q .. ':s7:up', int(first) .. ' ' .. int(now) .. ' ' .. int(shortest), 'PX', int(math.max(60000, shortest)))
+    redis.call('SET', q .. ':s7:up', int(first) .. ' ' .. int(now) .. ' ' .. int(shortest) .. ' ' .. int(short), 'PX',
+      int(math.max(3600000, shortest))) -- pauses between starts grow to minutes
   end
   return first, shortest
 end
