@@ -2,6 +2,7 @@
 
 mod away;
 mod bounds;
+mod busy;
 mod check;
 mod cluster;
 mod conformance;

@@ -62,7 +62,7 @@ impl RedisServer {
     fn try_start(folder: TempDir, port: u16, tls_port: Option<u16>, access: Access) -> Result<Self, String> {
         let watched = launch(folder.path())?;
         let mut server = Self { watched, folder, port, tls_port, access };
-        server.wait_until_it_answers()?;
+        server.wait_until_it_says("+PONG")?;
         Ok(server)
     }
 
@@ -138,10 +138,19 @@ impl RedisServer {
 
     /// Starts it again, on the same ports and in the same folder, killing it first if it still runs.
     pub fn restart(&mut self) {
+        self.restart_until("+PONG");
+    }
+
+    /// The same, but waits only until it refuses calls as it loads what it has stored: see `key-load-delay`.
+    pub fn restart_until_loading(&mut self) {
+        self.restart_until("-LOADING ");
+    }
+
+    fn restart_until(&mut self, answer: &str) {
         self.watched.kill();
         let outcome = launch(self.folder.path()).and_then(|watched| {
             self.watched = watched;
-            self.wait_until_it_answers()
+            self.wait_until_it_says(answer)
         });
         outcome.unwrap_or_else(|log| panic!("redis-server did not start again:\n{log}"));
     }
@@ -184,18 +193,18 @@ impl RedisServer {
     }
 
     /// Asks on the socket: whoever answers on it is this server, not one that has taken the port before it.
-    fn wait_until_it_answers(&mut self) -> Result<(), String> {
+    fn wait_until_it_says(&mut self, begin: &str) -> Result<(), String> {
         let until = Instant::now() + START;
         while Instant::now() < until {
             if self.watched.exit_code().is_some() {
                 return Err(self.log());
             }
-            if self.talk().and_then(|mut talk| talk.ask("PING")).is_ok_and(|answer| answer == "+PONG") {
+            if self.talk().and_then(|mut talk| talk.ask("PING")).is_ok_and(|answer| answer.starts_with(begin)) {
                 return Ok(());
             }
             blink();
         }
-        Err(format!("no answer within {START:?}; its log:\n{}", self.log()))
+        Err(format!("no {begin} within {START:?}; its log:\n{}", self.log()))
     }
 }
 

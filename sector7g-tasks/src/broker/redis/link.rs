@@ -329,4 +329,53 @@ mod tests {
         assert_eq!(said("OOM", "command not allowed when used memory > 'maxmemory'."), "OOM");
         assert_eq!(said("ERR", "unknown command: -OOM"), "ERR");
     }
+
+    /// What becomes of a call that a server refuses with these words.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Fate {
+        /// It may be made again, on this connection.
+        Later,
+        /// On a new one, at once: this one may lead to a server that is no master any more.
+        Elsewhere,
+        /// It fails each time.
+        Never,
+    }
+
+    #[test]
+    fn each_word_of_a_server_says_whether_to_ask_again() {
+        let broker = super::super::RedisBroker::builder("redis://127.0.0.1").build().unwrap();
+        let fate = |words: &str| {
+            let answer = redis::parse_redis_value(format!("-{words}\r\n").as_bytes()).expect("it is well formed");
+            let error = answer.extract_error().expect_err("it is one");
+            match (broker.shared.link.error(&error), is_elsewhere(&error)) {
+                (BrokerError::Unavailable { .. }, false) => Fate::Later,
+                (BrokerError::Unavailable { .. }, true) => Fate::Elsewhere,
+                (BrokerError::Refused(_), false) => Fate::Never,
+                other => panic!("{words}: {other:?}"),
+            }
+        };
+        for (words, expected) in [
+            ("LOADING Redis is loading the dataset in memory", Fate::Elsewhere),
+            ("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", Fate::Elsewhere),
+            ("CLUSTERDOWN The cluster is down", Fate::Elsewhere),
+            ("CLUSTERDOWN Hash slot not served", Fate::Elsewhere),
+            ("READONLY You can't write against a read only replica.", Fate::Elsewhere),
+            ("ERR Error running script (call to f_0a1b): @user_script:1: -READONLY You can't write.", Fate::Elsewhere),
+            ("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.", Fate::Later),
+            ("UNKILLABLE Sorry the script already executed write commands against the dataset.", Fate::Later),
+            ("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist.", Fate::Later),
+            ("NOREPLICAS Not enough good replicas to write.", Fate::Later),
+            ("UNBLOCKED force unblock from blocking operation, instance state changed", Fate::Later),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", Fate::Later),
+            ("MOVED 3999 127.0.0.1:6381", Fate::Later),
+            ("ASK 3999 127.0.0.1:6381", Fate::Later),
+            ("NOAUTH Authentication required.", Fate::Never),
+            ("NOPERM this user has no permissions to run the 'evalsha' command", Fate::Never),
+            ("CROSSSLOT Keys in request don't hash to the same slot", Fate::Never),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", Fate::Never),
+            ("ERR unknown command", Fate::Never),
+        ] {
+            assert_eq!(fate(words), expected, "{words}");
+        }
+    }
 }
