@@ -149,6 +149,48 @@ async fn an_id_that_is_no_text_is_a_dead_letter_under_its_bytes() {
     ground.fleet.stop().await.unwrap();
 }
 
+/// Printable signs are fewer than bytes, and a letter's name is short: no letter takes another one's place for that.
+#[tokio::test]
+async fn ids_that_are_no_text_keep_a_letter_each() {
+    let ground = Ground::start(
+        r#"
+        local long = string.rep('x', 600)
+        for i, id in ipairs({ '\255', '\255\255', '\255' .. long .. '1', '\255' .. long .. '2', '\254' }) do
+          put(id)
+          call('SET', 'arq:job:' .. id, '{"f":"passes","a":[' .. i .. '],"k":{},"et":1}')
+        end
+        -- Text that looks like bytes: of a dead letter, and of a job that waits.
+        call('ZADD', 'arq:queue:keys:s7:dead', call('TIME')[1] .. '000', '\\xff')
+        call('HSET', 'arq:queue:keys:s7:dead:\\xff', 'p', '{"f":"passes","a":[6],"k":{},"et":1}', 'a', '1')
+        put('\\xfe', 0)
+        call('ZADD', 'arq:queue:keys', 9e14, '\\xfe')
+        "#,
+    );
+    let ground = ground.neighbours_finish().await;
+    within(async {
+        while ground.harness.dead_letters("keys").await.unwrap().len() < 6 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let dead = ground.harness.dead_letters("keys").await.unwrap();
+    let mut letters: Vec<(String, String)> =
+        dead.iter().map(|letter| (letter.arguments.clone().unwrap(), letter.id.to_string())).collect();
+    letters.sort();
+    let names: Vec<&str> = letters.iter().map(|(_, name)| name.as_str()).collect();
+    let is_marked = |name: &str, begin: &str| {
+        let mark = name.strip_prefix(begin).and_then(|rest| rest.strip_prefix('-'));
+        mark.is_some_and(|mark| mark.len() == 40) && name.len() <= 500
+    };
+    assert!(is_marked(names[0], r"\xff"), "{names:?}");
+    assert_eq!(names[1], r"\xff\xff");
+    assert!(names[2..4].iter().all(|name| is_marked(name, &name[..459])) && names[2] != names[3], "{names:?}");
+    assert!(is_marked(names[4], r"\xfe"), "{names:?}");
+    assert_eq!(names[5], r"\xff");
+    assert!(ground.job(r"\xfe").abort().await.unwrap(), "it still waits");
+    ground.fleet.stop().await.unwrap();
+}
+
 /// Notes, attempts, leases and payloads that are nonsense, or of another type.
 #[tokio::test]
 async fn nonsense_under_a_jobs_keys_costs_that_job_at_most() {

@@ -65,6 +65,7 @@ local function make_rare()
   local PYTHON_GRACE = 5000        -- ms: no job is unknown for longer while a Python worker is at work
   local TRIES_TTL = 604800000      -- ms: a result may be kept for ever
   local LEAST = 5000               -- ms for which a lease is believed whose key has no end
+  local LONGEST = 500              -- bytes of a name that stands for an id
   local dead_most, dead_age, lost_failure = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
   local rare = { count_of = count_of, first_free = first_free, left_until = left_until, read_lease = read_lease }
 
@@ -267,7 +268,11 @@ local function make_rare()
   function rare.set_aside(id)
     local name = string.gsub(id, '[^ -~]', function(byte) return string.format('\\x%02x', string.byte(byte)) end)
     if name == '' then name = '(empty)' end
-    rare.bury(id, string.format(BAD_ID, int(now)), string.sub(name, 1, 500), '', count_of(get('arq:retry:' .. id)))
+    -- Two may look alike in these signs, or so far, and text may look like them.
+    if #name > LONGEST or redis.call('EXISTS', q .. ':s7:dead:' .. name, 'arq:job:' .. name) > 0 then
+      name = string.sub(name, 1, LONGEST - 41) .. '-' .. digest(id)
+    end
+    rare.bury(id, string.format(BAD_ID, int(now)), name, '', count_of(get('arq:retry:' .. id)))
     rare.drop_ended(id)
     redis.call('DEL', 'arq:in-progress:' .. id, 'arq:retry:' .. id, meta(id))
     tell(id, false, 0)
