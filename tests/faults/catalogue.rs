@@ -37,6 +37,9 @@ const PLAIN: Scenario = Scenario {
 /// So few that two workers do what the third had.
 const LONG: Load = Load { jobs: 72, rate: 8, batch: 2, mix: Mix::Long, ..PLAIN.load };
 
+/// Those whose first run goes on after its worker was away for longer than a lease, while another worker has the second.
+const LONGER: Load = Load { jobs: 24, rate: 2, mix: Mix::Longer, ..LONG };
+
 /// One fault of the server, or of the way to it: once, with a look at how all come back, then again and again.
 const fn outage(name: &'static str, fault: &'static [Fault]) -> Scenario {
     let surroundings = Surroundings::Proxy;
@@ -86,6 +89,21 @@ fn processes() -> Vec<Scenario> {
             name: "SIGSTOP of workers, long jobs",
             load: LONG,
             faults: &[Fault::FreezeWorker],
+            recovery,
+            ..PLAIN
+        },
+        Scenario {
+            name: "SIGSTOP of workers, longer jobs",
+            load: LONGER,
+            faults: &[Fault::FreezeWorker],
+            recovery,
+            ..PLAIN
+        },
+        Scenario {
+            name: "a worker cut off, longer jobs",
+            surroundings: Surroundings::Apart,
+            load: LONGER,
+            faults: &[Fault::PartWorker],
             recovery,
             ..PLAIN
         },
@@ -265,7 +283,9 @@ pub(crate) fn unguarded() -> Vec<Scenario> {
 }
 
 /// Of those that stock arq's workers are not tried in, why.
-pub(crate) const NOT_COMPARED: [(&str, &str); 12] = [
+pub(crate) const NOT_COMPARED: [(&str, &str); 14] = [
+    ("SIGSTOP of workers, longer jobs", "these outlast the two seconds that jobs have there"),
+    ("a worker cut off, longer jobs", "the same"),
     ("death at each write", "counts what our workers send; `kill -9 of workers` has arq's deaths"),
     ("death at each write of a stop", "the same; `SIGTERM of workers` has arq's stops"),
     ("death at each write of a producer", "producers are ours in all rows"),

@@ -84,6 +84,7 @@ fn report(outcomes: &[Outcome], failures: &[String]) -> bool {
         let more = [
             (near.twice, "finished twice"),
             (near.unprovoked, "run again"),
+            (near.beside, "run beside itself"),
             (near.unrun, "claimed and not run"),
             (near.untrue, "untrue"),
         ];

@@ -14,6 +14,8 @@ pub(crate) enum Mix {
     Replacing,
     /// Good ones that take as long as a worker that is frozen for longer than its lease is late
     Long,
+    /// Good ones that have seconds to go when their worker comes back, which was away for longer than its lease
+    Longer,
     /// Good ones that take two milliseconds at most
     Short,
     /// One of each way to end: at once, after a heartbeat, delayed, failing
@@ -129,7 +131,9 @@ impl Mix {
         match self {
             Self::Each if index % 4 == 3 => Kind::Panic,
             Self::Poisoned if index % 150 == 75 => Kind::Abort,
-            Self::Good | Self::Replacing | Self::Long | Self::Short | Self::Each | Self::Poisoned => Kind::Good,
+            Self::Good | Self::Replacing | Self::Long | Self::Longer | Self::Short | Self::Each | Self::Poisoned => {
+                Kind::Good
+            }
             Self::Ending => match index % 13 {
                 3 => Kind::Aborted,
                 6 => Kind::TooLate,
@@ -153,6 +157,7 @@ impl Mix {
             _ if kind == Kind::Aborted => ABORTED_WORK,
             _ if self == Self::Each && index % 4 == 1 => dice.within(1600..2000), // still there at the end of a stop's grace
             _ if self == Self::Long => dice.within(800..1500),
+            _ if self == Self::Longer => dice.within(6000..7000),
             _ if self == Self::Short => dice.within(0..3),
             0 => dice.within(800..1500),
             1 => dice.within(100..400),

@@ -7,7 +7,7 @@ use support::Dice;
 use tokio::time::{Instant, sleep};
 
 use crate::audit;
-use crate::check::{Account, Loss, account};
+use crate::check::{Account, Loss, NOTICE, account};
 use crate::crash;
 use crate::ends;
 use crate::fault::{Fault, Ongoing};
@@ -375,13 +375,15 @@ impl Scenario {
         }
     }
 
-    fn gates(&self, account: &Account) -> Vec<Breach> {
+    /// Those that do not hold.
+    pub(crate) fn gates(&self, account: &Account) -> Vec<Breach> {
         let mut broken = Vec::new();
         let mut gate = |what: &str, found: &[String]| broken.extend(first_of(what, found));
         // What Redis itself may have lost, near a strike, is in none of these.
         gate(LOST, &account.lost);
         gate(TWICE, &account.twice);
         gate(UNPROVOKED, &account.unprovoked);
+        gate(BESIDE, &account.beside);
         gate(UNRUN, &account.unrun);
         gate(UNTRUE, &account.untrue);
         let ends = account.finished + account.dead + account.aborted + account.expired;
@@ -403,6 +405,11 @@ impl Scenario {
         let slowest = account.slowest;
         if let Some(limit) = self.recovery.filter(|limit| slowest > *limit) {
             broken.push(Breach::chance(format!("a recovery took {slowest:.1?}, at most {limit:.1?} may it take")));
+        }
+        let unheeded = account.unheeded;
+        if unheeded > NOTICE {
+            let what = format!("a job ran beside itself for {unheeded:.1?}, at most {NOTICE:.1?} may it");
+            broken.push(Breach::chance(what));
         }
         let latest = account.late.last().filter(|_| self.quiet.is_some()).copied();
         if let Some((latest, limit)) = latest.zip(self.recovery).filter(|(latest, limit)| latest > limit) {
@@ -435,6 +442,7 @@ impl Scenario {
 const LOST: &str = "lost";
 const TWICE: &str = "finished twice";
 const UNPROVOKED: &str = "run again, though no fault hit it";
+const BESIDE: &str = "run beside itself, though nothing kept its workers from renewing their leases";
 const UNRUN: &str = "claimed, and not run, though no fault explains it";
 const UNTRUE: &str = "untrue";
 /// How that gate's words begin which waits for an empty queue.

@@ -25,7 +25,7 @@ pub(crate) fn of(outcomes: &[Outcome]) -> Table {
         "may be lost (seen)",
         "twice",
         "again",
-        "overlap",
+        "overlap (heard)",
         "median",
         "max",
         "late",
@@ -50,7 +50,7 @@ pub(crate) fn of(outcomes: &[Outcome]) -> Table {
         row.extend(counts.map(|count| count.to_string()));
         row.push(may_be_lost);
         row.extend([account.twice.len(), account.again].map(|count| count.to_string()));
-        row.push(span(Some(account.overlap)));
+        row.push(format!("{} ({})", span(Some(account.overlap)), span(Some(account.unheeded))));
         row.push(span(account.median()));
         row.push(span(account.recovery.last().copied()));
         row.push(span(account.lateness()));

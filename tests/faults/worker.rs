@@ -27,7 +27,7 @@ pub(crate) const PATIENT: &str = "{patient}";
     max_jobs = 10,
     lease = "2s",
     job_completion_wait = "500ms",
-    job_timeout = "5s",
+    job_timeout = "10s",
     on_startup = up
 )]
 struct Hasty;

@@ -190,6 +190,30 @@ impl Disturbances {
         self.deaths.iter().any(|(pid, at)| is_other(pid) && *at >= last && *at <= last.after(REPEATS))
     }
 
+    /// Spans in which a run's process could not hear that its lease was lost, though it lived.
+    fn deaf(&self, run: &Run) -> impl Iterator<Item = (Moment, Moment)> {
+        let own = self.away().filter(|(pid, ..)| *pid == run.pid).map(|(_, from, to)| (*from, *to));
+        let all = self.trouble.iter().filter(|trouble| trouble.costs_leases);
+        own.chain(all.map(|trouble| (trouble.from, trouble.to)))
+    }
+
+    /// Whether a run's process, alive, may have lost its lease by `now`.
+    pub(super) fn may_lose(&self, run: &Run, now: Moment) -> bool {
+        self.deaf(run).any(|(from, to)| from <= now && run.start <= to.after(AFTERMATH))
+    }
+
+    /// The longest time between the two in which a run's process could hear that its lease was lost, all at a stretch.
+    pub(super) fn unheeded(&self, run: &Run, from: Moment, until: Moment) -> Duration {
+        let mut spans: Vec<_> = self.deaf(run).collect();
+        spans.sort_unstable();
+        let (mut longest, mut since) = (Duration::ZERO, from);
+        for (began, ended) in spans {
+            longest = longest.max(began.min(until).since(since));
+            since = since.max(ended);
+        }
+        longest.max(until.since(since))
+    }
+
     /// How long two runs went on beside each other; a frozen process runs nothing.
     pub(super) fn overlap(&self, before: &Run, next: &Run) -> Duration {
         let until = before.stop.min(next.stop);

@@ -31,6 +31,7 @@ pub(crate) struct Near {
     /// What else gates would have told, of jobs whose runs were as near to one.
     pub(crate) twice: usize,
     pub(crate) unprovoked: usize,
+    pub(crate) beside: usize,
     pub(crate) unrun: usize,
     pub(crate) untrue: usize,
 }
@@ -41,6 +42,7 @@ impl Near {
         self.lost += other.lost;
         self.twice += other.twice;
         self.unprovoked += other.unprovoked;
+        self.beside += other.beside;
         self.unrun += other.unrun;
         self.untrue += other.untrue;
     }

@@ -15,9 +15,14 @@ use losses::{Losses, MARGIN};
 use crate::ends::{End, Ends};
 use crate::ledger::{Event, Moment, What};
 use crate::load::Kind;
+use crate::worker::LEASE;
 
 /// For how long after a trouble its recovery must be watched: a limit beyond it could never be exceeded.
 pub(crate) const LOOK: Duration = Duration::from_secs(5);
+
+/// Within which a run ends whose worker has lost its lease, from when the worker can hear of it: a third of a lease until
+/// its next heartbeat, a quarter until that one has failed, a twelfth until the one after, and a twelfth for a busy machine.
+pub(crate) const NOTICE: Duration = LEASE.saturating_mul(3).checked_div(4).expect("four is not zero");
 
 /// That of Redis's clock, as scripts read it.
 const GRAIN: Duration = Duration::from_millis(1);
@@ -80,6 +85,10 @@ pub(crate) struct Account {
     pub(crate) skewed: usize,
     /// The longest time that two runs of one job went on beside each other.
     pub(crate) overlap: Duration,
+    /// The longest of these, less the time in which the worker that had lost the job could not hear of it.
+    pub(crate) unheeded: Duration,
+    /// Runs beside another one of their job, whose workers nothing had kept from renewing their leases.
+    pub(crate) beside: Vec<String>,
     /// From a fault to the next start of each job that it hit, ascending.
     pub(crate) recovery: Vec<Duration>,
     /// The longest of these, less what any job has to wait on a busy machine: what the gate looks at.
@@ -113,6 +122,8 @@ impl Account {
         self.refused += other.refused;
         self.skewed = self.skewed.max(other.skewed);
         self.overlap = self.overlap.max(other.overlap);
+        self.unheeded = self.unheeded.max(other.unheeded);
+        self.beside.extend(other.beside);
         self.recovery.extend(other.recovery);
         self.recovery.sort_unstable();
         self.slowest = self.slowest.max(other.slowest);
@@ -124,14 +135,15 @@ impl Account {
 
     /// How much is wrong by now.
     fn told(&self) -> Told {
-        let (twice, unprovoked) = (self.twice.len(), self.unprovoked.len());
-        Told { twice, unprovoked, unrun: self.unrun.len(), untrue: self.untrue.len() }
+        let (twice, unprovoked, beside) = (self.twice.len(), self.unprovoked.len(), self.beside.len());
+        Told { twice, unprovoked, beside, unrun: self.unrun.len(), untrue: self.untrue.len() }
     }
 
     /// All that was told since comes of what Redis has lost.
     fn waive(&mut self, since: Told) {
         self.near.twice += self.twice.drain(since.twice..).count();
         self.near.unprovoked += self.unprovoked.drain(since.unprovoked..).count();
+        self.near.beside += self.beside.drain(since.beside..).count();
         self.near.unrun += self.unrun.drain(since.unrun..).count();
         self.near.untrue += self.untrue.drain(since.untrue..).count();
     }
@@ -151,6 +163,7 @@ impl Account {
 struct Told {
     twice: usize,
     unprovoked: usize,
+    beside: usize,
     unrun: usize,
     untrue: usize,
 }
@@ -221,8 +234,11 @@ pub(crate) fn account(events: &[Event], ends: &Ends, pill_tries: u32, loss: Opti
     for (id, runs) in &runs {
         let before = account.told();
         repeats(&mut account, id, runs, &disturbances);
+        let unheeded = beside(&mut account, id, runs, &disturbances);
         if losses.of_work(id) {
             account.waive(before);
+        } else {
+            account.unheeded = account.unheeded.max(unheeded);
         }
     }
     let waits = waits(events, &runs, &answers);
@@ -301,6 +317,25 @@ fn repeats(account: &mut Account, id: &str, runs: &[Run], disturbances: &Disturb
         }
         account.overlap = account.overlap.max(disturbances.overlap(before, next));
     }
+}
+
+/// Looks for runs that went on beside each other; for how long they did though who had lost the job could hear of it.
+fn beside(account: &mut Account, id: &str, runs: &[Run], disturbances: &Disturbances) -> Duration {
+    let mut unheeded = Duration::ZERO;
+    for (index, before) in runs.iter().enumerate() {
+        for next in &runs[index + 1..] {
+            let loser = if next.fence < before.fence { next } else { before };
+            let (from, until) = (next.start, before.stop.min(next.stop));
+            match () {
+                () if from >= until => {}
+                () if disturbances.may_lose(loser, from) => {
+                    unheeded = unheeded.max(disturbances.unheeded(loser, from, until));
+                }
+                () => account.beside.push(format!("{id}: {before:?}, and {next:?}")),
+            }
+        }
+    }
+    unheeded
 }
 
 /// When producers were about to ask for the abort of a job, and when they were told that it will be.

@@ -265,3 +265,43 @@ fn what_still_waits_is_not_lost() {
     let account = account(&[event], &ends, 3, None);
     assert_eq!((account.unfinished, account.lost), (1, Vec::new()));
 }
+
+#[test]
+fn who_has_lost_a_job_ends_its_run_soon_after_it_can_hear_of_it() {
+    let end = [("a-good", End::Done { fence: 2 })];
+    let runs = |between: &str, after: &str| {
+        format!("start 7 a-good 1 1\n {between} start 8 a-good 2 2\n {after} cut 7 a-good 1 1\n end 8 a-good 2 2")
+    };
+    let account = check(&runs("killed 9 - 0 0\n", ""), &end);
+    assert_eq!((account.beside.len(), account.unheeded), (1, Duration::ZERO), "nothing kept 7 from its heartbeats");
+    let told = check(&runs("told 7 - 0 0\n", ""), &end);
+    assert_eq!(told.beside.len(), 1, "given back before it was cut");
+    let hitch = check(&runs("hitch 1 - 0 0\n mended 1 - 0 0\n", ""), &end);
+    assert_eq!(hitch.beside.len(), 1, "it costs no leases");
+    for (from, to) in [("frozen 7 - 0 0\n", "thawed 7 - 0 0\n"), ("parted 7 - 0 0\n", "rejoined 7 - 0 0\n")] {
+        let soon = check(&runs(from, to), &end);
+        assert_eq!((soon.beside.len(), soon.unheeded), (0, Duration::from_secs(1)), "{from}");
+        assert!(soon.unheeded <= NOTICE);
+        let late = check(&runs(from, &format!("{to} start 9 b-good 1 1\n")), &end);
+        assert_eq!((late.beside.len(), late.unheeded), (0, Duration::from_secs(2)), "{from}");
+        assert!(late.unheeded > NOTICE);
+        let other = check(&runs(&from.replace('7', "8"), &to.replace('7', "8")), &end);
+        assert_eq!(other.beside.len(), 1, "{from}: the other one was away");
+        let again = check(&runs(&format!("{from} {to}"), &format!("{from} {to}")), &end);
+        assert_eq!(again.unheeded, Duration::from_secs(1), "{from}: away twice, and heard twice for a second");
+    }
+    let trouble = check(&runs("trouble 1 - 0 0\n", "mended 1 - 0 0\n"), &end);
+    assert_eq!((trouble.beside.len(), trouble.unheeded), (0, Duration::from_secs(1)));
+    let third = runs("parted 7 - 0 0\n", "end 8 a-good 2 2\n start 6 a-good 3 3\n rejoined 7 - 0 0\n");
+    assert_eq!(check(&third, &end).unheeded, Duration::from_secs(1), "also beside the one after the next");
+}
+
+#[test]
+fn a_job_beside_itself_breaks_a_gate() {
+    let scenario = crate::catalogue::all().swap_remove(0);
+    let is_it = |breach: &crate::scenario::Breach| breach.what.contains("beside itself");
+    let told = |account: &Account| scenario.gates(account).iter().filter(|breach| is_it(breach)).count();
+    assert_eq!(told(&Account { unheeded: NOTICE, ..Account::default() }), 0);
+    assert_eq!(told(&Account { unheeded: NOTICE + Duration::from_millis(1), ..Account::default() }), 1);
+    assert_eq!(told(&Account { beside: vec!["a-good".to_owned()], ..Account::default() }), 1);
+}
