@@ -174,6 +174,11 @@ impl<K: JobKind> Job<K> {
     }
 
     /// Takes the id even if the result of an ended job of that id is still kept: that result goes.
+    ///
+    /// A call that failed with [`EnqueueError::Broker`] may have added the job. Made again, it runs the job again if
+    /// that one has finished meanwhile.
+    ///
+    /// [`EnqueueError::Broker`]: crate::client::EnqueueError::Broker
     pub fn replace_finished(mut self) -> Self {
         self.options.replace_finished = true;
         self

@@ -146,7 +146,8 @@ impl Client {
     /// time limits, and for no longer than [`REQUEST_MEMORY`]; however its answers get lost, and whatever comes of a
     /// request that is held up on its way for less than that, the job is added once. On `Broker` it may have been added all the
     /// same. Enqueue it again with the same [`Job::id`], which the error tells, to be sure that it is there: that
-    /// adds no second one while it lives or its result is kept.
+    /// adds no second one while it lives or its result is kept. With [`Job::replace_finished`] it does: a job that was
+    /// added and has finished meanwhile runs again.
     ///
     /// # Cancel safety
     /// Not cancel safe: dropped, the job may or may not have been added.
