@@ -328,6 +328,8 @@ impl Scenario {
     /// Breaks things for as long as jobs come; how often.
     async fn strike(&self, plant: &mut Plant) -> usize {
         const AUDIT: Duration = Duration::from_millis(200);
+        const AFTER: Duration = Duration::from_secs(2);
+        let mut goes_on = false;
         let has_idle = |plant: &Plant| plant.at_work().contains(&None);
         while !self.faults.is_empty() && has_idle(plant) && !plant.has_produced() {
             plant.supervise();
@@ -354,9 +356,14 @@ impl Scenario {
             if is_over && must_look && ongoing.is_empty() {
                 plant.go_on(next.saturating_duration_since(Instant::now()));
             } else if is_over && ongoing.is_empty() {
-                return strikes;
+                if goes_on || strikes == 0 || !self.loss().is_some_and(|loss| loss.by_restarts) {
+                    return strikes;
+                }
+                // Of what came before, Redis may lose all: what comes now must be there in the end.
+                goes_on = true;
+                plant.go_on(AFTER);
             }
-            let has_room = ongoing.len() < self.at_once && !is_over && Instant::now() < until;
+            let has_room = ongoing.len() < self.at_once && !is_over && !goes_on && Instant::now() < until;
             if has_room && !self.faults.is_empty() && Instant::now() >= next {
                 let fault = *plant.dice.pick(self.faults);
                 if fault.fits(&ongoing) && !plant.spent.contains(&fault) {
@@ -394,6 +401,10 @@ impl Scenario {
         if self.crew != Crew::Python && self.loss().is_none() && keeps_witness && account.witnessed < ends * 9 / 10 {
             broken
                 .push(Breach::chance(format!("Redis told of {} results, of {ends} that are there", account.witnessed)));
+        }
+        let may_lose_jobs = self.loss().is_some_and(|loss| loss.takes_jobs);
+        if may_lose_jobs && !self.faults.is_empty() && account.near.jobs == account.acknowledged {
+            broken.push(Breach::chance("Redis may have lost each job: none was acknowledged far from all strikes"));
         }
         if self.quiet.is_some() && account.watched == 0 {
             broken.push(Breach::chance("no trouble was followed by a look at who comes back"));

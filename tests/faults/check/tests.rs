@@ -297,6 +297,18 @@ fn who_has_lost_a_job_ends_its_run_soon_after_it_can_hear_of_it() {
 }
 
 #[test]
+fn where_each_job_may_be_lost_nothing_was_tried() {
+    let mut all = crate::catalogue::all().into_iter();
+    let scenario = all.find(|scenario| scenario.name == "restart, no persistence").expect("it is in the list");
+    let told = |jobs: usize| {
+        let near = Near { jobs, ..Near::default() };
+        let broken = scenario.gates(&Account { acknowledged: 3, near, ..Account::default() });
+        broken.iter().any(|breach| breach.what.contains("may have lost each job"))
+    };
+    assert!(told(3) && !told(2));
+}
+
+#[test]
 fn a_job_beside_itself_breaks_a_gate() {
     let scenario = crate::catalogue::all().swap_remove(0);
     let is_it = |breach: &crate::scenario::Breach| breach.what.contains("beside itself");
