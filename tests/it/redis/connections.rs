@@ -106,6 +106,34 @@ async fn a_user_with_the_least_rights() {
     let broker = RedisBroker::connect(as_user(&server)).await.unwrap();
     assert_eq!(broker.concerns().await.unwrap(), Vec::<String>::new());
     check_works(broker).await;
+    let client = redis::Client::open(as_user(&server)).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let foreign = "return redis.call('SET', 'moes', 1)";
+    for beyond in [
+        "SET moes 1",
+        "GET moes",
+        "ZADD moes 1 otto",
+        "KEYS *",
+        "CONFIG GET maxmemory",
+        "FLUSHALL",
+        "PUBLISH moes 1",
+        "SCRIPT FLUSH",
+        "CLIENT KILL TYPE normal",
+    ] {
+        let mut words = beyond.split(' ');
+        let mut command = redis::cmd(words.next().unwrap());
+        words.for_each(|word| drop(command.arg(word)));
+        let refused = command.query::<redis::Value>(&mut connection).unwrap_err().to_string();
+        assert!(refused.to_lowercase().contains("permission"), "{beyond}: {refused}");
+    }
+    for (script, key) in [(foreign, None), (foreign, Some("moes")), ("return redis.call('FLUSHALL')", None)] {
+        let mut command = redis::cmd("EVAL");
+        command.arg(script).arg(usize::from(key.is_some())).arg(key);
+        let refused = command.query::<redis::Value>(&mut connection).unwrap_err().to_string();
+        let is_of_rights = ["permission", "The user executing the script"].iter().any(|words| refused.contains(words));
+        assert!(is_of_rights, "{script}: {refused}");
+    }
+    assert_eq!(server.cli(&["EXISTS", "moes"]).trim(), "0");
     for right in ["+blpop", "+lindex", "+mset", "+hset", "+hmget", "+hdel", "+zremrangebyscore", "+pexpireat", "+info"]
     {
         let fewer: Vec<&str> = RULES.split_whitespace().filter(|rule| *rule != right).collect();
