@@ -303,8 +303,10 @@ fn repeats(account: &mut Account, id: &str, runs: &[Run], disturbances: &Disturb
         if next.fence > before.fence + 1 && !disturbances.explain_claim(before.start, next.start) {
             account.unrun.push(format!("{id}, between {before:?} and {next:?}"));
         }
-        // Who is killed meanwhile, or can't be heard, gives nothing back.
+        // Who is killed meanwhile, or can't be heard, gives nothing back; nor does one whose job runs elsewhere by then: its
+        // lease was lost, perhaps long before, and it has not heard of that yet.
         let given_back = before.how == Stop::Cut
+            && next.start >= before.stop
             && disturbances.was_told(before.pid, before.stop)
             && disturbances.stopped_in_order(before.pid);
         account.given_back += usize::from(given_back);

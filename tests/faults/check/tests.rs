@@ -95,6 +95,9 @@ fn what_cannot_be_is_told() {
     assert_eq!((counted.again, counted.unprovoked.len()), (1, 0));
     let uncounted = check(&lines.replace("2 2", "1 2"), &[("a-good", End::Done { fence: 2 })]);
     assert!(uncounted.untrue.is_empty(), "{:?}", uncounted.untrue);
+    let lines = "start 7 a-good 1 1\n frozen 7 - 0 0\n start 8 a-good 2 2\n thawed 7 - 0 0\n told 7 - 0 0\n cut 7 a-good 1 1\n end 8 a-good 2 2";
+    let lost = check(lines, &[("a-good", End::Done { fence: 2 })]);
+    assert_eq!((lost.untrue.len(), lost.given_back), (0, 0), "it was another's before its worker was told to stop");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod changes;
 mod choosing;
 mod judged;
 mod looks;
+mod secrets;
 mod terminal;
 
 use std::process::{Command, Stdio};

@@ -122,7 +122,9 @@ async fn a_user_with_the_least_rights() {
     ] {
         let mut words = beyond.split(' ');
         let mut command = redis::cmd(words.next().unwrap());
-        words.for_each(|word| drop(command.arg(word)));
+        words.for_each(|word| {
+            command.arg(word);
+        });
         let refused = command.query::<redis::Value>(&mut connection).unwrap_err().to_string();
         assert!(refused.to_lowercase().contains("permission"), "{beyond}: {refused}");
     }
