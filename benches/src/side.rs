@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! CONTENDER version
-//! CONTENDER enqueue --url URL --settings defaults|tuned --queue plain|tagged|parted --jobs N --payload BYTES --how bulk|single|paced|deferred
-//! CONTENDER work    --url URL --settings defaults|tuned --queue plain|tagged|parted --slots N --results kept|dropped --lateness yes|no
+//! CONTENDER enqueue --url URL --settings defaults|tuned --jobs N --payload BYTES --how bulk|single|paced|deferred
+//! CONTENDER work    --url URL --settings defaults|tuned --slots N --results kept|dropped --lateness yes|no
 //! ```
 //!
 //! It says `{"ready":true}`, begins when it reads a line, and ends when its standard input does. `enqueue` says
 //! `{"enqueued":N,"seconds":S}`; `work` says `{"ran":N,"at":T}` while that grows, T being when the last one started, in
 //! seconds since 1970, and with lateness `{"late_us":[..]}`: of each job, when it started less the moment that its
-//! number is, in µs. Only we have queues that are not plain. What it has no means for it says with `{"cannot":"why"}`.
+//! number is, in µs. Ours is told `--queue tagged|parted`, too, on a cluster. What it has no means for it says with `{"cannot":"why"}`.
 //!
 //! The Rust libraries beside us, which are outside the workspace, include this very file.
 

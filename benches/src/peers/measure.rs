@@ -199,7 +199,10 @@ impl Stage<'_> {
     fn command(&self, what: &str, options: &[(&str, &str)]) -> std::process::Command {
         let mut command = self.contender.command(self.root);
         let settings = if self.contender.is_tuned { "tuned" } else { "defaults" };
-        command.args([what, "--url", &self.site.url(), "--settings", settings, "--queue", self.contender.queue.word()]);
+        command.args([what, "--url", &self.site.url(), "--settings", settings]);
+        if self.contender.queue != Queue::Plain {
+            command.args(["--queue", self.contender.queue.word()]); // the others know no such option
+        }
         for (name, value) in options {
             command.args([name, value]);
         }
