@@ -145,7 +145,10 @@ impl<K: JobKind> Job<K> {
     ///
     /// Mirrors: arq, `_queue_name`.
     pub fn queue(mut self, queue: impl Into<Cow<'static, str>>) -> Self {
-        (self.options.queue, self.options.partitions) = (queue.into(), 1);
+        let queue = queue.into();
+        if queue != self.options.queue {
+            (self.options.queue, self.options.partitions) = (queue, 1);
+        }
         self
     }
 

@@ -70,6 +70,8 @@ async fn jobs_of_a_key_are_in_one_partition_and_an_id_is_one_job() {
     assert_eq!(client.enqueue(untyped).await.unwrap().queue().as_str(), "{orders:0}");
     let moved = client.enqueue(ship::job(1).queue("later").partition_key("customer-12")).await.unwrap();
     assert_eq!(moved.queue().as_str(), "later");
+    let own = client.enqueue(ship::job(1).queue("orders").partition_key("customer-12")).await.unwrap();
+    assert_eq!(own.queue().as_str(), "{orders:0}");
 }
 
 /// One partition has far more than the others: its jobs don't keep theirs waiting.

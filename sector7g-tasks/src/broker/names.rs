@@ -188,7 +188,8 @@ impl QueueName {
         if partitions < 2 {
             return self.as_str() == whole;
         }
-        self.0.ends_with('}') && Self::index_in(&self.0, whole).is_some_and(|index| index < partitions)
+        let index = Self::index_in(&self.0, whole).filter(|index| *index < partitions);
+        index.is_some_and(|index| self.0.len() == format!("{{{whole}:{index}}}").len())
     }
 
     /// Where a job goes, and under which id. Of a queue with partitions it is the one that its id begins with, else that of
@@ -200,6 +201,10 @@ impl QueueName {
         id: Option<&str>,
     ) -> Result<(Self, JobId), InvalidName> {
         let id = id.map(JobId::new).transpose()?;
+        if partitions > MAX_PARTITIONS {
+            let rule = "a queue has 64 partitions at the most";
+            return Err(InvalidName { what: "the queue name", name: self.to_string(), rule });
+        }
         if partitions < 2 {
             return Ok((self.clone(), id.unwrap_or_else(|| JobId::generate_in(self))));
         }
@@ -289,6 +294,7 @@ mod tests {
         let error = queue("{orders}").place(2, None, None).expect_err("they would share a slot");
         assert!(error.to_string().contains("no braces"), "{error}");
         assert!(queue("orders").place(2, None, Some("")).is_err(), "an id of nothing is none");
+        assert!(queue("orders").place(65, None, None).is_err(), "they are too many");
     }
 
     #[test]
@@ -301,6 +307,7 @@ mod tests {
             "{orders:02}",
             "{orders:}",
             "{orders:1}x",
+            "{orders:1}x}",
             "{other:1}",
             "{orders:-1}",
             "{orders:+1}",

@@ -129,7 +129,9 @@ impl Engine {
         let queue = QueueName::new(task.queue)?;
         let tag = queue.hash_tag().map(|tag| format!("{tag}:")).unwrap_or_default();
         let id = format!("{tag}{}:{}", task.name, tick.as_millis());
-        let (queue, id) = queue.place(task.partitions, None, Some(&id))?;
+        // In the first partition, however many there are: while their number is changed, workers know different ones.
+        let first = if task.partitions > 1 { format!("{}:", queue.partition(0)?) } else { String::new() };
+        let (queue, id) = queue.place(task.partitions, None, Some(&format!("{first}{id}")))?;
         Ok(NewJob {
             id,
             queue,

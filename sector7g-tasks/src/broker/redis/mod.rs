@@ -391,7 +391,7 @@ impl Broker for RedisBroker {
             claiming.await?
         } else {
             // arq's requests are in one key for all queues, which a script must not touch. A cluster may have it on a node
-            // that does not answer: what is not heard here, the watch for aborts hears.
+            // that does not answer: what is not heard here, the watch for aborts hears once it does.
             let (claimed, requests) = match select(pin!(claiming), pin!(aborts::requests(link))).await {
                 Either::Left((claimed, requests)) => (claimed, timeout(REQUESTS_WAIT, requests).await.ok()),
                 Either::Right((requests, claiming)) => (claiming.await, Some(requests)),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use super::turns::Prospect;
-use super::{Event, Fetch, Outage};
+use super::{Event, Fetch, Outage, SLOW};
 use crate::broker::{BrokerError, Claim, Claimed, ClaimedJob, Extended, Finish, Finished, Lease, LeaseToken, Outcome};
 use crate::client::batches;
 use crate::error::Chain;
@@ -24,6 +24,8 @@ pub(super) struct Line {
     /// Of each ending, those under way first: its job's key, and what `after_job_end` is given.
     pub(super) ends: Vec<(u64, After)>,
     under_way: Option<Asked>,
+    /// When its last call was sent.
+    sent_at: Option<Instant>,
     /// A call whose answer was lost, to be repeated as it was before anything else is asked.
     pub(super) lost: Option<Asked>,
     /// Whether it may give jobs, as far as its last answer says.
@@ -70,10 +72,19 @@ impl Line {
         self.under_way.is_none() && self.lost.is_none() && self.finishes.is_empty()
     }
 
+    /// Until when its answer is waited for before other queues are looked after: nothing, where none is under way, or
+    /// it failed before.
+    pub(super) fn patience(&self) -> Option<Instant> {
+        let asked = self.under_way.and(self.sent_at).filter(|_| self.outage.failures == 0);
+        asked.map(|sent_at| sent_at + SLOW)
+    }
+
     pub(super) fn prospect(&self, now: Instant) -> Prospect {
-        if self.is_open(now) {
-            if self.may_have { Prospect::Open } else { Prospect::None }
-        } else if self.under_way.is_some() && self.may_have {
+        if !self.may_have {
+            Prospect::None
+        } else if self.is_open(now) {
+            Prospect::Open
+        } else if self.patience().is_some_and(|until| now < until) {
             Prospect::UnderWay
         } else {
             Prospect::None
@@ -121,7 +132,7 @@ impl Fetch {
     pub(super) fn send(&mut self, queue: usize, max: usize) {
         let line = &mut self.lines[queue];
         self.sent += 1;
-        self.sent_at = Instant::now();
+        line.sent_at = Some(Instant::now());
         let asked = line.lost.take().unwrap_or_else(|| {
             let token = LeaseToken { worker: self.engine.instance, call: self.sent };
             Asked { token, max, batch: line.batch() }
@@ -151,7 +162,7 @@ impl Fetch {
                 self.reported(queue, finished.len(), &claimed.finished);
                 if !claimed.jobs.is_empty() {
                     self.idle_rounds = 0;
-                    self.ready.push((queue, claimed.jobs));
+                    self.hold(queue, claimed.jobs);
                 }
                 if self.lines.iter().all(|line| line.outage.failures == 0) {
                     self.outage.over(&self.engine);

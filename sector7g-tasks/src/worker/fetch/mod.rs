@@ -24,7 +24,7 @@ use super::crew::{Crew, CutOff};
 use super::engine::{Engine, Stop};
 use super::execute::{Ended, Taken, execute_guarded};
 use super::running::Held;
-use crate::broker::{BrokerError, ClaimedJob, QueueName};
+use crate::broker::{BrokerError, ClaimedJob, MAX_BATCH, QueueName};
 use crate::error::Chain;
 use crate::retry::RetryPolicy;
 
@@ -38,7 +38,7 @@ pub(super) const RECONNECT: RetryPolicy =
 /// How often a worker in burst mode looks whether the others' queues are empty, too.
 const BURST_LOOK: Duration = Duration::from_millis(50);
 
-/// How long a call is under way before the other queues are waited at meanwhile.
+/// How long a call is under way before its worker looks after its other queues meanwhile.
 const SLOW: Duration = Duration::from_millis(50);
 
 /// What runs in the loop's set.
@@ -61,10 +61,8 @@ pub(super) struct Fetch {
     lines: Vec<Line>,
     turns: Turns,
     calls: FuturesUnordered<BoxFuture<'static, Answer>>,
-    /// When the last call was sent.
-    sent_at: Instant,
-    /// Claimed, and not started yet: the queue's place, and its jobs.
-    ready: Vec<(usize, Vec<ClaimedJob>)>,
+    /// Held, and not started yet, by their keys.
+    ready: Vec<(u64, Arc<Held>)>,
     sent: u64,
     next_key: u64,
     outage: Outage,
@@ -92,7 +90,6 @@ impl Fetch {
             lines: engine.context.0.queues.iter().map(|_| Line::new()).collect(),
             turns: Turns::new(engine.settings.order, engine.groups.clone()),
             calls: FuturesUnordered::new(),
-            sent_at: Instant::now(),
             ready: Vec::new(),
             sent: 0,
             next_key: 0,
@@ -124,8 +121,7 @@ impl Fetch {
     /// if their call fails, it has started nothing.
     fn free(&self, now: Instant) -> usize {
         let held: usize = self.lines.iter().map(|line| line.held(now)).sum();
-        let ready: usize = self.ready.iter().map(|(_, jobs)| jobs.len()).sum();
-        self.engine.settings.max_jobs.saturating_sub(self.jobs.len() + self.threads.len() + ready + held)
+        self.engine.settings.max_jobs.saturating_sub(self.jobs.len() + self.threads.len() + self.ready.len() + held)
     }
 
     /// Takes what has ended, without waiting.
@@ -173,7 +169,10 @@ impl Fetch {
             }
         }
         let prospects: Vec<Prospect> = self.lines.iter().map(|line| line.prospect(now)).collect();
-        let shares = self.turns.divide(self.free(now), &prospects, &mut rand::rng());
+        // A call to a server that does not answer keeps the slots that it was to fill: the others must have some.
+        let is_spread = self.engine.broker.is_spread();
+        let most = if is_spread { self.engine.settings.max_jobs.div_ceil(self.lines.len()) } else { MAX_BATCH };
+        let shares = self.turns.divide(self.free(now), most.min(MAX_BATCH), &prospects, &mut rand::rng());
         for (queue, share) in shares.into_iter().enumerate() {
             if share > 0 || self.lines[queue].has_word(now) {
                 self.send(queue, share);
@@ -190,19 +189,18 @@ impl Fetch {
         yield_now().await; // the connection is another task's
     }
 
-    fn start_ready(&mut self) {
-        for (queue, jobs) in std::mem::take(&mut self.ready) {
-            self.start(queue, jobs);
-        }
-    }
-
-    fn start(&mut self, queue: usize, jobs: Vec<ClaimedJob>) {
+    /// Takes what a claim brought: from here on heartbeats renew its leases, whatever keeps this loop from its start.
+    fn hold(&mut self, queue: usize, jobs: Vec<ClaimedJob>) {
         let first_key = self.next_key;
         self.next_key += jobs.len() as u64;
         let held = jobs.into_iter().map(|job| Arc::new(Held::new(queue, job)));
-        let held: Vec<_> = (first_key..).zip(held).collect();
-        self.engine.running.add(held.iter().cloned());
-        for (key, held) in held {
+        let first = self.ready.len();
+        self.ready.extend((first_key..).zip(held));
+        self.engine.running.add(self.ready[first..].iter().cloned());
+    }
+
+    fn start_ready(&mut self) {
+        for (key, held) in std::mem::take(&mut self.ready) {
             let engine = Arc::clone(&self.engine);
             self.jobs.spawn(execute_guarded(Taken { engine, key, held, has_ended: false }));
         }
@@ -261,8 +259,11 @@ impl Fetch {
     fn wait_at(&self, now: Instant) -> Vec<QueueName> {
         let is_apart = self.engine.broker.is_spread();
         let is_open = |line: &Line| line.is_open(now);
-        let may_wait =
-            if is_apart { self.calls.is_empty() || now >= self.sent_at + SLOW } else { self.lines.iter().all(is_open) };
+        let may_wait = if is_apart {
+            self.lines.iter().filter_map(Line::patience).all(|until| until <= now)
+        } else {
+            self.lines.iter().all(is_open)
+        };
         if !may_wait || self.deaf_until.is_some() || self.free(now) == 0 {
             return Vec::new();
         }
@@ -272,20 +273,25 @@ impl Fetch {
 
     /// When something is to be tried again, or a call is slow.
     fn next_look(&self, now: Instant) -> Option<Instant> {
-        let slow_at = self.sent_at + SLOW;
-        let slow_at = (self.engine.broker.is_spread() && !self.calls.is_empty() && slow_at > now).then_some(slow_at);
+        let has_others = self.lines.len() > 1;
+        let slow = self.lines.iter().filter_map(Line::patience).filter(|until| has_others && *until > now);
+        // Threads that outlive their jobs may have all slots: then nothing else wakes a burst.
+        let is_stuck = self.engine.burst.is_some() && self.jobs.is_empty() && self.free(now) == 0;
         let tries = self.lines.iter().filter_map(|line| line.paused_until);
-        tries.chain(self.deaf_until).chain(slow_at).min()
+        tries.chain(self.deaf_until).chain(slow).chain(is_stuck.then(|| now + BURST_LOOK)).min()
     }
 
     /// The time of one of these has come.
     fn look_again(&mut self) {
         let now = Instant::now();
-        self.deaf_until = self.deaf_until.filter(|until| *until > now);
+        let is_over = |until: &mut Option<Instant>| until.take_if(|until| *until <= now).is_some();
+        let mut is_to_try = is_over(&mut self.deaf_until);
         for line in &mut self.lines {
-            line.paused_until = line.paused_until.filter(|until| *until > now);
+            is_to_try |= is_over(&mut line.paused_until);
         }
-        self.lines.iter_mut().for_each(|line| line.may_have = true);
+        if is_to_try {
+            self.lines.iter_mut().for_each(|line| line.may_have = true);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::Fetch;
-use crate::broker::{ClaimedJob, Finish, GiveBack, Outcome};
+use crate::broker::{Finish, GiveBack, Outcome};
 use crate::worker::control::Cancel;
 use crate::worker::execute::{Ended, HOOK_TIMEOUT};
 use crate::worker::log;
@@ -77,8 +77,14 @@ impl Fetch {
     async fn report_now(&mut self) {
         self.give_back_ready();
         self.send_endings();
-        while let Some(answer) = self.calls.next().await {
-            self.answered(answer);
+        while !self.calls.is_empty() {
+            let again = self.next_try();
+            tokio::select! {
+                biased;
+                Some(answer) = self.calls.next() => self.answered(answer), // cancel safe: takes only what it returns, the calls stay
+                // One that does not answer holds up none that can be tried again.
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {} // cancel safe: only waits
+            }
             self.give_back_ready();
             self.send_endings();
         }
@@ -102,20 +108,13 @@ impl Fetch {
 
     /// Jobs that were claimed as the stop came, or by a lost call.
     fn give_back_ready(&mut self) {
-        for (queue, jobs) in std::mem::take(&mut self.ready) {
-            self.give_back(queue, jobs);
-        }
-    }
-
-    fn give_back(&mut self, queue: usize, jobs: Vec<ClaimedJob>) {
-        for job in jobs {
+        for (key, held) in std::mem::take(&mut self.ready) {
             let outcome = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Stop };
             let end = JobEnd::new(JobEndKind::GivenBack(Duration::ZERO), None, Duration::ZERO);
             self.engine.running.tally.given_back.fetch_add(1, Ordering::Relaxed);
-            self.engine.meters.ended_without_run(queue, None, &end); // its payload is not read any more
-            let finish = Finish { lease: job.lease, outcome };
-            self.next_key += 1;
-            self.push(Ended { key: self.next_key, queue, finish: Some(finish), after: None, thread: None });
+            self.engine.meters.ended_without_run(held.queue, None, &end); // its payload is not read any more
+            let finish = Finish { lease: held.job.lease.clone(), outcome };
+            self.push(Ended { key, queue: held.queue, finish: Some(finish), after: None, thread: None });
         }
     }
 

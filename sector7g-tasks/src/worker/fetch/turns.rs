@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use rand::{Rng, RngExt};
 
-use crate::broker::MAX_BATCH;
 use crate::worker::settings::Order;
 
 /// A queue of a worker's, or all partitions of one: they share its turn.
@@ -40,10 +39,16 @@ impl Turns {
         Self { order, groups, held: None }
     }
 
-    /// How many jobs each queue is asked for: all that is free goes to the group whose turn it is, in even shares
+    /// How many jobs each queue is asked for, `most` at the most: all that is free goes to the group whose turn it is, in even shares
     /// to its queues that can be asked. What is free is kept for a group that is being asked: its turn would else go to
     /// whoever has a slot free in the meantime, whatever its place or weight.
-    pub(super) fn divide(&mut self, mut free: usize, prospects: &[Prospect], rng: &mut impl Rng) -> Vec<usize> {
+    pub(super) fn divide(
+        &mut self,
+        mut free: usize,
+        most: usize,
+        prospects: &[Prospect],
+        rng: &mut impl Rng,
+    ) -> Vec<usize> {
         let mut shares = vec![0; prospects.len()];
         let mut left: Vec<usize> =
             (0..self.groups.len()).filter(|group| self.has_prospect(*group, prospects)).collect();
@@ -61,7 +66,7 @@ impl Turns {
                 open.rotate_left(first);
             }
             for (nth, queue) in open.iter().enumerate() {
-                let share = free.div_ceil(open.len() - nth).min(MAX_BATCH);
+                let share = free.div_ceil(open.len() - nth).min(most);
                 shares[*queue] = share;
                 free -= share;
             }
@@ -97,6 +102,7 @@ mod tests {
 
     use super::Prospect::{None as Nothing, Open, UnderWay};
     use super::*;
+    use crate::broker::MAX_BATCH;
 
     fn turns(order: Order, groups: &[(usize, u32)]) -> Turns {
         let mut first = 0;
@@ -115,28 +121,29 @@ mod tests {
     #[test]
     fn one_queue_gets_all_but_no_more_than_a_batch() {
         let mut turns = turns(Order::Strict, &[(1, 1)]);
-        assert_eq!(turns.divide(10, &[Open], &mut rng()), [10]);
-        assert_eq!(turns.divide(MAX_BATCH + 1, &[Open], &mut rng()), [MAX_BATCH]);
-        assert_eq!(turns.divide(10, &[UnderWay], &mut rng()), [0]);
-        assert_eq!(turns.divide(10, &[Nothing], &mut rng()), [0]);
-        assert_eq!(turns.divide(0, &[Open], &mut rng()), [0]);
+        assert_eq!(turns.divide(10, MAX_BATCH, &[Open], &mut rng()), [10]);
+        assert_eq!(turns.divide(MAX_BATCH + 1, MAX_BATCH, &[Open], &mut rng()), [MAX_BATCH]);
+        assert_eq!(turns.divide(10, MAX_BATCH, &[UnderWay], &mut rng()), [0]);
+        assert_eq!(turns.divide(10, MAX_BATCH, &[Nothing], &mut rng()), [0]);
+        assert_eq!(turns.divide(10, 4, &[Open], &mut rng()), [4]);
+        assert_eq!(turns.divide(0, MAX_BATCH, &[Open], &mut rng()), [0]);
     }
 
     #[test]
     fn later_queues_wait_while_an_earlier_one_may_have_any() {
         let mut turns = turns(Order::Strict, &[(1, 1), (1, 100)]);
-        assert_eq!(turns.divide(3, &[Open, Open], &mut rng()), [3, 0]);
-        assert_eq!(turns.divide(3, &[UnderWay, Open], &mut rng()), [0, 0]);
-        assert_eq!(turns.divide(3, &[Nothing, Open], &mut rng()), [0, 3]);
-        assert_eq!(turns.divide(MAX_BATCH + 3, &[Open, Open], &mut rng()), [MAX_BATCH, 3]);
+        assert_eq!(turns.divide(3, MAX_BATCH, &[Open, Open], &mut rng()), [3, 0]);
+        assert_eq!(turns.divide(3, MAX_BATCH, &[UnderWay, Open], &mut rng()), [0, 0]);
+        assert_eq!(turns.divide(3, MAX_BATCH, &[Nothing, Open], &mut rng()), [0, 3]);
+        assert_eq!(turns.divide(MAX_BATCH + 3, MAX_BATCH, &[Open, Open], &mut rng()), [MAX_BATCH, 3]);
     }
 
     #[test]
     fn partitions_share_evenly_with_those_that_can_be_asked() {
         let mut turns = turns(Order::Strict, &[(4, 1)]);
-        assert_eq!(turns.divide(8, &[Open; 4], &mut rng()), [2; 4]);
-        assert_eq!(turns.divide(8, &[Open, UnderWay, Nothing, Open], &mut rng()), [4, 0, 0, 4]);
-        let mut uneven = turns.divide(6, &[Open; 4], &mut rng());
+        assert_eq!(turns.divide(8, MAX_BATCH, &[Open; 4], &mut rng()), [2; 4]);
+        assert_eq!(turns.divide(8, MAX_BATCH, &[Open, UnderWay, Nothing, Open], &mut rng()), [4, 0, 0, 4]);
+        let mut uneven = turns.divide(6, MAX_BATCH, &[Open; 4], &mut rng());
         uneven.sort_unstable();
         assert_eq!(uneven, [1, 1, 2, 2]);
     }
@@ -146,7 +153,7 @@ mod tests {
         let (mut turns, mut rng) = (turns(Order::Strict, &[(4, 1)]), rng());
         let mut sums = [0; 4];
         for _ in 0..4_000 {
-            let shares = turns.divide(1, &[Open; 4], &mut rng);
+            let shares = turns.divide(1, MAX_BATCH, &[Open; 4], &mut rng);
             assert_eq!(shares.iter().sum::<usize>(), 1);
             sums.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share);
         }
@@ -159,7 +166,7 @@ mod tests {
         let (mut turns, mut rng) = (turns(Order::Weighted, &[(1, 3), (1, 1)]), rng());
         let (mut sums, mut last) = ([0; 2], [Open; 2]);
         for _ in 0..20_000 {
-            let shares = turns.divide(1, &last, &mut rng);
+            let shares = turns.divide(1, MAX_BATCH, &last, &mut rng);
             last = [Open; 2];
             for (queue, share) in shares.iter().enumerate() {
                 if *share > 0 {
@@ -175,7 +182,7 @@ mod tests {
     #[test]
     fn a_turn_is_not_kept_for_who_has_nothing_any_more() {
         let mut turns = turns(Order::Strict, &[(1, 1), (1, 1)]);
-        assert_eq!(turns.divide(2, &[UnderWay, Open], &mut rng()), [0, 0]);
-        assert_eq!(turns.divide(2, &[Nothing, Open], &mut rng()), [0, 2]);
+        assert_eq!(turns.divide(2, MAX_BATCH, &[UnderWay, Open], &mut rng()), [0, 0]);
+        assert_eq!(turns.divide(2, MAX_BATCH, &[Nothing, Open], &mut rng()), [0, 2]);
     }
 }
