@@ -1,5 +1,6 @@
 //! Goes through the scenarios and says what came of them.
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -50,14 +51,17 @@ pub(crate) fn main(options: &Options) -> ExitCode {
     let mut has_held = !scenarios.is_empty();
     for round in 0.. {
         let dice = Dice::of(seed.wrapping_add(round));
-        let (mut outcomes, failures) = runtime.block_on(run(scenarios.clone(), &dice, options.keep, until));
+        let (mut outcomes, mut failures) = runtime.block_on(run(scenarios.clone(), &dice, options.keep, until));
         if options.soak.is_none() {
             // That one had the machine for itself.
-            runtime.block_on(try_again(&scenarios, &mut outcomes, &dice, options.keep));
+            failures = runtime.block_on(try_again(&scenarios, &mut outcomes, failures, &dice, options.keep));
         }
-        has_held &= report(&outcomes, &failures);
+        let place = |title: &str| scenarios.iter().position(|scenario| scenario.title() == title);
+        outcomes.sort_by_key(|outcome| place(&outcome.title()));
+        report(&outcomes);
         let took = began.elapsed().as_secs_f64();
         println!("{} scenarios in {took:.0} s, seed {seed}, round {round}", outcomes.len());
+        has_held &= report_wrong(&outcomes, &failures);
         if until.is_none_or(|until| Instant::now() >= until) {
             break;
         }
@@ -65,16 +69,15 @@ pub(crate) fn main(options: &Options) -> ExitCode {
     if has_held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Prints what a round came to; whether all of it is as it should be.
-fn report(outcomes: &[Outcome], failures: &[String]) -> bool {
+/// Prints what a round came to.
+fn report(outcomes: &[Outcome]) {
     println!("{}", table::of(outcomes));
     if outcomes.iter().any(|outcome| outcome.crew == Crew::Python) {
         for (name, reason) in catalogue::NOT_COMPARED {
             println!("arq: not in «{name}»: {reason}");
         }
     }
-    let (right, wrong): (Vec<_>, Vec<_>) = outcomes.iter().partition(|outcome| outcome.is_right());
-    for outcome in right {
+    for outcome in outcomes.iter().filter(|outcome| outcome.is_right()) {
         for broken in &outcome.broken {
             println!("{}: {}", outcome.title(), broken.what);
         }
@@ -93,7 +96,11 @@ fn report(outcomes: &[Outcome], failures: &[String]) -> bool {
         let all: Vec<String> = [lost].into_iter().chain(more).collect();
         println!("{}: near a strike {}", outcome.title(), all.join(", "));
     }
-    // What is wrong stands last: some show only a log's end.
+}
+
+/// Prints what is not as it should be; whether nothing is. It stands last: some show only a log's end.
+fn report_wrong(outcomes: &[Outcome], failures: &[Failure]) -> bool {
+    let wrong: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_right()).collect();
     for outcome in &wrong {
         for broken in &outcome.broken {
             println!("BROKEN, {}: {}", outcome.title(), broken.what);
@@ -102,27 +109,37 @@ fn report(outcomes: &[Outcome], failures: &[String]) -> bool {
             println!("BROKEN, {}: all gates held, though the guard was out", outcome.title());
         }
     }
-    for failure in failures {
-        println!("BROKEN: {failure}");
+    for Failure { title, why } in failures {
+        println!("BROKEN, {title}: it has no outcome: {why}");
     }
     failures.is_empty() && wrong.is_empty()
 }
 
-/// All scenarios, a few at a time, none begun after `until`; what they came to, in their order, and those that failed.
-async fn run(scenarios: Vec<Scenario>, dice: &Dice, keep: bool, until: Option<Instant>) -> (Vec<Outcome>, Vec<String>) {
-    let key = |name, without: Option<&'static str>, crew| (name, without, crew == Crew::Python);
-    let order: Vec<_> = scenarios.iter().map(|scenario| key(scenario.name, scenario.without, scenario.crew)).collect();
+/// A scenario that came to no outcome: what it ran on failed, not what it tried.
+struct Failure {
+    title: String,
+    why: String,
+}
+
+/// All scenarios, a few at a time, none begun after `until`; what they came to, and those that failed.
+async fn run(
+    scenarios: Vec<Scenario>,
+    dice: &Dice,
+    keep: bool,
+    until: Option<Instant>,
+) -> (Vec<Outcome>, Vec<Failure>) {
     let (mut outcomes, mut failures) = (Vec::new(), Vec::new());
     let (deaths, others): (Vec<_>, Vec<_>) = scenarios.into_iter().partition(|scenario| scenario.victim.is_some());
     let mut waiting = deaths.into_iter().chain(others.into_iter().rev()); // the longest ones first
     let mut running = JoinSet::new();
+    let mut titles = HashMap::new();
     loop {
         while running.len() < AT_ONCE
             && until.is_none_or(|until| Instant::now() < until)
             && let Some(scenario) = waiting.next()
         {
-            let dice = dice.apart(scenario.name);
-            running.spawn(scenario.settle(dice, keep));
+            let (dice, title) = (dice.apart(scenario.name), scenario.title());
+            titles.insert(running.spawn(scenario.settle(dice, keep)).id(), title);
         }
         match running.join_next().await {
             None => break,
@@ -134,27 +151,43 @@ async fn run(scenarios: Vec<Scenario>, dice: &Dice, keep: bool, until: Option<In
                 }
                 outcomes.push(outcome);
             }
-            Some(Err(error)) => failures.push(format!("a scenario failed: {error}")),
+            Some(Err(error)) => {
+                let title = titles.remove(&error.id()).expect("each that was spawned is there");
+                failures.push(Failure { title, why: error.to_string() });
+            }
         }
     }
-    outcomes.sort_by_key(|outcome| {
-        order.iter().position(|known| *known == key(outcome.name, outcome.without, outcome.crew))
-    });
     (outcomes, failures)
 }
 
 /// Runs those once more, with other chances and nothing beside them, in which no job came to harm, but something took
-/// longer than it may or no fault hit: ten scenarios on two cores do that by themselves. What comes of this counts.
-async fn try_again(scenarios: &[Scenario], outcomes: &mut [Outcome], dice: &Dice, keep: bool) {
-    for outcome in outcomes.iter_mut().filter(|outcome| outcome.may_be_chance()) {
-        let is_it = |scenario: &&Scenario| {
-            scenario.name == outcome.name && scenario.crew == outcome.crew && scenario.without.is_none()
-        };
-        let Some(scenario) = scenarios.iter().find(is_it) else { continue };
+/// longer than it may or no fault hit, or servers did not come up or agree: ten scenarios on two cores do that by
+/// themselves. What comes of this counts.
+async fn try_again(
+    scenarios: &[Scenario],
+    outcomes: &mut Vec<Outcome>,
+    failures: Vec<Failure>,
+    dice: &Dice,
+    keep: bool,
+) -> Vec<Failure> {
+    for Failure { title, why } in &failures {
+        println!("tried again, alone: {title}: {why}");
+    }
+    let (by_chance, others) = std::mem::take(outcomes).into_iter().partition(Outcome::may_be_chance);
+    *outcomes = others;
+    for outcome in &by_chance {
         for broken in &outcome.broken {
             println!("tried again, alone: {}: {}", outcome.title(), broken.what);
         }
-        *outcome = scenario.clone().settle(dice.apart(scenario.name).apart("alone"), keep).await;
-        println!("{:>5.1} s  {}, alone", outcome.took.as_secs_f64(), outcome.title());
     }
+    let titles: Vec<String> = failures.into_iter().map(|failure| failure.title).collect();
+    let titles = titles.into_iter().chain(by_chance.iter().map(Outcome::title));
+    let mut failures = Vec::new();
+    for title in titles {
+        let scenario = scenarios.iter().find(|scenario| scenario.title() == title).expect("it has run");
+        let (again, failed) = run(vec![scenario.clone()], &dice.apart("alone"), keep, None).await;
+        outcomes.extend(again);
+        failures.extend(failed);
+    }
+    failures
 }

@@ -34,6 +34,8 @@ pub(crate) struct Plant {
     pub(crate) producers: Vec<Producer>,
     /// Workers that ended though nobody had told them to, and what they said last.
     pub(crate) crashes: Vec<String>,
+    /// Producers that came to no good end by themselves, none of which may.
+    pub(crate) failures: Vec<String>,
     /// What the audits found, and how many there were.
     pub(crate) misplaced: Vec<String>,
     pub(crate) audits: usize,
@@ -99,6 +101,7 @@ impl Plant {
             workers: Vec::new(),
             producers: Vec::new(),
             crashes: Vec::new(),
+            failures: Vec::new(),
             misplaced: Vec::new(),
             audits: 0,
             spent: Vec::new(),
@@ -197,8 +200,9 @@ impl Plant {
     pub(crate) fn has_produced(&mut self) -> bool {
         self.producers.retain_mut(|producer| match producer.program.exit_code() {
             None => true,
+            Some(0) => false,
             Some(code) => {
-                assert_eq!(code, 0, "a producer failed: {}", producer.program.said());
+                self.failures.push(format!("a producer ended with code {code}: {}", producer.program.said()));
                 false
             }
         });

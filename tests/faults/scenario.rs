@@ -183,9 +183,7 @@ impl Outcome {
 
     /// What it is called, for people.
     pub(crate) fn title(&self) -> String {
-        let crew = if self.crew == Crew::Python { "arq: " } else { "" };
-        let without = self.without.map(|guard| format!(", no {guard} guard")).unwrap_or_default();
-        format!("{crew}{}{without}", self.name)
+        title(self.name, self.without, self.crew)
     }
 
     /// Whether it came out as it should.
@@ -227,7 +225,19 @@ impl Victim {
     }
 }
 
+/// What a scenario is called, for people.
+fn title(name: &str, without: Option<&str>, crew: Crew) -> String {
+    let crew = if crew == Crew::Python { "arq: " } else { "" };
+    let without = without.map(|guard| format!(", no {guard} guard")).unwrap_or_default();
+    format!("{crew}{name}{without}")
+}
+
 impl Scenario {
+    /// What it is called, for people.
+    pub(crate) fn title(&self) -> String {
+        title(self.name, self.without, self.crew)
+    }
+
     /// The same for the long form.
     pub(crate) fn longer(self) -> Self {
         if self.without.is_some() || self.crew == Crew::Python {
@@ -288,6 +298,7 @@ impl Scenario {
         if crashes.len() > self.may_crash {
             broken.push(Breach::harm(format!("{} workers ended by themselves: {}", crashes.len(), crashes[0])));
         }
+        broken.extend(std::mem::take(&mut plant.failures).into_iter().map(Breach::harm));
         broken.extend(self.gates(&account));
         // What is lost is lost by whole scripts: also of the rest each job is in one place.
         broken.extend(first_of("in two places, or in none", &misplaced));

@@ -75,6 +75,9 @@ pub(crate) struct Runner {
     done: Vec<Done>,
 }
 
+/// How long a step takes that the summary names.
+const TOLD: Duration = Duration::from_secs(2);
+
 #[derive(Debug)]
 struct Done {
     step: String,
@@ -125,7 +128,9 @@ impl Runner {
 impl fmt::Display for Runner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f)?;
-        for Done { step, took, code } in &self.done {
+        // What was nothing to wait for is left out: some show only a log's end, and that is to have more than this.
+        let is_told = |done: &&Done| done.code != 0 || done.took >= TOLD;
+        for Done { step, took, code } in self.done.iter().filter(is_told) {
             let outcome = if *code == 0 { "ok".to_owned() } else { format!("exit code {code}") };
             writeln!(f, "{:>8.1} s  {step}: {outcome}", took.as_secs_f64())?;
         }

@@ -121,11 +121,13 @@ impl Disturbances {
     /// Whether anything explains that somebody claimed a job between two moments, and did not run it.
     pub(super) fn explain_claim(&self, from: Moment, to: Moment) -> bool {
         let during = |moment: &Moment| *moment >= from && *moment <= to;
-        let anybody = self.deaths.values().chain(self.told.values()).any(during);
+        let has_died = self.deaths.values().any(during);
+        // Who has been asked to stop gives back what comes of the claims that it was waiting for.
+        let is_stopping = self.told.iter().any(|(pid, told)| *told <= to && self.death(*pid) >= from);
         let was_away = self.away().any(|(_, began, ended)| *began <= to && *ended >= from);
         let troubled =
             |trouble: &Trouble| trouble.costs_leases && trouble.from <= to && trouble.to.after(AFTERMATH) >= from;
-        anybody || was_away || self.trouble.iter().any(troubled)
+        has_died || is_stopping || was_away || self.trouble.iter().any(troubled)
     }
 
     /// Until when, from `mended` on, nothing else breaks and there is work for all.

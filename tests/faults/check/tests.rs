@@ -58,6 +58,8 @@ fn a_claim_that_nobody_ran_needs_a_fault_too() {
     assert_eq!(check(run, &end).unrun.len(), 1);
     let killed = run.replace("start 7", "killed 6 - 0 0\n start 7");
     assert_eq!(check(&killed, &end).unrun.len(), 0);
+    assert_eq!(check(&format!("told 6 - 0 0\n {run}\n gone 6 - 0 0"), &end).unrun.len(), 0, "it had not yet stopped");
+    assert_eq!(check(&format!("told 6 - 0 0\n gone 6 - 0 0\n {run}"), &end).unrun.len(), 1, "it had stopped before");
 }
 
 #[test]

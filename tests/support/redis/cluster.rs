@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::{RedisServer, redis_cli};
+use crate::watched::blink;
 
 /// Within which they must agree.
 const AGREE: Duration = Duration::from_mins(1);
@@ -79,11 +80,23 @@ impl RedisCluster {
         self.nodes.push(replica);
     }
 
-    /// The master that has the slot of `key` now.
+    /// The master that has the slot of `key` now; waits for one while the nodes are at odds, as they are on a machine so
+    /// busy that they take each other for dead.
     #[must_use]
     pub fn owner(&self, key: &str) -> &RedisServer {
-        let has = |node: &&RedisServer| is_master(node) && node.try_cli(&["EXISTS", key]).is_ok();
-        self.nodes.iter().find(has).expect("some master has the slot")
+        let end = Instant::now() + AGREE;
+        loop {
+            let answers = self.nodes.iter().map(|node| (node, node.try_cli(&["EXISTS", key])));
+            let mut said = Vec::new();
+            for (node, answer) in answers {
+                match answer {
+                    Ok(_) if is_master(node) => return node,
+                    answer => said.push(format!("{}: {answer:?}", node.port())),
+                }
+            }
+            assert!(Instant::now() < end, "not within {AGREE:?}: a master has the slot of {key}; {}", said.join(", "));
+            blink();
+        }
     }
 
     /// Exchanges the master that has the slot of `key` and its replica, no write lost, and waits until it is so.
