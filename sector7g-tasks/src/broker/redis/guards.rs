@@ -53,20 +53,16 @@ impl Guard {
                 ("ends[at + 1], ends[at + 2] = ends_at, leased[i]", "ends[at + 1], ends[at + 2] = int(now), leased[i]"),
             ],
             Self::Token => &[
-                ("values[i] and string.find(values[i], head, 1, true) == 1", "values[i]"),
+                ("value and (value == same or string.find(value, head, 1, true) == 1)", "value"),
                 ("lease.token == ARGV[2 * i + 1]", "true"),
             ],
             Self::GiveBack => &[(
                 "      else\n        rare().finish_give_back(",
                 "      elseif ARGV[from + 2] == 's' then\n        stays[id] = true\n      else\n        rare().finish_give_back(",
             )],
-            Self::Attempts => &[
-                (
-                    "if count > 1 or with_python then redis.call('SET', 'arq:retry:' .. id, int(count), 'PXAT', counted_until) end",
-                    "",
-                ),
-                ("    count = math.max(1, count)\n", ""),
-            ],
+            Self::Attempts => {
+                &[("if count > 1 or with_python then", "if false then"), ("    count = math.max(1, count)\n", "")]
+            }
             Self::Repeat => &[("if readable and type(last) == 'table' then", "if false then")],
             Self::Grace => &[("lost_at and (before or is_doubtful)", "false")],
             Self::Request => &[("if known == number then", "if false then")],

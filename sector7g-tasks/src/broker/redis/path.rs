@@ -78,8 +78,15 @@ pub(super) async fn claim(
     let (now, more_due) = (reply.moment()?, reply.flag()?);
     let mut finished = vec![Finished::Applied; request.finished.len()];
     let (lost, odd) = (reply.count::<usize>()?, reply.count::<usize>()?);
-    let many = reply.len().saturating_sub(lost).saturating_sub(odd.saturating_mul(5)) / 3;
+    let runs = reply.count::<usize>()?;
+    let others = odd.saturating_mul(5).saturating_add(runs.saturating_mul(2)).saturating_add(lost);
+    let many = reply.len().saturating_sub(others) / 2;
     let mut jobs = (0..many).map(|_| claimed(&mut reply, request)).collect::<Result<Vec<_>, _>>()?;
+    let mut undated = jobs.iter_mut();
+    for _ in 0..runs {
+        let (count, due_at) = (reply.count::<usize>()?, reply.moment()?);
+        undated.by_ref().take(count).flatten().for_each(|job| job.due_at = due_at);
+    }
     for _ in 0..odd {
         tell_odd(&mut reply, &mut jobs)?;
     }
@@ -101,16 +108,16 @@ fn tell_odd(reply: &mut Reply, jobs: &mut [Option<ClaimedJob>]) -> Result<(), Br
     Ok(())
 }
 
-/// A job at its first attempt, of which nothing else is known.
+/// A job at its first attempt, of which nothing else is known; when it was due is told of many at once.
 fn claimed(reply: &mut Reply, request: &Claim<'_>) -> Result<Option<ClaimedJob>, BrokerError> {
     let id = reply.id("is not run but kept as a dead letter")?;
-    let (payload, due_at) = (reply.bytes()?, reply.moment()?);
+    let payload = reply.bytes()?;
     Ok(id.map(|id| ClaimedJob {
         lease: Lease { id, token: request.token },
         payload,
         attempt: 1,
         delivery: 1,
-        due_at,
+        due_at: Timestamp::default(),
         abort_requested: false,
         unknown_since: None,
     }))

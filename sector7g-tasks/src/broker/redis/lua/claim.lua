@@ -9,9 +9,10 @@
 --   'r' delay, ms; failure; attempt; ''
 --   'g' delay, ms; 's' stop, 'z' snooze or 'u' unknown task; ''; ''
 -- Returns one list, as each list within it costs Redis a look for what else it could be:
---   now, more due: 0 or 1, how many finishes were lost, how many jobs are odd;
---   of each job three values: id, payload or nil, due at; a job whose id is no text is told so once, and is a dead letter;
---   of each odd one, which is not plainly at its first attempt, five: its place among the jobs, from 1, attempt, delivery,
+--   now, more due: 0 or 1, how many finishes were lost, how many jobs are odd, how many runs of jobs due at one moment;
+--   of each job two values: id, payload or nil; a job whose id is no text is told so once, and is a dead letter;
+--   of each run, two: how many jobs, due at;
+--   of each odd job, which is not plainly at its first attempt, five: its place among the jobs, from 1, attempt, delivery,
 --   abort asked: 0 or 1, unknown since or 0;   the places of the lost finishes, from 1.
 -- O((n + m) log N), whatever else is due or runs, plus what Python workers hold at the head of the queue.
 -- Keeps true: one live lease a job; an attempt is counted before it is handed out; only the newest token
@@ -26,37 +27,49 @@ local HELD = 'held'              -- in arq:in-progress of an ended tick
 local PLAIN = 48                 -- how a lease ends, '0', where neither attempts nor notes are stored
 local PYTHON_AWAY = 60000        -- ms after which a Python worker that was seen at work counts as gone
 local NOTHING = {}               -- what is noted of most jobs
+local MANY = 8                   -- jobs for which it pays to make trees of sorted sets
+-- A byte more than Redis keeps in a list.
+local LONG = '-----------------------------------------------------------------'
 local call_key, python_key = q .. ':s7:call:' .. worker, q .. ':s7:python'
 local leases_key = q .. ':s7:leases'
-local ends_at, kept_until = int(now + span), int(now + kept_for(span))
-local counted_until = int(now + ATTEMPTS_TTL * 1000)
+local ends_at, kept_until = int(now + span), int(now + span + math.max(span, AFTERLIFE))
 local lease_head = worker .. '-' .. call .. ' ' .. ends_at .. ' '
-local lease_tail = ' ' .. int(span) .. ' ' .. int(now) .. ' '
+local lease_tail = ' ' .. ARGV[3] .. ' ' .. int(now) .. ' '
 local last_call, is_off, look, told_up, with_python = unpack(redis.call('MGET',
   call_key, q .. ':s7:paused', q .. ':s7:look', q .. ':s7:up', python_key))
 
 -- What the whole call deletes, in one command; what stays in the queue of that which has finished; what is answered.
 local deleted, stays, has_buried = {}, {}, false
-local answer, odd, leased, lease_keys, raised, bytes, python_works = { 0, 0, 0, 0 }, {}, {}, {}, {}, 0, false
+local answer, dues, odd, leased, lease_keys, raised = { 0, 0, 0, 0, 0 }, {}, {}, {}, {}, {}
+local bytes, python_works = 0, false
 local again, again_jobs = {}, {}
+-- How many due members are passed over; from which score on they are looked at, and how many of these came before that.
+local passed, looked_from, before_look = 0, '-inf', 0
 
-local function tell(id, payload, due)
-  local at = #answer
-  answer[at + 1], answer[at + 2], answer[at + 3] = id, payload, due
+-- When a job expires, which it does no more once it has started in time: ms, or 0.
+local function keep_from_expiring(job_key)
+  local ttl = redis.call('PTTL', job_key)
+  if ttl < 0 then return '0' end
+  redis.call('PERSIST', job_key)
+  return int(now + ttl)
 end
 
--- Hands out a job. Its lease is written with the others. Those of a batch mostly say the same.
-local lease_text, said_due, said_expires, said_noted = nil, nil, nil, nil
-local function lease(id, key, payload, due, expires, noted)
-  if due ~= said_due or expires ~= said_expires or noted ~= said_noted then
-    said_due, said_expires, said_noted = due, expires, noted
-    lease_text = lease_head .. due .. ' ' .. expires .. lease_tail .. noted
-  end
-  local count = #leased + 1
-  leased[count] = id
-  lease_keys[2 * count - 1], lease_keys[2 * count] = key, lease_text
-  bytes = bytes + (payload and #payload or 0)
-  tell(id, payload, due)
+-- A sorted set of up to 128 short members is a list, which each command goes through for each member that it names. A long
+-- one, which is there for the moment of this call, makes a tree of it for as long as it is not empty.
+local function make_tree(key)
+  redis.call('ZADD', key, 0, LONG)
+  if key == q then redis.call('ZREM', key, LONG) end -- the other may have no other member yet
+end
+
+-- Reads payloads from place `from` on, some at a time, and few beyond those that one answer takes: each may be large.
+local function read_payloads(keys, many, payloads, from, size)
+  local told = 0
+  for at = 1, from - 1 do told = told + (payloads[at] and #payloads[at] or 0) end
+  if told > 0 then size = math.min(size, math.ceil((BATCH_BYTES - bytes) * (from - 1) / told)) end
+  local to = math.min(many, from + math.max(1, size) - 1)
+  local found = redis.call('MGET', unpack(keys, 3 * many + from, 3 * many + to))
+  for at = from, to do payloads[at] = found[at - from + 1] end
+  return to
 end
 
 -- What few calls need, made when the first of them does: to make a function costs half a microsecond, in each call anew.
@@ -67,7 +80,7 @@ local function make_rare()
   local LEAST = 5000               -- ms for which a lease is believed whose key has no end
   local LONGEST = 500              -- bytes of a name that stands for an id
   local dead_most, dead_age, lost_failure = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
-  local rare = { count_of = count_of, first_free = first_free, left_until = left_until, read_lease = read_lease }
+  local rare = { first_free = first_free }
 
   local BAD_ID = '{"kind":"payload","message":"its id was no text (UTF-8) of one byte or more, so nobody could ask for it; ' ..
     'it is shown in printable signs","attempt":0,"at":%s}'
@@ -76,8 +89,27 @@ local function make_rare()
     '^\240[\144-\191][\128-\191][\128-\191]', '^[\241-\243][\128-\191][\128-\191][\128-\191]',
     '^\244[\128-\143][\128-\191][\128-\191]' }
 
+  local function tell(id, payload, due)
+    local at, run = #answer, #dues
+    answer[at + 1], answer[at + 2] = id, payload
+    if run > 0 and dues[run] == due then
+      dues[run - 1] = dues[run - 1] + 1
+    else
+      dues[run + 1], dues[run + 2] = 1, due
+    end
+  end
+
+  -- Hands out a job. Its lease is written with the others.
+  local function lease(id, key, payload, due, expires, noted)
+    local count = #leased + 1
+    leased[count] = id
+    lease_keys[2 * count - 1], lease_keys[2 * count] = key, lease_head .. due .. ' ' .. expires .. lease_tail .. noted
+    bytes = bytes + (payload and #payload or 0)
+    tell(id, payload, due)
+  end
+
   -- Whether the worker that had the job last may only have been kept from renewing its lease.
-  function rare.may_come_back(lost_at, before)
+  local function may_come_back(lost_at, before)
     return lost_from(lost_at, before and before.span or shortest, up) > now
   end
 
@@ -185,7 +217,7 @@ local function make_rare()
 
   -- Since when nobody could have run the job: a Python worker that has started it knows its task, and one that is
   -- busy may come to it yet.
-  function rare.unknown_since(id, known, count)
+  local function unknown_since(id, known, count)
     local since, counted = since_of(known[3]), tonumber(known[6])
     if not since then return 0 end
     if counted ~= count then
@@ -197,7 +229,7 @@ local function make_rare()
   end
 
   -- What is noted of a job; what was of an earlier one of its id goes.
-  function rare.notes(id, payload)
+  local function notes(id, payload)
     local known = hmget(meta(id), 'x', 'b', 'u', 'f', 'c', 'n', 'j')
     if not known[7] or is_noted_of(known[7], payload) then return known end
     redis.call('DEL', meta(id))
@@ -206,23 +238,23 @@ local function make_rare()
 
   -- How an ended job had failed before, for those who look at its result.
   function rare.keep_failures(id, result, keep)
-    local failures = rare.notes(id, payload_of(id))[4]
+    local failures = notes(id, payload_of(id))[4]
     if not failures then return end
     redis.call('SET', tries(id), digest(result) .. failures, 'PX', int(math.min(tonumber(keep) or TRIES_TTL, TRIES_TTL)))
   end
 
   -- Its lease ran out: that attempt is over.
-  function rare.lose(id, known, count)
+  local function lose(id, known, count)
     local failure = string.gsub(string.gsub(lost_failure, '@attempt', int(count)), '@at', int(now))
     set_meta(id, 0, 'f', add_failure(known[4], failure))
   end
 
   -- Tells what is not as with most jobs, of the one that has just been told.
-  function rare.tell_odd(count, known, unknown)
+  local function tell_odd(count, known, unknown)
     local delivery, aborting = math.max(1, count + beyond(known[1])), known[2] and 1 or 0
     if count == 1 and delivery == 1 and aborting == 0 and unknown == 0 then return end
     local at = #odd
-    odd[at + 1], odd[at + 2], odd[at + 3], odd[at + 4], odd[at + 5] = (#answer - 4) / 3, count, delivery, aborting, int(unknown)
+    odd[at + 1], odd[at + 2], odd[at + 3], odd[at + 4], odd[at + 5] = (#answer - 5) / 2, count, delivery, aborting, int(unknown)
   end
 
   -- The same call again: what is still leased under its token, with the lease anew.
@@ -232,15 +264,15 @@ local function make_rare()
       local id, before = ids[i], read_lease(values[i])
       if before and before.token == worker .. '-' .. call then
         local payload = payload_of(id)
-        local known = rare.notes(id, payload)
+        local known = notes(id, payload)
         lease(id, keys[i], payload, int(before.due), int(before.expires), before.noted)
-        rare.tell_odd(attempts(id), known, since_of(known[3]) or 0)
+        tell_odd(attempts(id), known, since_of(known[3]) or 0)
       end
     end
   end
 
   -- Whether it is UTF-8 of one byte or more, as Rust has it.
-  function rare.is_text(id)
+  local function is_text(id)
     if not string.find(id, '[\128-\255]') then return id ~= '' end
     local at = 1
     while at <= #id do
@@ -253,19 +285,19 @@ local function make_rare()
   end
 
   -- A Python scheduler that comes late enqueues a tick again which has run here: its id is held, its job goes.
-  function rare.drop_ended(id)
+  local function drop_ended(id)
     again[#again + 1] = id
     again_jobs[#again_jobs + 1] = 'arq:job:' .. id
   end
 
   -- A Python client's abort puts a running job's member back, also when the job has just ended: it is over.
-  function rare.is_over(id)
+  local function is_over(id)
     return redis.call('EXISTS', 'arq:job:' .. id) == 0 and redis.call('EXISTS', 'arq:result:' .. id) == 1
   end
 
   -- Ids are text. Under another name nobody could ask for the job, and no answer could tell it: its letter has the
   -- name in printable signs.
-  function rare.set_aside(id)
+  local function set_aside(id)
     local name = string.gsub(id, '[^ -~]', function(byte) return string.format('\\x%02x', string.byte(byte)) end)
     if name == '' then name = '(empty)' end
     -- Two may look alike in these signs, or so far, and text may look like them.
@@ -273,16 +305,82 @@ local function make_rare()
       name = string.sub(name, 1, LONGEST - 41) .. '-' .. digest(id)
     end
     rare.bury(id, string.format(BAD_ID, int(now)), name, '', count_of(get('arq:retry:' .. id)))
-    rare.drop_ended(id)
+    drop_ended(id)
     redis.call('DEL', 'arq:in-progress:' .. id, 'arq:retry:' .. id, meta(id))
     tell(id, false, 0)
   end
 
   -- A Python client's abort has moved it. A lease does not outlive its key, whatever end it tells.
-  function rare.raise(id, key, before)
+  local function raise(id, key, before)
     local left = math.max(LEAST, redis.call('PTTL', key))
     raised[#raised + 1] = int(math.min(before.ends, now + left))
     raised[#raised + 1] = id
+  end
+
+  -- Counts an attempt at a job and leases it: the first by the lease alone, which its end in `leases_key` outlives, where no
+  -- Python worker may take it over, who counts what is written.
+  local function start(id, key, job_key, payload, score, is_lost, count, known, is_known)
+    if is_lost then
+      count = math.max(1, count)
+      lose(id, known, count)
+    end
+    local unknown = known == NOTHING and 0 or unknown_since(id, known, count)
+    local is_plain = not (is_known or is_lost or with_python)
+    count = count + 1
+    if count > 1 or with_python then
+      redis.call('SET', 'arq:retry:' .. id, int(count), 'PXAT', int(now + ATTEMPTS_TTL * 1000))
+    end
+    lease(id, key, payload, int(score), keep_from_expiring(job_key), is_plain and '0' or '1')
+    if not is_plain then tell_odd(count, known, unknown) end
+  end
+
+  -- Leases members from place `first` on, whatever is stored of them. Returns whether this call has enough, and then whether
+  -- more is due, or nothing where that is not known.
+  -- Members of Python workers stay where they are, as their retries count from there; they are passed over.
+  function rare.lease_others(ids, page, first, payloads)
+    local keys, values, noted, ends, many = page.keys, page.values, page.noted, page.ends, #ids
+    local read_to, size = #payloads, 4
+    for i = first, many do
+      local id, value, score = ids[i], values[i], page.score or page.scores[i]
+      local before = value and read_lease(value) or nil
+      if bytes >= BATCH_BYTES or #leased >= most then
+        -- The rest waits for the next call; what nothing is known of is surely free.
+        return true, not value and not noted and score ~= 0 and page.are_text and true or nil
+      elseif score == 0 then
+        -- arq: a score of 0 is no membership. Such a member never goes: it is not looked at, or many would hide the rest.
+        passed = passed + 1
+        looked_from, before_look = '(0', passed + #leased
+        break
+      elseif id == '' or not page.are_text and not is_text(id) then
+        passed = passed + 1
+        set_aside(id)
+      elseif not is_held(before, now) then
+        local count = values[many + i] and count_of(values[many + i]) or 0
+        -- A job that somebody else has had since is not where its lost lease ended.
+        local lost_at = before and before.ends or ends[i] and tonumber(ends[i]) == score and score
+        if lost_at and (before or is_doubtful) and may_come_back(lost_at, before) then
+          passed = passed + 1
+        else
+          if i > read_to then read_to, size = read_payloads(keys, many, payloads, i, size), math.min(2 * size, 64) end
+          local payload, known = payloads[i], noted and notes(id, payloads[i]) or NOTHING
+          if known ~= NOTHING and left_until(known[5], known[2], score) > now then
+            passed = passed + 1
+          elseif not payload and is_over(id) then
+            passed = passed + 1
+            drop_ended(id)
+          else
+            start(id, keys[i], keys[3 * many + i], payload, score, lost_at, count, known, page.are_known)
+          end
+        end
+      elseif before.foreign then
+        passed = passed + 1
+        if value == HELD then drop_ended(id) else python_works = true end
+      else
+        passed = passed + 1
+        raise(id, keys[i], before)
+      end
+    end
+    return false, nil
   end
 
   return rare
@@ -294,7 +392,7 @@ local function rare()
   return made
 end
 
-local function finish_end(id, key, value, result, keep, failure, hold)
+local function finish_end(id, key, is_plain, result, keep, failure, hold)
   if result ~= '' then
     if keep == '' then
       redis.call('SET', 'arq:result:' .. id, result)
@@ -302,7 +400,6 @@ local function finish_end(id, key, value, result, keep, failure, hold)
       redis.call('SET', 'arq:result:' .. id, result, 'PX', keep)
     end
   end
-  local is_plain = string.byte(value, -1) == PLAIN
   if failure ~= '' then
     rare().bury(id, failure, id, result)
   elseif result ~= '' and not is_plain then
@@ -338,10 +435,11 @@ local function finish_all()
   local values, keys = mget('arq:in-progress:', ids)
   local ours, count, is_ours = {}, 0, {}
   for _, group in ipairs(groups) do
-    local head = group.head -- a finish need not know what else a lease says
+    local head, same = group.head, nil -- a finish need not know what else a lease says, which of most is the same
     for i = group.first, group.last do
-      if values[i] and string.find(values[i], head, 1, true) == 1 then
-        count = count + 1
+      local value = values[i]
+      if value and (value == same or string.find(value, head, 1, true) == 1) then
+        count, same = count + 1, value
         is_ours[i], ours[count] = true, ids[i]
       end
     end
@@ -349,19 +447,21 @@ local function finish_all()
   -- Who has a lease in this queue is a member of it, once.
   if call_many('ZREM', leases_key, ours) < count then ours = rare().keep_members(ids, is_ours) end
   for _, group in ipairs(groups) do
-    local kind, from = group.kind, group.at
+    local kind, from, plain = group.kind, group.at, nil
     for i = group.first, group.last do
-      local id = ids[i]
+      local id, value = ids[i], values[i]
+      local is_plain = value and (value == plain or string.byte(value, -1) == PLAIN)
+      if is_plain then plain = value end
       if not is_ours[i] then
         lost[#lost + 1] = i
       elseif kind == 'd' then
-        finish_end(id, keys[i], values[i], '', '', '', '0')
+        finish_end(id, keys[i], is_plain, '', '', '', '0')
       elseif kind == 'e' then
-        finish_end(id, keys[i], values[i], ARGV[from + 1], ARGV[from + 2], ARGV[from + 3], ARGV[from + 4])
+        finish_end(id, keys[i], is_plain, ARGV[from + 1], ARGV[from + 2], ARGV[from + 3], ARGV[from + 4])
       elseif kind == 'r' then
         rare().finish_retry(id, tonumber(ARGV[from + 1]), ARGV[from + 2], ARGV[from + 3])
       else
-        rare().finish_give_back(id, tonumber(ARGV[from + 1]), ARGV[from + 2], values[i])
+        rare().finish_give_back(id, tonumber(ARGV[from + 1]), ARGV[from + 2], value)
       end
       from = from + 5
     end
@@ -378,129 +478,84 @@ local function finish_all()
   return lost
 end
 
--- When a job expires, which it does no more once it has started in time: ms, or 0.
-local function keep_from_expiring(job_key)
-  local ttl = redis.call('PTTL', job_key)
-  if ttl < 0 then return '0' end
-  redis.call('PERSIST', job_key)
-  return int(now + ttl)
-end
-
--- Counts an attempt at a job and leases it: the first by the lease alone, which its end in `leases_key` outlives, where no
--- Python worker may take it over, who counts what is written.
-local function start(id, key, job_key, payload, score, is_lost, count, known, is_known)
-  if is_lost then
-    count = math.max(1, count)
-    rare().lose(id, known, count)
-  end
-  local unknown = known == NOTHING and 0 or rare().unknown_since(id, known, count)
-  local is_plain = not (is_known or is_lost or with_python)
-  count = count + 1
-  if count > 1 or with_python then redis.call('SET', 'arq:retry:' .. id, int(count), 'PXAT', counted_until) end
-  lease(id, key, payload, int(score), keep_from_expiring(job_key), is_plain and '0' or '1')
-  if not is_plain then rare().tell_odd(count, known, unknown) end
-end
-
--- Reads payloads from place `from` on, some at a time, and few beyond those that one answer takes: each may be large.
-local function read_payloads(job_keys, payloads, from, size)
-  local told = 0
-  for at = 1, from - 1 do told = told + (payloads[at] and #payloads[at] or 0) end
-  if told > 0 then size = math.min(size, math.ceil((BATCH_BYTES - bytes) * (from - 1) / told)) end
-  local to = math.min(#job_keys, from + math.max(1, size) - 1)
-  local found = redis.call('MGET', unpack(job_keys, from, to))
-  for at = from, to do payloads[at] = found[at - from + 1] end
-  return to
-end
-
--- When these members, in their order, are due: of each; or nothing, and one moment of all. To print one is dear, and what
--- was enqueued in one call is due at one moment.
-local function due_times(ids)
-  if #ids > 3 then
-    local first, last = redis.call('ZSCORE', q, ids[1]), redis.call('ZSCORE', q, ids[#ids])
-    if first == last then return nil, sane(tonumber(first)) end
-  end
-  local scores = scores_of(q, ids)
-  for i = 1, #scores do scores[i] = sane(tonumber(scores[i])) end
-  return scores, nil
-end
-
 -- What is stored of due members: first of all the keys, whose making costs more than to look.
 local function read_page(ids)
-  local keys, jobs, many = {}, {}, #ids
-  for i = 1, many do
-    local id = ids[i]
-    keys[2 * i - 1], keys[2 * i] = 'arq:in-progress:' .. id, 'arq:retry:' .. id
-    jobs[i] = 'arq:job:' .. id
-  end
+  local keys, many, scores, score = {}, #ids, nil, nil
+  for i = 1, many do keys[i] = 'arq:in-progress:' .. ids[i] end
+  for i = 1, many do keys[many + i] = 'arq:retry:' .. ids[i] end
   for i = 1, many do keys[2 * many + i] = 'arq:s7:job:' .. ids[i] end
+  local are_known = redis.call('EXISTS', unpack(keys)) > 0 -- nearly always there is nothing of any of them
+  for i = 1, many do keys[3 * many + i] = 'arq:job:' .. ids[i] end
   local all = table.concat(ids)
-  -- Most ids are of hexadecimal digits, which is soon seen.
-  local are_text = string.find(all, '^%x*$') or not string.find(all, '[\128-\255]')
+  -- Most ids are of hexadecimal digits, which as a number, up to its end or a zero byte, are soon seen.
+  local are_text = tonumber(all, 16) and not string.find(all, '\0', 1, true) or not string.find(all, '[\128-\255]')
   local first_end = redis.call('ZRANGE', leases_key, 0, 0, 'WITHSCORES')[2]
-  -- Nearly always there is nothing of any of them.
-  local are_known = redis.call('EXISTS', unpack(keys)) > 0
+  -- To print a score is dear, and what was enqueued in one call is due at one moment.
+  if many == 1 or many > 3 then
+    local first = redis.call('ZSCORE', q, ids[1])
+    if many == 1 or first == redis.call('ZSCORE', q, ids[many]) then score = sane(tonumber(first)) end
+  end
+  if not score then
+    scores = scores_of(q, ids)
+    for i = 1, many do scores[i] = sane(tonumber(scores[i])) end
+  end
   return {
-    keys = keys, jobs = jobs, are_text = are_text, are_known = are_known,
-    -- Leases and attempts, by turns.
+    keys = keys, are_text = are_text, are_known = are_known,
+    scores = scores, score = score, -- when each is due, or when all of them are
+    -- Leases, then attempts.
     values = are_known and redis.call('MGET', unpack(keys, 1, 2 * many)) or NOTHING,
-    noted = are_known and redis.call('EXISTS', unpack(keys, 2 * many + 1)) > 0,
+    noted = are_known and redis.call('EXISTS', unpack(keys, 2 * many + 1, 3 * many)) > 0,
     -- Where leases ended that were lost so long ago that their keys are gone; nearly always there is none.
     ends = first_end and tonumber(first_end) <= now and ask_many('ZMSCORE', leases_key, ids) or NOTHING,
   }
 end
 
+-- Leases members of which nothing is known, up to the first that is not like most: as `lease_others` does, without what these
+-- need not be asked. Returns the place of that one, and the payloads read.
+local function lease_plain(ids, page)
+  local keys, scores, score, payloads, many, read_to, size = page.keys, page.scores, page.score, {}, #ids, 0, 4
+  local count, told, place = #leased, #answer, 1
+  local due, same, run, text, text_expires = scores and '' or int(score), score, 0, nil, nil
+  while place <= many and count < most and bytes < BATCH_BYTES do
+    if place > read_to then
+      read_to, size = read_payloads(keys, many, payloads, place, size), math.min(2 * size, 64)
+    end
+    local id, payload = ids[place], payloads[place]
+    if scores and scores[place] ~= same then
+      if run > 0 then dues[#dues + 1], dues[#dues + 2] = run, due end
+      same, run, text = scores[place], 0, nil
+      due = int(same)
+    end
+    if not payload or id == '' or same == 0 then break end
+    local expires = keep_from_expiring(keys[3 * many + place])
+    if not text or expires ~= text_expires then
+      text, text_expires = lease_head .. due .. ' ' .. expires .. lease_tail .. '0', expires
+    end
+    count, run = count + 1, run + 1
+    leased[count] = id
+    lease_keys[2 * count - 1], lease_keys[2 * count] = keys[place], text
+    answer[told + 1], answer[told + 2] = id, payload
+    told, place, bytes = told + 2, place + 1, bytes + #payload
+  end
+  if run > 0 then dues[#dues + 1], dues[#dues + 2] = run, due end
+  return place, payloads
+end
+
 -- Leases what is due; tells whether more is, or nothing where that is not known.
--- Members of Python workers stay where they are, as their retries count from there; they are passed over.
 local function lease_due()
-  local passed, asked, from, before_from = 0, 0, '-inf', 0
   while passed < LOOK_AT_MOST do
-    asked = math.min(most + 1 - #leased + (passed > 0 and 500 or 0), BATCH)
-    local ids = redis.call('ZRANGEBYSCORE', q, from, int(now), 'LIMIT', passed + #leased - before_from, asked)
+    local asked = math.min(most + 1 - #leased + (passed > 0 and 500 or 0), BATCH)
+    local ids = redis.call('ZRANGEBYSCORE', q, looked_from, int(now), 'LIMIT', passed + #leased - before_look, asked)
     if #ids == 0 then return passed > 0 and nil end
     if is_off then return false end
-    local page, scores, score = read_page(ids), due_times(ids)
-    local keys, values, noted, ends = page.keys, page.values, page.noted, page.ends
-    local payloads, read_to, size = {}, 0, 4
-    for i = 1, #ids do
-      local id, value = ids[i], values[2 * i - 1]
-      local before = value and rare().read_lease(value) or nil
-      if scores then score = scores[i] end
-      if bytes >= BATCH_BYTES or #leased >= most then
-        -- The rest waits for the next call; what nothing is known of is surely free.
-        return not value and not noted and score ~= 0 and page.are_text and true or nil
-      elseif score == 0 then
-        -- arq: a score of 0 is no membership. Such a member never goes: it is not looked at, or many would hide the rest.
-        passed = passed + 1
-        from, before_from = '(0', passed + #leased
-        break
-      elseif id == '' or not page.are_text and not rare().is_text(id) then
-        passed = passed + 1
-        rare().set_aside(id)
-      elseif not is_held(before, now) then
-        local count = values[2 * i] and rare().count_of(values[2 * i]) or 0
-        -- A job that somebody else has had since is not where its lost lease ended.
-        local lost_at = before and before.ends or ends[i] and tonumber(ends[i]) == score and score
-        if lost_at and (before or is_doubtful) and rare().may_come_back(lost_at, before) then
-          passed = passed + 1
-        else
-          if i > read_to then read_to, size = read_payloads(page.jobs, payloads, i, size), math.min(2 * size, 64) end
-          local payload, known = payloads[i], noted and rare().notes(id, payloads[i]) or NOTHING
-          if known ~= NOTHING and rare().left_until(known[5], known[2], score) > now then
-            passed = passed + 1
-          elseif not payload and rare().is_over(id) then
-            passed = passed + 1
-            rare().drop_ended(id)
-          else
-            start(id, keys[2 * i - 1], page.jobs[i], payload, score, lost_at, count, known, page.are_known)
-          end
-        end
-      elseif before.foreign then
-        passed = passed + 1
-        if value == HELD then rare().drop_ended(id) else python_works = true end
-      else
-        passed = passed + 1
-        rare().raise(id, keys[2 * i - 1], before)
-      end
+    local page, first, payloads = read_page(ids), 1, {}
+    if not page.are_known and page.ends == NOTHING and page.are_text and not with_python then
+      first, payloads = lease_plain(ids, page)
+      if first <= #ids and #leased >= most and (page.scores and page.scores[first] or page.score) ~= 0 then return true end
+    end
+    if first <= #ids then
+      local is_enough, more = rare().lease_others(ids, page, first, payloads)
+      if is_enough then return more end
     end
     if passed == 0 and #ids < asked then return false end
   end
@@ -532,14 +587,18 @@ if not lost then
 end
 call_many('ZADD', q, raised)
 if #leased > 0 then
-  -- The last first: a short sorted set is a list, where each is looked for from the front.
   local ends, at = {}, 0
-  for i = #leased, 1, -1 do
+  for i = 1, #leased do
     ends[at + 1], ends[at + 2] = ends_at, leased[i]
     at = at + 2
   end
+  if #leased >= MANY then
+    make_tree(leases_key)
+    if redis.call('ZCARD', q) <= 128 then make_tree(q) end
+  end
   call_many('ZADD', q, ends)
   call_many('ZADD', leases_key, ends)
+  if #leased >= MANY then redis.call('ZREM', leases_key, LONG) end
   -- One command for all and a short one for each cost less than one that does both for each.
   ask_many('MSET', nil, lease_keys)
   for i = 1, #lease_keys, 2 do redis.call('PEXPIREAT', lease_keys[i], kept_until) end
@@ -548,7 +607,8 @@ end
 redis.call('SET', call_key, call .. ' ' .. cmsgpack.pack({ lost, leased }), 'PX', int(math.max(2 * span, 60000)))
 if more == nil then more = rare().first_free(q, now, up, shortest) end
 if more and not is_off then ring(q) else more = nil end
-answer[1], answer[2], answer[3], answer[4] = int(now), more and 1 or 0, #lost, #odd / 5
+answer[1], answer[2], answer[3], answer[4], answer[5] = int(now), more and 1 or 0, #lost, #odd / 5, #dues / 2
+for i = 1, #dues do answer[#answer + 1] = dues[i] end
 for i = 1, #odd do answer[#answer + 1] = odd[i] end
 for i = 1, #lost do answer[#answer + 1] = lost[i] end
 return answer

@@ -66,25 +66,23 @@ local function int(n)
   return text
 end
 
--- Calls a command with a part of a list, after a key if there is one.
-local function call_part(command, key, list, from)
-  local to = math.min(from + BATCH - 1, #list)
-  if key then return redis.call(command, key, unpack(list, from, to)) end
-  return redis.call(command, unpack(list, from, to))
-end
-
--- The same with all of it; returns the sum of the answers.
+-- Calls a command with all of a list, after a key if there is one; returns the sum of the answers.
 local function call_many(command, key, list)
   local sum = 0
-  for from = 1, #list, BATCH do sum = sum + call_part(command, key, list, from) end
+  for from = 1, #list, BATCH do
+    local to = math.min(from + BATCH - 1, #list)
+    sum = sum + (key and redis.call(command, key, unpack(list, from, to)) or redis.call(command, unpack(list, from, to)))
+  end
   return sum
 end
 
 -- The same with a command that answers with as many values as it takes: these.
 local function ask_many(command, key, list)
-  local answers = #list > 0 and call_part(command, key, list, 1) or {}
-  for from = 1 + BATCH, #list, BATCH do
-    local part = call_part(command, key, list, from)
+  local answers = {}
+  for from = 1, #list, BATCH do
+    local to = math.min(from + BATCH - 1, #list)
+    local part = key and redis.call(command, key, unpack(list, from, to)) or redis.call(command, unpack(list, from, to))
+    if to == #list and from == 1 then return part end
     for i = 1, #part do answers[from + i - 1] = part[i] end
   end
   return answers
@@ -106,16 +104,6 @@ end
 local function sane(score)
   if score > 9e15 then return 9e15 elseif score < -9e15 then return -9e15 end
   return score
-end
-
--- Whether somebody has the job now.
-local function is_held(lease, now)
-  return lease ~= nil and (lease.foreign or lease.ends > now)
-end
-
--- For how long the key of a lease of `span` is kept.
-local function kept_for(span)
-  return span + math.max(span, AFTERLIFE)
 end
 
 local GAP = 1000                 -- ms without a call, at least, in which a lease could not have been renewed

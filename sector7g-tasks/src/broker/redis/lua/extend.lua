@@ -8,6 +8,7 @@
 local LONG = 3600000 -- ms for which an attempt goes on before what is noted of it is kept for longer
 
 local q, now, span = KEYS[1], now_ms(), tonumber(ARGV[1])
+local kept = int(span + math.max(span, AFTERLIFE)) -- as claim.lua has it
 allow_when_full(q)
 up_since(q, get(q .. ':s7:up'), now, span)
 local ids = {}
@@ -20,7 +21,7 @@ for i = 1, #ids do
   if ours then
     local value = table.concat({ lease.token, till, int(lease.due), int(lease.expires), int(span), int(lease.since),
       lease.noted }, ' ')
-    redis.call('SET', keys[i], value, 'PX', int(kept_for(span)))
+    redis.call('SET', keys[i], value, 'PX', kept)
     ends[#ends + 1] = till
     ends[#ends + 1] = ids[i]
     if now - lease.due > LONG then

@@ -18,6 +18,11 @@ local function read_lease(value)
     since = moment_of(since), noted = noted }
 end
 
+-- Whether somebody has the job now.
+local function is_held(lease, now)
+  return lease ~= nil and (lease.foreign or lease.ends > now)
+end
+
 -- The fields, none where something else is stored under the key.
 local function hmget(key, ...)
   local values = redis.pcall('HMGET', key, ...)
