@@ -121,6 +121,13 @@ struct Failure {
     why: String,
 }
 
+impl Failure {
+    /// Whether a machine that is busy may be all the reason: servers did not come up, or agree.
+    fn may_be_chance(&self) -> bool {
+        ["redis-server did not start", "no free port", "not within 60s"].iter().any(|said| self.why.contains(said))
+    }
+}
+
 /// All scenarios, a few at a time, none begun after `until`; what they came to, and those that failed.
 async fn run(
     scenarios: Vec<Scenario>,
@@ -170,7 +177,8 @@ async fn try_again(
     dice: &Dice,
     keep: bool,
 ) -> Vec<Failure> {
-    for Failure { title, why } in &failures {
+    let (again, mut failures): (Vec<_>, Vec<_>) = failures.into_iter().partition(Failure::may_be_chance);
+    for Failure { title, why } in &again {
         println!("tried again, alone: {title}: {why}");
     }
     let (by_chance, others) = std::mem::take(outcomes).into_iter().partition(Outcome::may_be_chance);
@@ -180,9 +188,7 @@ async fn try_again(
             println!("tried again, alone: {}: {}", outcome.title(), broken.what);
         }
     }
-    let titles: Vec<String> = failures.into_iter().map(|failure| failure.title).collect();
-    let titles = titles.into_iter().chain(by_chance.iter().map(Outcome::title));
-    let mut failures = Vec::new();
+    let titles = again.into_iter().map(|failure| failure.title).chain(by_chance.iter().map(Outcome::title));
     for title in titles {
         let scenario = scenarios.iter().find(|scenario| scenario.title() == title).expect("it has run");
         let (again, failed) = run(vec![scenario.clone()], &dice.apart("alone"), keep, None).await;

@@ -120,7 +120,12 @@ pub(crate) fn program(name: &str, choice: &str) -> PathBuf {
 }
 
 /// Blocks for the moment between two looks at something that another process does.
-#[expect(clippy::disallowed_methods, reason = "programs start in milliseconds, and no runtime need be there")]
 pub(crate) fn blink() {
-    std::thread::sleep(Duration::from_millis(1));
+    pause(Duration::from_millis(1));
+}
+
+/// Blocks between two looks at something that takes other processes a while.
+#[expect(clippy::disallowed_methods, reason = "no runtime need be there")]
+pub(crate) fn pause(span: Duration) {
+    std::thread::sleep(span);
 }

@@ -123,7 +123,11 @@ impl Disturbances {
         let during = |moment: &Moment| *moment >= from && *moment <= to;
         let has_died = self.deaths.values().any(during);
         // Who has been asked to stop gives back what comes of the claims that it was waiting for.
-        let is_stopping = self.told.iter().any(|(pid, told)| *told <= to && self.death(*pid) >= from);
+        let is_stopping = |(pid, told): (&i32, &Moment)| {
+            let until = self.death(*pid).min(told.after(AFTERMATH));
+            *told <= to && until >= from
+        };
+        let is_stopping = self.told.iter().any(is_stopping);
         let was_away = self.away().any(|(_, began, ended)| *began <= to && *ended >= from);
         let troubled =
             |trouble: &Trouble| trouble.costs_leases && trouble.from <= to && trouble.to.after(AFTERMATH) >= from;

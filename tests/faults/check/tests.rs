@@ -60,6 +60,8 @@ fn a_claim_that_nobody_ran_needs_a_fault_too() {
     assert_eq!(check(&killed, &end).unrun.len(), 0);
     assert_eq!(check(&format!("told 6 - 0 0\n {run}\n gone 6 - 0 0"), &end).unrun.len(), 0, "it had not yet stopped");
     assert_eq!(check(&format!("told 6 - 0 0\n gone 6 - 0 0\n {run}"), &end).unrun.len(), 1, "it had stopped before");
+    let long_ago = "told 6 - 0 0\n start 9 b-good 1 1\n end 9 b-good 1 1\n start 9 c-good 1 1";
+    assert_eq!(check(&format!("{long_ago}\n {run}\n gone 6 - 0 0"), &end).unrun.len(), 1, "it claims no more");
 }
 
 #[test]

@@ -40,6 +40,34 @@ async fn a_claim_of_large_jobs_takes_what_fits_into_an_answer() {
 }
 
 /// Python's clients may call a job what they like; it is run, found again after a lost answer, and ended.
+/// A claim of many makes trees of short sorted sets by a member of 65 bytes: of its own, whatever else is in them.
+#[tokio::test]
+async fn a_claim_of_many_takes_no_other_member_out() {
+    let server = RedisServer::start();
+    let broker = RedisBroker::connect(server.url()).await.unwrap();
+    let queue = QueueName::new("many").unwrap();
+    let odd = "-".repeat(65);
+    for (id, score) in [(odd.clone(), "99999999999999")].into_iter().chain((0..12).map(|id| (id.to_string(), "1"))) {
+        server.cli(&["SET", &format!("arq:job:{id}"), "{}"]);
+        server.cli(&["ZADD", "arq:queue:many", score, &id]);
+    }
+    // As some other program may have put there, in the place of ours.
+    let foreign = b"\xff".repeat(65);
+    let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    let _: () =
+        redis::cmd("ZADD").arg("arq:queue:many").arg("99999999999999").arg(&foreign).query(&mut connection).unwrap();
+    let lease = Duration::from_secs(30);
+    for call in [1, 2] {
+        let token = LeaseToken { worker: 6, call };
+        let claimed = broker.claim(&Claim { queue: &queue, finished: &[], max: 20, lease, token }).await.unwrap();
+        assert_eq!(claimed.jobs.len(), if call == 1 { 12 } else { 0 });
+    }
+    assert_eq!(server.cli(&["ZSCORE", "arq:queue:many", &odd]), "99999999999999");
+    assert_eq!(server.cli(&["ZCARD", "arq:queue:many"]), "14");
+    assert_eq!(server.cli(&["ZCARD", "arq:queue:many:s7:leases"]), "12");
+    assert_eq!(server.cli(&["OBJECT", "ENCODING", "arq:queue:many:s7:leases"]), "skiplist");
+}
+
 #[tokio::test]
 async fn ids_that_only_python_would_choose() {
     let server = RedisServer::start();

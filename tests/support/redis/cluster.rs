@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::{RedisServer, redis_cli};
-use crate::watched::blink;
+use crate::watched::pause;
 
 /// Within which they must agree.
 const AGREE: Duration = Duration::from_mins(1);
@@ -95,7 +95,7 @@ impl RedisCluster {
                 }
             }
             assert!(Instant::now() < end, "not within {AGREE:?}: a master has the slot of {key}; {}", said.join(", "));
-            blink();
+            pause(Duration::from_millis(50));
         }
     }
 

@@ -88,8 +88,13 @@ mod tests {
 
     #[test]
     fn each_guard_stands_once_where_it_is_taken_out() {
-        let scripts =
-            concat!(include_str!("lua/enqueue.lua"), include_str!("lua/claim.lua"), include_str!("lua/extend.lua"));
+        let scripts = concat!(
+            include_str!("lua/common.lua"),
+            include_str!("lua/notes.lua"),
+            include_str!("lua/enqueue.lua"),
+            include_str!("lua/claim.lua"),
+            include_str!("lua/extend.lua")
+        );
         for (name, guard) in Guard::ALL {
             for (place, _) in guard.places() {
                 assert_eq!(scripts.matches(place).count(), 1, "guard {name}: {place}");

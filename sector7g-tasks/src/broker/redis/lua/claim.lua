@@ -28,8 +28,8 @@ local PLAIN = 48                 -- how a lease ends, '0', where neither attempt
 local PYTHON_AWAY = 60000        -- ms after which a Python worker that was seen at work counts as gone
 local NOTHING = {}               -- what is noted of most jobs
 local MANY = 8                   -- jobs for which it pays to make trees of sorted sets
--- A byte more than Redis keeps in a list.
-local LONG = '-----------------------------------------------------------------'
+-- No job that can be leased has such an id, as it is no text: a byte more than Redis keeps in a list by default.
+local STOPGAP = string.rep('\255', 65)
 local call_key, python_key = q .. ':s7:call:' .. worker, q .. ':s7:python'
 local leases_key = q .. ':s7:leases'
 local ends_at, kept_until = int(now + span), int(now + span + math.max(span, AFTERLIFE))
@@ -54,12 +54,6 @@ local function keep_from_expiring(job_key)
   return int(now + ttl)
 end
 
--- A sorted set of up to 128 short members is a list, which each command goes through for each member that it names. A long
--- one, which is there for the moment of this call, makes a tree of it for as long as it is not empty.
-local function make_tree(key)
-  redis.call('ZADD', key, 0, LONG)
-  if key == q then redis.call('ZREM', key, LONG) end -- the other may have no other member yet
-end
 
 -- Reads payloads from place `from` on, some at a time, and few beyond those that one answer takes: each may be large.
 local function read_payloads(keys, many, payloads, from, size)
@@ -511,7 +505,7 @@ local function read_page(ids)
 end
 
 -- Leases members of which nothing is known, up to the first that is not like most: as `lease_others` does, without what these
--- need not be asked. Returns the place of that one, and the payloads read.
+-- need not be asked; it writes what `lease` and `tell` write. Returns the place of that one, and the payloads read.
 local function lease_plain(ids, page)
   local keys, scores, score, payloads, many, read_to, size = page.keys, page.scores, page.score, {}, #ids, 0, 4
   local count, told, place = #leased, #answer, 1
@@ -588,17 +582,19 @@ end
 call_many('ZADD', q, raised)
 if #leased > 0 then
   local ends, at = {}, 0
-  for i = 1, #leased do
+  for i = #leased, 1, -1 do -- the last first: in a list each is looked for from the front
     ends[at + 1], ends[at + 2] = ends_at, leased[i]
     at = at + 2
   end
   if #leased >= MANY then
-    make_tree(leases_key)
-    if redis.call('ZCARD', q) <= 128 then make_tree(q) end
+    -- A sorted set of up to 128 short members is a list by default, which each command goes through for each member that it
+    -- names. A long one makes a tree of it, which it stays until it is empty. One of another's is let be.
+    if redis.call('ZCARD', q) <= 128 and redis.call('ZADD', q, 'NX', 0, STOPGAP) == 1 then redis.call('ZREM', q, STOPGAP) end
+    redis.call('ZADD', leases_key, 0, STOPGAP)
   end
   call_many('ZADD', q, ends)
   call_many('ZADD', leases_key, ends)
-  if #leased >= MANY then redis.call('ZREM', leases_key, LONG) end
+  if #leased >= MANY then redis.call('ZREM', leases_key, STOPGAP) end
   -- One command for all and a short one for each cost less than one that does both for each.
   ask_many('MSET', nil, lease_keys)
   for i = 1, #lease_keys, 2 do redis.call('PEXPIREAT', lease_keys[i], kept_until) end
