@@ -183,9 +183,7 @@ impl Job {
             failures,
             progress,
             abort_requested: abort.is_some(),
-            worker: (state == JobState::InProgress)
-                .then(|| self.token.map(|token| format!("{:016x}", token.worker)))
-                .flatten(),
+            worker: (state == JobState::InProgress).then(|| self.token.map(|token| token.instance())).flatten(),
             running_since: (state == JobState::InProgress).then_some(self.leased_at),
         }
     }

@@ -9,7 +9,7 @@ use super::link::Link;
 use super::reply::Reply;
 use super::script::{HEALTH, JOBS, STATS};
 use crate::broker::{
-    BrokerError, JobFilter, JobId, JobRecord, JobState, Page, PageMark, QueueName, QueueStats, WorkerHealth,
+    BrokerError, JobFilter, JobId, JobRecord, JobState, LeaseToken, Page, PageMark, QueueName, QueueStats, WorkerHealth,
 };
 use crate::clock::Timestamp;
 use crate::codec::Codec;
@@ -88,7 +88,7 @@ fn record(reply: &mut Reply) -> Result<Option<JobRecord>, BrokerError> {
     let (attempt, due_at) = (reply.count()?, reply.moment()?);
     let failures = failures(reply.bytes()?);
     let (progress, abort_requested) = (reply.bytes()?, reply.bytes()?.is_some());
-    let (worker, since) = (reply.lossy()?, reply.text()?);
+    let (worker, since) = (reply.lossy()?.map(instance), reply.text()?);
     Ok(id.map(|id| JobRecord {
         id,
         state,
@@ -102,6 +102,14 @@ fn record(reply: &mut Reply) -> Result<Option<JobRecord>, BrokerError> {
         worker,
         running_since: since.and_then(|since| since.parse().ok()).map(Timestamp::from_millis),
     }))
+}
+
+/// Which worker's a lease is, by what its token begins with; a Python worker's says nothing.
+fn instance(worker: String) -> String {
+    match u64::from_str_radix(&worker, 16) {
+        Ok(worker) => LeaseToken { worker, call: 0 }.instance(),
+        Err(_) => worker,
+    }
 }
 
 /// A failure a line; one that another version wrote and this one can't read is left out.

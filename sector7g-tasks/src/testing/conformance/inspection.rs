@@ -117,7 +117,7 @@ pub async fn running_jobs_are_listed_by_themselves(fixture: &impl Fixture) {
     assert_eq!((first.jobs.len(), second.jobs.len(), second.next), (2, 1, None));
     let listed: HashSet<JobId> = first.jobs.iter().chain(&second.jobs).map(|job| job.id.clone()).collect();
     assert_eq!(listed, runs.iter().cloned().collect(), "neither those that wait nor the lost {lost:?}");
-    let worker = Some(format!("{:016x}", token.worker));
+    let worker = Some(token.instance());
     assert!(first.jobs.iter().all(|job| job.state == JobState::InProgress && job.worker == worker), "{first:?}");
     assert_eq!(ground.record(&runs[0]).await.map(|job| job.worker), Some(worker));
     assert_eq!(ground.record(&lost[0]).await.map(|job| job.worker), Some(None), "nobody has it");

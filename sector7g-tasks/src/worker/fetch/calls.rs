@@ -16,18 +16,17 @@ use crate::worker::log;
 use crate::worker::meters::NotStored;
 use crate::worker::running::Held;
 
-/// One queue: its endings, and its call.
+/// How many calls of a queue may be under way: the broker works on one while the jobs of the other run.
+const LANES: usize = 2;
+
+/// One queue: its endings, and its calls.
 #[derive(Default)]
 pub(super) struct Line {
-    /// Those that are not under way, in their order.
-    pub(super) finishes: Vec<Finish>,
-    /// Of each ending, those under way first: its job's key, and what `after_job_end` is given.
-    pub(super) ends: Vec<(u64, After)>,
-    under_way: Option<Asked>,
-    /// When its last call was sent.
-    sent_at: Option<Instant>,
-    /// A call whose answer was lost, to be repeated as it was before anything else is asked.
-    pub(super) lost: Option<Asked>,
+    /// To be told, in their order.
+    finishes: Vec<Finish>,
+    /// Of each of them: its job's key, and what `after_job_end` is given.
+    ends: Vec<(u64, After)>,
+    lanes: [Lane; LANES],
     /// Whether it may give jobs, as far as its last answer says.
     pub(super) may_have: bool,
     /// Its calls that have failed since one was answered.
@@ -36,20 +35,40 @@ pub(super) struct Line {
     pub(super) paused_until: Option<Instant>,
 }
 
-/// A call: the broker may lease up to `max` jobs under its token; the first `batch` endings go with it.
+/// A call of a queue that may be under way beside another one. To the broker each lane is a worker of its own, so that
+/// it is one call at a time.
+#[derive(Default)]
+struct Lane {
+    /// What it has asked, until that is answered.
+    asked: Option<Asked>,
+    /// Whether the answer was lost: the call is to be repeated as it was before anything else is asked.
+    is_lost: bool,
+    /// The endings that go with it, which are with the call while it is under way.
+    finishes: Vec<Finish>,
+    ends: Vec<(u64, After)>,
+}
+
+/// A call: the broker may lease up to `max` jobs under its token.
 #[derive(Clone, Copy)]
-pub(super) struct Asked {
+struct Asked {
     token: LeaseToken,
     max: usize,
-    batch: usize,
+    sent_at: Instant,
 }
 
 /// What came of a call.
 pub(super) struct Answer {
     queue: usize,
-    asked: Asked,
+    /// Which of the queue's lanes it came by.
+    nth: usize,
     finished: Vec<Finish>,
     claimed: Result<Claimed, BrokerError>,
+}
+
+impl Lane {
+    fn is_under_way(&self) -> bool {
+        self.asked.is_some() && !self.is_lost
+    }
 }
 
 impl Line {
@@ -57,32 +76,57 @@ impl Line {
         Self { may_have: true, ..Self::default() }
     }
 
-    /// Whether it can be asked now.
-    pub(super) fn is_open(&self, now: Instant) -> bool {
-        self.under_way.is_none() && self.paused_until.is_none_or(|until| until <= now)
+    /// Whether it can be asked now: when nothing is under way, or one call, and enough has ended to be worth a second one.
+    pub(super) fn is_open(&self, now: Instant, enough: usize) -> bool {
+        let is_worth_it = !self.is_asked() || self.may_have && self.finishes.len() >= enough;
+        is_worth_it && self.has_lane(now)
+    }
+
+    /// Whether it can be asked now, or once enough has ended.
+    pub(super) fn may_open(&self, now: Instant) -> bool {
+        self.has_lane(now) && (self.may_have || !self.is_asked())
+    }
+
+    /// Whether a call can be sent.
+    fn has_lane(&self, now: Instant) -> bool {
+        self.paused_until.is_none_or(|until| until <= now)
+            && self.lanes.iter().all(|lane| !lane.is_lost)
+            && self.lanes.iter().any(|lane| lane.asked.is_none())
+    }
+
+    /// Whether a call is under way.
+    fn is_asked(&self) -> bool {
+        self.lanes.iter().any(Lane::is_under_way)
+    }
+
+    /// The lost call to be repeated now: one at a time.
+    fn lost_lane(&self, now: Instant) -> Option<usize> {
+        let is_to_try = !self.is_asked() && self.paused_until.is_none_or(|until| until <= now);
+        self.lanes.iter().position(|lane| lane.is_lost).filter(|_| is_to_try)
     }
 
     /// Whether it can be asked now, and has endings to tell.
-    pub(super) fn has_word(&self, now: Instant) -> bool {
-        self.is_open(now) && !self.finishes.is_empty()
+    pub(super) fn has_word(&self, now: Instant, enough: usize) -> bool {
+        self.is_open(now, enough) && !self.finishes.is_empty()
     }
 
     /// Whether all endings have been taken by the broker, and all answers have come.
     pub(super) fn is_told(&self) -> bool {
-        self.under_way.is_none() && self.lost.is_none() && self.finishes.is_empty()
+        self.lanes.iter().all(|lane| lane.asked.is_none()) && self.finishes.is_empty()
     }
 
-    /// Until when its answer is waited for before other queues are looked after: nothing, where none is under way, or
-    /// it failed before.
+    /// Until when its answers are waited for before other queues are looked after: nothing, where none is under way, or
+    /// one failed before.
     pub(super) fn patience(&self) -> Option<Instant> {
-        let asked = self.under_way.and(self.sent_at).filter(|_| self.outage.failures == 0);
-        asked.map(|sent_at| sent_at + SLOW)
+        let under_way = self.lanes.iter().filter(|lane| lane.is_under_way()).filter_map(|lane| lane.asked);
+        let first = under_way.map(|asked| asked.sent_at).min();
+        first.filter(|_| self.outage.failures == 0).map(|sent_at| sent_at + SLOW)
     }
 
-    pub(super) fn prospect(&self, now: Instant) -> Prospect {
+    pub(super) fn prospect(&self, now: Instant, enough: usize) -> Prospect {
         if !self.may_have {
             Prospect::None
-        } else if self.is_open(now) {
+        } else if self.is_open(now, enough) {
             Prospect::Open
         } else if self.patience().is_some_and(|until| now < until) {
             Prospect::UnderWay
@@ -92,10 +136,16 @@ impl Line {
     }
 
     /// How many slots are kept for it, beside those of its jobs that run.
-    pub(super) fn held(&self, now: Instant) -> usize {
-        let goes = if self.is_open(now) && self.lost.is_none() { self.batch() } else { 0 };
-        let asked = self.under_way.or(self.lost);
-        self.finishes.len() - goes + asked.map_or(0, |asked| asked.max)
+    pub(super) fn held(&self, now: Instant, enough: usize) -> usize {
+        let goes = if self.is_open(now, enough) { self.batch() } else { 0 };
+        let asked: usize = self.lanes.iter().filter_map(|lane| lane.asked).map(|asked| asked.max).sum();
+        let lost: usize = self.lanes.iter().map(|lane| lane.finishes.len()).sum();
+        self.finishes.len() - goes + asked + lost
+    }
+
+    /// Of all jobs whose end is not taken, their keys.
+    pub(super) fn untold(&self) -> impl Iterator<Item = u64> {
+        self.lanes.iter().flat_map(|lane| &lane.ends).chain(&self.ends).map(|(key, _)| *key)
     }
 
     pub(super) fn push(&mut self, finish: Finish, key: u64, after: After) {
@@ -113,53 +163,71 @@ impl Line {
     }
 
     /// Takes the endings that go with a call.
-    fn take(&mut self, batch: usize) -> Vec<Finish> {
+    fn take(&mut self, batch: usize) -> (Vec<Finish>, Vec<(u64, After)>) {
         if batch == self.finishes.len() {
-            return std::mem::take(&mut self.finishes); // none is moved one by one: they are large
+            return (std::mem::take(&mut self.finishes), std::mem::take(&mut self.ends)); // none is moved one by one: they are large
         }
-        self.finishes.drain(..batch).collect()
+        (self.finishes.drain(..batch).collect(), self.ends.drain(..batch).collect())
     }
 
     /// Endings that the broker has not taken go before those that came since.
-    fn put_back(&mut self, mut finished: Vec<Finish>) {
+    fn put_back(&mut self, mut finished: Vec<Finish>, mut ends: Vec<(u64, After)>) {
         finished.append(&mut self.finishes);
-        self.finishes = finished;
+        ends.append(&mut self.ends);
+        (self.finishes, self.ends) = (finished, ends);
     }
 }
 
 impl Fetch {
-    /// Sends one finish-and-claim, or repeats the one whose answer was lost.
+    /// Repeats calls whose answers were lost, one of a queue at a time.
+    pub(super) fn repeat_lost(&mut self, now: Instant) {
+        for queue in 0..self.lines.len() {
+            if let Some(nth) = self.lines[queue].lost_lane(now) {
+                self.call(queue, nth);
+            }
+        }
+    }
+
+    /// Sends one finish-and-claim of a queue that is open, for up to `max` jobs.
     pub(super) fn send(&mut self, queue: usize, max: usize) {
         let line = &mut self.lines[queue];
+        let Some(nth) = line.lanes.iter().position(|lane| lane.asked.is_none()) else { return };
         self.sent += 1;
-        line.sent_at = Some(Instant::now());
-        let asked = line.lost.take().unwrap_or_else(|| {
-            let token = LeaseToken { worker: self.engine.instance, call: self.sent };
-            Asked { token, max, batch: line.batch() }
-        });
-        let finished = line.take(asked.batch);
-        (line.under_way, line.paused_until) = (Some(asked), None);
+        let token = LeaseToken { worker: self.engine.instance | u64::from(nth > 0), call: self.sent };
+        let (finishes, ends) = line.take(line.batch());
+        line.lanes[nth] =
+            Lane { asked: Some(Asked { token, max, sent_at: Instant::now() }), is_lost: false, finishes, ends };
+        self.call(queue, nth);
+    }
+
+    fn call(&mut self, queue: usize, nth: usize) {
+        let line = &mut self.lines[queue];
+        let here = &mut line.lanes[nth];
+        let Some(asked) = &mut here.asked else { return };
+        asked.sent_at = Instant::now();
+        let (token, max, finished) = (asked.token, asked.max, std::mem::take(&mut here.finishes));
+        (here.is_lost, line.paused_until) = (false, None);
         let engine = Arc::clone(&self.engine);
         self.calls.push(Box::pin(async move {
-            let claimed = claim(&engine, queue, asked, &finished).await;
-            Answer { queue, asked, finished, claimed }
+            let claimed = claim(&engine, queue, (token, max), &finished).await;
+            Answer { queue, nth, finished, claimed }
         }));
     }
 
     /// Takes what a call brought. Endings stay unreported until the broker has answered.
-    pub(super) fn answered(&mut self, Answer { queue, asked, finished, claimed }: Answer) {
+    pub(super) fn answered(&mut self, Answer { queue, nth, finished, claimed }: Answer) {
         let line = &mut self.lines[queue];
-        line.under_way = None;
         match claimed {
             Ok(claimed) => {
+                let Lane { asked, ends, .. } = std::mem::take(&mut line.lanes[nth]);
                 self.engine.running.tally.mark_alive(claimed.now);
                 self.engine.meters.claim(queue, Some(claimed.jobs.len()));
                 line.outage = Outage::default();
-                if asked.max > 0 {
+                if asked.is_some_and(|asked| asked.max > 0) {
                     // Straight on only while that leads somewhere: what is due may not be ours to claim.
                     line.may_have = claimed.more_due && !claimed.jobs.is_empty();
                 }
-                self.reported(queue, finished.len(), &claimed.finished);
+                self.reported(queue, ends, &claimed.finished);
                 if !claimed.jobs.is_empty() {
                     self.idle_rounds = 0;
                     self.hold(queue, claimed.jobs);
@@ -170,13 +238,15 @@ impl Fetch {
             }
             Err(error) => {
                 self.engine.meters.claim(queue, None);
-                line.put_back(finished);
                 line.outage.failures = line.outage.failures.saturating_add(1);
                 line.paused_until = Some(Instant::now() + line.outage.pause());
                 if error.is_transient() {
-                    line.lost = Some(asked);
+                    (line.lanes[nth].is_lost, line.lanes[nth].finishes) = (true, finished);
                 } else {
-                    self.refused(queue, asked.batch, &error);
+                    let Lane { ends, .. } = std::mem::take(&mut line.lanes[nth]);
+                    let batch = finished.len();
+                    line.put_back(finished, ends);
+                    self.refused(queue, batch, &error);
                 }
                 self.outage.take_over(&mut self.deaf); // it is one outage
                 self.outage.note(&self.engine, &error);
@@ -205,9 +275,8 @@ impl Fetch {
         }
     }
 
-    fn reported(&mut self, queue: usize, batch: usize, answers: &[Finished]) {
-        let ends = &mut self.lines[queue].ends;
-        for ((key, after), answer) in ends[..batch].iter_mut().zip(answers) {
+    fn reported(&mut self, queue: usize, mut ends: Vec<(u64, After)>, answers: &[Finished]) {
+        for ((key, after), answer) in ends.iter_mut().zip(answers) {
             if *answer == Finished::LeaseLost {
                 self.engine.running.tally.lease_lost.fetch_add(1, Ordering::Relaxed);
                 self.engine.meters.lease_lost(queue);
@@ -224,15 +293,19 @@ impl Fetch {
                 }));
             }
         }
-        self.engine.running.remove(ends[..batch].iter().map(|(key, _)| *key));
-        ends.drain(..batch);
+        self.engine.running.remove(ends.iter().map(|(key, _)| *key));
     }
 }
 
-async fn claim(engine: &Engine, queue: usize, asked: Asked, finished: &[Finish]) -> Result<Claimed, BrokerError> {
+async fn claim(
+    engine: &Engine,
+    queue: usize,
+    (token, max): (LeaseToken, usize),
+    finished: &[Finish],
+) -> Result<Claimed, BrokerError> {
     let name = &engine.context.0.queues[queue];
     let lease = engine.settings.lease;
-    let request = Claim { queue: name, finished, max: asked.max, lease, token: asked.token };
+    let request = Claim { queue: name, finished, max, lease, token };
     let asked_at = Instant::now();
     let mut claimed = engine.broker.claim(&request).await?;
     if asked_at.elapsed() > lease / 2 {

@@ -41,6 +41,11 @@ const BURST_LOOK: Duration = Duration::from_millis(50);
 /// How long a call is under way before its worker looks after its other queues meanwhile.
 const SLOW: Duration = Duration::from_millis(50);
 
+/// How many endings, of a quarter of all slots, a second call of a queue carries at least: each costs the broker as much as
+/// four of them do.
+const FEW: usize = 8;
+const MANY: usize = 64;
+
 /// What runs in the loop's set.
 pub(super) enum Event {
     Ended(Ended),
@@ -50,8 +55,8 @@ pub(super) enum Event {
 
 /// The loop's own state: what runs, what is being asked, and what has ended but is not reported yet.
 ///
-/// Each queue has at most one call under way, which says to the broker that the one before it was answered. They belong to
-/// the loop, not to one of its waits: none is dropped before it is answered, unless the loop is.
+/// Each queue has a call under way, and a second one where there is much to tell meanwhile. They belong to the loop, not to one
+/// of its waits: none is dropped before it is answered, unless the loop is.
 pub(super) struct Fetch {
     engine: Arc<Engine>,
     stop: Stop,
@@ -63,6 +68,8 @@ pub(super) struct Fetch {
     calls: FuturesUnordered<BoxFuture<'static, Answer>>,
     /// Held, and not started yet, by their keys.
     ready: Vec<(u64, Arc<Held>)>,
+    /// How many endings are worth a second call of their queue.
+    enough: usize,
     sent: u64,
     next_key: u64,
     outage: Outage,
@@ -91,6 +98,7 @@ impl Fetch {
             turns: Turns::new(engine.settings.order, engine.groups.clone()),
             calls: FuturesUnordered::new(),
             ready: Vec::new(),
+            enough: (engine.settings.max_jobs / 4).clamp(FEW, MANY),
             sent: 0,
             next_key: 0,
             outage: Outage::default(),
@@ -120,7 +128,7 @@ impl Fetch {
     /// is away, endings fill the slots and nothing piles up. Endings that can be sent now, or are on their way, count as gone:
     /// if their call fails, it has started nothing.
     fn free(&self, now: Instant) -> usize {
-        let held: usize = self.lines.iter().map(|line| line.held(now)).sum();
+        let held: usize = self.lines.iter().map(|line| line.held(now, self.enough)).sum();
         self.engine.settings.max_jobs.saturating_sub(self.jobs.len() + self.threads.len() + self.ready.len() + held)
     }
 
@@ -162,23 +170,19 @@ impl Fetch {
     /// says whether there were any.
     fn send_calls(&mut self) -> bool {
         let now = Instant::now();
-        let before = self.sent;
-        for queue in 0..self.lines.len() {
-            if self.lines[queue].is_open(now) && self.lines[queue].lost.is_some() {
-                self.send(queue, 0);
-            }
-        }
-        let prospects: Vec<Prospect> = self.lines.iter().map(|line| line.prospect(now)).collect();
+        let before = self.calls.len();
+        self.repeat_lost(now);
+        let prospects: Vec<Prospect> = self.lines.iter().map(|line| line.prospect(now, self.enough)).collect();
         // A call to a server that does not answer keeps the slots that it was to fill: the others must have some.
         let is_spread = self.engine.broker.is_spread();
         let most = if is_spread { self.engine.settings.max_jobs.div_ceil(self.lines.len()) } else { MAX_BATCH };
         let shares = self.turns.divide(self.free(now), most.min(MAX_BATCH), &prospects, &mut rand::rng());
         for (queue, share) in shares.into_iter().enumerate() {
-            if share > 0 || self.lines[queue].has_word(now) {
+            if share > 0 || self.lines[queue].has_word(now, self.enough) {
                 self.send(queue, share);
             }
         }
-        self.sent > before
+        self.calls.len() > before
     }
 
     /// Sees to it that calls leave for the broker before this thread has other things to do.
@@ -218,8 +222,8 @@ impl Fetch {
         let now = Instant::now();
         let waiting = self.wait_at(now);
         self.idle_rounds += u32::from(!waiting.is_empty());
-        // While all queues are being asked there is nobody to tell of an ending.
-        let is_open = self.lines.iter().any(|line| line.is_open(now));
+        // While all queues are being asked, as often as they can be, there is nobody to tell of an ending.
+        let is_open = self.lines.iter().any(|line| line.may_open(now));
         // Who asks more seldom than twice a lease can't know that the broker was there meanwhile.
         let often = WAIT.min(self.engine.settings.lease * 9 / 20);
         let longest = if self.engine.burst.is_some() { BURST_LOOK } else { self.engine.look(often) };
@@ -258,7 +262,7 @@ impl Fetch {
     /// not answer does not make the others deaf.
     fn wait_at(&self, now: Instant) -> Vec<QueueName> {
         let is_apart = self.engine.broker.is_spread();
-        let is_open = |line: &Line| line.is_open(now);
+        let is_open = |line: &Line| line.is_open(now, usize::MAX);
         let may_wait = if is_apart {
             self.lines.iter().filter_map(Line::patience).all(|until| until <= now)
         } else {

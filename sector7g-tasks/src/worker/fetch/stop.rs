@@ -93,9 +93,9 @@ impl Fetch {
     /// Sends what has ended, and lost calls again; asks for no jobs.
     fn send_endings(&mut self) {
         let now = Instant::now();
+        self.repeat_lost(now);
         for queue in 0..self.lines.len() {
-            let line = &self.lines[queue];
-            if line.is_open(now) && !line.is_told() {
+            if self.lines[queue].has_word(now, self.enough) {
                 self.send(queue, 0);
             }
         }
@@ -130,8 +130,8 @@ impl Fetch {
         };
         if timeout(LAST_REPORT, reporting).await.is_err() {
             for (index, line) in self.lines.iter().enumerate() {
-                self.engine.meters.not_stored(index, NotStored::Unreported, line.ends.len());
-                for held in line.ends.iter().filter_map(|(key, _)| self.engine.running.get(*key)) {
+                self.engine.meters.not_stored(index, NotStored::Unreported, line.untold().count());
+                for held in line.untold().filter_map(|key| self.engine.running.get(key)) {
                     log::broken(
                         &self.engine,
                         &held,
