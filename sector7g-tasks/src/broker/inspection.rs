@@ -60,7 +60,7 @@ pub struct JobRecord {
     pub progress: Option<Bytes>,
     /// Whether an abort was asked for.
     pub abort_requested: bool,
-    /// Of a running one: the [instance](WorkerHealth::instance) of the worker that has it, empty for a Python worker.
+    /// Of a running one: the [instance](super::LeaseToken::instance) of the worker that has it, empty for a Python worker.
     pub worker: Option<String>,
     /// Of a running one: when its worker claimed it; unknown of a Python worker.
     pub running_since: Option<Timestamp>,
@@ -128,7 +128,8 @@ impl QueueStats {
 pub struct WorkerHealth {
     /// Its name, e.g. `homer`.
     pub name: String,
-    /// Random for each start, so that two workers of one name are two.
+    /// Random for each start, so that two workers of one name are two; see
+    /// [`LeaseToken::instance`](super::LeaseToken::instance).
     pub instance: String,
     /// The queues that it serves.
     pub queues: Vec<String>,

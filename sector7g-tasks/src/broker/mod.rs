@@ -96,7 +96,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     ///
     /// The very same request may be repeated because its answer was lost: it then returns the jobs
     /// that are still leased under its token, whose leases run anew and whose attempts are not
-    /// counted again, and answers its finishes as it did before. A worker makes one call of a queue
+    /// counted again, and answers its finishes as it did before. A token's `worker` makes one call of a queue
     /// at a time: its next one says that the answer has come.
     ///
     /// # Errors

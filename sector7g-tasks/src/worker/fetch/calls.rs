@@ -78,13 +78,18 @@ impl Line {
 
     /// Whether it can be asked now: when nothing is under way, or one call, and enough has ended to be worth a second one.
     pub(super) fn is_open(&self, now: Instant, enough: usize) -> bool {
-        let is_worth_it = !self.is_asked() || self.may_have && self.finishes.len() >= enough;
+        let is_worth_it = !self.is_asked() || self.may_have_two() && self.finishes.len() >= enough;
         is_worth_it && self.has_lane(now)
     }
 
     /// Whether it can be asked now, or once enough has ended.
     pub(super) fn may_open(&self, now: Instant) -> bool {
-        self.has_lane(now) && (self.may_have || !self.is_asked())
+        self.has_lane(now) && (!self.is_asked() || self.may_have_two())
+    }
+
+    /// Whether a second call may lead somewhere: while calls fail, one repeats another, nothing else is asked.
+    fn may_have_two(&self) -> bool {
+        self.may_have && self.outage.failures == 0
     }
 
     /// Whether a call can be sent.
@@ -99,10 +104,21 @@ impl Line {
         self.lanes.iter().any(Lane::is_under_way)
     }
 
-    /// The lost call to be repeated now: one at a time.
-    fn lost_lane(&self, now: Instant) -> Option<usize> {
-        let is_to_try = !self.is_asked() && self.paused_until.is_none_or(|until| until <= now);
+    /// A lost call to be repeated now.
+    pub(super) fn lost_lane(&self, now: Instant) -> Option<usize> {
+        let is_to_try = self.paused_until.is_none_or(|until| until <= now);
         self.lanes.iter().position(|lane| lane.is_lost).filter(|_| is_to_try)
+    }
+
+    /// When what has failed is to be tried again, if that waits for no answer.
+    pub(super) fn next_try(&self) -> Option<Instant> {
+        let has_lost = self.lanes.iter().any(|lane| lane.is_lost);
+        self.paused_until.filter(|_| has_lost || !self.is_asked() && !self.is_told())
+    }
+
+    /// How many jobs its calls under way, and lost ones, are to bring at most.
+    pub(super) fn asked(&self) -> usize {
+        self.lanes.iter().filter_map(|lane| lane.asked).map(|asked| asked.max).sum()
     }
 
     /// Whether it can be asked now, and has endings to tell.
@@ -138,9 +154,8 @@ impl Line {
     /// How many slots are kept for it, beside those of its jobs that run.
     pub(super) fn held(&self, now: Instant, enough: usize) -> usize {
         let goes = if self.is_open(now, enough) { self.batch() } else { 0 };
-        let asked: usize = self.lanes.iter().filter_map(|lane| lane.asked).map(|asked| asked.max).sum();
         let lost: usize = self.lanes.iter().map(|lane| lane.finishes.len()).sum();
-        self.finishes.len() - goes + asked + lost
+        self.finishes.len() - goes + self.asked() + lost
     }
 
     /// Of all jobs whose end is not taken, their keys.
@@ -179,10 +194,10 @@ impl Line {
 }
 
 impl Fetch {
-    /// Repeats calls whose answers were lost, one of a queue at a time.
+    /// Repeats calls whose answers were lost.
     pub(super) fn repeat_lost(&mut self, now: Instant) {
         for queue in 0..self.lines.len() {
-            if let Some(nth) = self.lines[queue].lost_lane(now) {
+            while let Some(nth) = self.lines[queue].lost_lane(now) {
                 self.call(queue, nth);
             }
         }
@@ -222,7 +237,9 @@ impl Fetch {
                 let Lane { asked, ends, .. } = std::mem::take(&mut line.lanes[nth]);
                 self.engine.running.tally.mark_alive(claimed.now);
                 self.engine.meters.claim(queue, Some(claimed.jobs.len()));
-                line.outage = Outage::default();
+                if line.lanes.iter().all(|lane| !lane.is_lost) {
+                    line.outage = Outage::default();
+                }
                 if asked.is_some_and(|asked| asked.max > 0) {
                     // Straight on only while that leads somewhere: what is due may not be ours to claim.
                     line.may_have = claimed.more_due && !claimed.jobs.is_empty();
@@ -238,8 +255,12 @@ impl Fetch {
             }
             Err(error) => {
                 self.engine.meters.claim(queue, None);
-                line.outage.failures = line.outage.failures.saturating_add(1);
-                line.paused_until = Some(Instant::now() + line.outage.pause());
+                if line.lanes.iter().all(|lane| !lane.is_lost) {
+                    line.outage.failures = line.outage.failures.saturating_add(1); // two that are lost together are one failure
+                }
+                // What a lost call has leased is to be told again before others may take it over.
+                let pause = line.outage.pause().min(self.engine.settings.lease / 4);
+                line.paused_until = Some(Instant::now() + pause);
                 if error.is_transient() {
                     (line.lanes[nth].is_lost, line.lanes[nth].finishes) = (true, finished);
                 } else {

@@ -41,7 +41,7 @@ const BURST_LOOK: Duration = Duration::from_millis(50);
 /// How long a call is under way before its worker looks after its other queues meanwhile.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// How many endings, of a quarter of all slots, a second call of a queue carries at least: each costs the broker as much as
+/// How many endings, of a quarter of all slots, must wait for a second call of a queue: each costs the broker as much as
 /// four of them do.
 const FEW: usize = 8;
 const MANY: usize = 64;
@@ -178,6 +178,7 @@ impl Fetch {
         let most = if is_spread { self.engine.settings.max_jobs.div_ceil(self.lines.len()) } else { MAX_BATCH };
         let shares = self.turns.divide(self.free(now), most.min(MAX_BATCH), &prospects, &mut rand::rng());
         for (queue, share) in shares.into_iter().enumerate() {
+            let share = if is_spread { share.min(most.saturating_sub(self.lines[queue].asked())) } else { share };
             if share > 0 || self.lines[queue].has_word(now, self.enough) {
                 self.send(queue, share);
             }
@@ -220,6 +221,9 @@ impl Fetch {
     /// Waits until there is something to do: a stop, an answer, an ending, or work while slots are free.
     async fn rest(&mut self) {
         let now = Instant::now();
+        if self.lines.iter().any(|line| line.lost_lane(now).is_some()) {
+            return; // its pause was over when an answer was taken in passing
+        }
         let waiting = self.wait_at(now);
         self.idle_rounds += u32::from(!waiting.is_empty());
         // While all queues are being asked, as often as they can be, there is nobody to tell of an ending.

@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::Fetch;
+use super::calls::Line;
 use crate::broker::{Finish, GiveBack, Outcome};
 use crate::worker::control::Cancel;
 use crate::worker::execute::{Ended, HOOK_TIMEOUT};
@@ -103,7 +104,7 @@ impl Fetch {
 
     /// When a call that has failed is to be tried again.
     fn next_try(&self) -> Option<Instant> {
-        self.lines.iter().filter(|line| !line.is_told()).filter_map(|line| line.paused_until).min()
+        self.lines.iter().filter_map(Line::next_try).min()
     }
 
     /// Jobs that were claimed as the stop came, or by a lost call.
