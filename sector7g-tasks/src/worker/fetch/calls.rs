@@ -95,13 +95,18 @@ impl Line {
     /// Whether a call can be sent.
     fn has_lane(&self, now: Instant) -> bool {
         self.paused_until.is_none_or(|until| until <= now)
-            && self.lanes.iter().all(|lane| !lane.is_lost)
+            && !self.has_lost()
             && self.lanes.iter().any(|lane| lane.asked.is_none())
     }
 
     /// Whether a call is under way.
     fn is_asked(&self) -> bool {
         self.lanes.iter().any(Lane::is_under_way)
+    }
+
+    /// Whether an answer was lost, whose call is yet to be repeated.
+    fn has_lost(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.is_lost)
     }
 
     /// A lost call to be repeated now.
@@ -112,8 +117,7 @@ impl Line {
 
     /// When what has failed is to be tried again, if that waits for no answer.
     pub(super) fn next_try(&self) -> Option<Instant> {
-        let has_lost = self.lanes.iter().any(|lane| lane.is_lost);
-        self.paused_until.filter(|_| has_lost || !self.is_asked() && !self.is_told())
+        self.paused_until.filter(|_| self.has_lost() || !self.is_asked() && !self.is_told())
     }
 
     /// How many jobs its calls under way, and lost ones, are to bring at most.
@@ -237,7 +241,7 @@ impl Fetch {
                 let Lane { asked, ends, .. } = std::mem::take(&mut line.lanes[nth]);
                 self.engine.running.tally.mark_alive(claimed.now);
                 self.engine.meters.claim(queue, Some(claimed.jobs.len()));
-                if line.lanes.iter().all(|lane| !lane.is_lost) {
+                if !line.has_lost() {
                     line.outage = Outage::default();
                 }
                 if asked.is_some_and(|asked| asked.max > 0) {
@@ -255,7 +259,7 @@ impl Fetch {
             }
             Err(error) => {
                 self.engine.meters.claim(queue, None);
-                if line.lanes.iter().all(|lane| !lane.is_lost) {
+                if !line.has_lost() {
                     line.outage.failures = line.outage.failures.saturating_add(1); // two that are lost together are one failure
                 }
                 // What a lost call has leased is to be told again before others may take it over.
