@@ -50,15 +50,16 @@ impl Guard {
             Self::Lease => &[
                 ("elseif not is_held(before, now) then", "elseif true then"),
                 ("lost_at and (before or is_doubtful)", "false"), // it would let be what has not run out, too
-                ("ends[at + 1], ends[at + 2] = ends_at, leased[i]", "ends[at + 1], ends[at + 2] = int(now), leased[i]"),
+                ("ends[to + 1], ends[to + 2] = ends_at, leased[i]", "ends[to + 1], ends[to + 2] = now_text, leased[i]"),
             ],
             Self::Token => &[
-                ("value and (value == same or string.find(value, head, 1, true) == 1)", "value"),
+                ("value and (value == is_same or string.find(value, groups[at], 1, true) == 1)", "value"),
+                ("find(lease, groups[group], 1, true) ~= 1 or ", ""),
                 ("lease.token == ARGV[2 * i + 1]", "true"),
             ],
             Self::GiveBack => &[(
-                "      else\n        rare().finish_give_back(",
-                "      elseif ARGV[from + 2] == 's' then\n        stays[id] = true\n      else\n        rare().finish_give_back(",
+                "      else\n        finish_give_back(",
+                "      elseif ARGV[from + 2] == 's' then\n        stays[id] = true\n      else\n        finish_give_back(",
             )],
             Self::Attempts => {
                 &[("if count > 1 or with_python then", "if false then"), ("    count = math.max(1, count)\n", "")]
@@ -93,6 +94,7 @@ mod tests {
             include_str!("lua/notes.lua"),
             include_str!("lua/enqueue.lua"),
             include_str!("lua/claim.lua"),
+            include_str!("lua/claim_any.lua"),
             include_str!("lua/extend.lua")
         );
         for (name, guard) in Guard::ALL {

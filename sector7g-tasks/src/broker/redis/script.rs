@@ -4,12 +4,16 @@ use std::sync::LazyLock;
 
 use redis::{Arg, Cmd, ToRedisArgs};
 
-/// What stands in a script where it wants `lua/notes.lua`.
-const WITH_NOTES: &str = "-- with: notes.lua\n";
+/// What stands in a script where it wants another file, and that file: of these one may want the next.
+const PARTS: [(&str, &str); 3] = [
+    ("-- with: common.lua\n", include_str!("lua/common.lua")),
+    ("-- with: claim_any.lua\n", include_str!("lua/claim_any.lua")),
+    ("-- with: notes.lua\n", include_str!("lua/notes.lua")),
+];
 
 /// A script's whole text.
 fn whole(text: &str) -> String {
-    let text = text.replace(WITH_NOTES, include_str!("lua/notes.lua"));
+    let text = PARTS.iter().fold(text.to_owned(), |text, (place, part)| text.replace(place, part));
     #[cfg(feature = "testing")]
     let text = super::guards::left_of(text);
     text
@@ -73,12 +77,10 @@ impl Call {
     }
 }
 
-/// A script of `lua/`, behind what all of them share.
+/// A script of `lua/`.
 macro_rules! script {
-    ($(#[$doc:meta])* $name:ident, $file:literal) => {
-        $(#[$doc])*
-        pub(super) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(whole(concat!(include_str!("lua/common.lua"), include_str!($file)))));
+    ($name:ident, $file:literal) => {
+        pub(super) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(whole(include_str!($file))));
     };
 }
 
@@ -99,6 +101,7 @@ script!(HEALTH, "lua/health.lua");
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::fs;
     use std::path::Path;
 
@@ -111,8 +114,9 @@ mod tests {
     fn every_script_says_what_it_takes_and_returns() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/broker/redis/lua");
         let scripts = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let scripts: Vec<_> =
-            scripts.filter(|path| !path.ends_with("common.lua") && !path.ends_with("notes.lua")).collect();
+        let is_part =
+            |path: &Path| ["common.lua", "claim_any.lua", "notes.lua"].iter().any(|part| path.ends_with(part));
+        let scripts: Vec<_> = scripts.filter(|path| !is_part(path)).collect();
         assert!(scripts.len() > 10, "the folder holds the scripts");
         for path in scripts {
             let (name, text) = (path.file_name().unwrap().to_string_lossy(), fs::read_to_string(&path).unwrap());
@@ -127,5 +131,22 @@ mod tests {
                 assert!(!used || told || header.contains("'one' id"), "{name}: its header tells ARGV[{argument}]");
             }
         }
+    }
+
+    /// `claim.lua` has its constants at hand, which the files that it includes have, too.
+    #[test]
+    fn constants_that_stand_twice_are_alike() {
+        let constants = |text: &'static str| {
+            text.lines().filter_map(|line| {
+                let (name, value) = line.strip_prefix("local ")?.split_once(" = ")?;
+                let value = value.split(' ').next()?;
+                (name.chars().all(|c| c.is_ascii_uppercase() || c == '_')).then_some((name, value))
+            })
+        };
+        let others = [include_str!("lua/common.lua"), include_str!("lua/claim_any.lua")];
+        let others: HashMap<_, _> = others.into_iter().flat_map(constants).collect();
+        let twice = constants(include_str!("lua/claim.lua")).filter(|(name, _)| others.contains_key(name));
+        let twice: Vec<_> = twice.inspect(|(name, value)| assert_eq!(others[name], *value, "{name}")).collect();
+        assert_eq!(twice.len(), 6, "{twice:?}");
     }
 }

@@ -3,6 +3,8 @@
 -- Returns 1 when it waits or runs, 0 when no such job does.   O(log N).
 -- Keeps true: a running job keeps its lease.
 
+-- with: common.lua
+
 -- with: notes.lua
 
 local q, id, now = KEYS[1], ARGV[1], now_ms()

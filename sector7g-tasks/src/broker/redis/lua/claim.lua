@@ -18,593 +18,211 @@
 -- Keeps true: one live lease a job; an attempt is counted before it is handed out; only the newest token
 --   ends a job; its result is there before it leaves the queue.
 
-local q, now = KEYS[1], now_ms()
-local worker, call, span, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local finishes = tonumber(ARGV[8])
--- Since when the server is known to answer; the shortest lease; whether one whose key is gone may have run out for that.
-local up, shortest, is_doubtful = nil, nil, false
-local HELD = 'held'              -- in arq:in-progress of an ended tick
-local PLAIN = 48                 -- how a lease ends, '0', where neither attempts nor notes are stored
-local PYTHON_AWAY = 60000        -- ms after which a Python worker that was seen at work counts as gone
-local NOTHING = {}               -- what is noted of most jobs
+-- Most of what ends has ended well at its first attempt, and of most of what is due nothing is known: that is done here, without
+-- a function, as to make one costs half a microsecond in each call anew. All else is left to the general way.
+local function make_general(now, known)
+  -- with: common.lua
+  -- with: claim_any.lua
+end
+
+local ask, find, format, unpack = redis.call, string.find, string.format, unpack
+local BATCH_BYTES = 4194304
+local AFTERLIFE = 30000
+local TOLD_EVERY = 200
+local GAP = 1000
+local BELL_TTL = 60000
+local PLAIN = 48                 -- as in claim_any.lua, the others as in common.lua
 local MANY = 8                   -- jobs for which it pays to make trees of sorted sets
--- No job that can be leased has such an id, as it is no text: a byte more than Redis keeps in a list by default.
-local STOPGAP = string.rep('\255', 65)
-local call_key, python_key = q .. ':s7:call:' .. worker, q .. ':s7:python'
-local leases_key = q .. ':s7:leases'
-local ends_at, kept_until = int(now + span), int(now + span + math.max(span, AFTERLIFE))
-local lease_head = worker .. '-' .. call .. ' ' .. ends_at .. ' '
-local lease_tail = ' ' .. ARGV[3] .. ' ' .. int(now) .. ' '
-local last_call, is_off, look, told_up, with_python = unpack(redis.call('MGET',
-  call_key, q .. ':s7:paused', q .. ':s7:look', q .. ':s7:up', python_key))
 
--- What the whole call deletes, in one command; what stays in the queue of that which has finished; what is answered.
-local deleted, stays, has_buried = {}, {}, false
-local answer, dues, odd, leased, lease_keys, raised = { 0, 0, 0, 0, 0 }, {}, {}, {}, {}, {}
-local bytes, python_works = 0, false
-local again, again_jobs = {}, {}
--- How many due members are passed over; from which score on they are looked at, and how many of these came before that.
-local passed, looked_from, before_look = 0, '-inf', 0
+local q, worker, call, span, most = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local call_key, leases_key, finishes = q .. ':s7:call:' .. worker, q .. ':s7:leases', tonumber(ARGV[8])
+local time = ask('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_text, general, lost = format('%d', now), nil, nil
 
--- When a job expires, which it does no more once it has started in time: ms, or 0.
-local function keep_from_expiring(job_key)
-  local ttl = redis.call('PTTL', job_key)
-  if ttl < 0 then return '0' end
-  redis.call('PERSIST', job_key)
-  return int(now + ttl)
-end
-
-
--- Reads payloads from place `from` on, some at a time, and few beyond those that one answer takes: each may be large.
-local function read_payloads(keys, many, payloads, from, size)
-  local told = 0
-  for at = 1, from - 1 do told = told + (payloads[at] and #payloads[at] or 0) end
-  if told > 0 then size = math.min(size, math.ceil((BATCH_BYTES - bytes) * (from - 1) / told)) end
-  local to = math.min(many, from + math.max(1, size) - 1)
-  local found = redis.call('MGET', unpack(keys, 3 * many + from, 3 * many + to))
-  for at = from, to do payloads[at] = found[at - from + 1] end
-  return to
-end
-
--- What few calls need, made when the first of them does: to make a function costs half a microsecond, in each call anew.
-local function make_rare()
-  -- with: notes.lua
-  local PYTHON_GRACE = 5000        -- ms: no job is unknown for longer while a Python worker is at work
-  local TRIES_TTL = 604800000      -- ms: a result may be kept for ever
-  local LEAST = 5000               -- ms for which a lease is believed whose key has no end
-  local LONGEST = 500              -- bytes of a name that stands for an id
-  local dead_most, dead_age, lost_failure = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
-  local rare = { first_free = first_free }
-
-  local BAD_ID = '{"kind":"payload","message":"its id was no text (UTF-8) of one byte or more, so nobody could ask for it; ' ..
-    'it is shown in printable signs","attempt":0,"at":%s}'
-  local UTF8 = { '^[%z\1-\127]+', '^[\194-\223][\128-\191]', '^\224[\160-\191][\128-\191]',
-    '^[\225-\236\238\239][\128-\191][\128-\191]', '^\237[\128-\159][\128-\191]',
-    '^\240[\144-\191][\128-\191][\128-\191]', '^[\241-\243][\128-\191][\128-\191][\128-\191]',
-    '^\244[\128-\143][\128-\191][\128-\191]' }
-
-  local function tell(id, payload, due)
-    local at, run = #answer, #dues
-    answer[at + 1], answer[at + 2] = id, payload
-    if run > 0 and dues[run] == due then
-      dues[run - 1] = dues[run - 1] + 1
+-- What has ended, and what is known of it and of the queue.
+local asked, ended, deleted = { call_key, q .. ':s7:up', q .. ':s7:look', q .. ':s7:paused', q .. ':s7:python' }, {}, {}
+local plain, groups, results, at, told = true, {}, {}, 9, 0
+while told < finishes do
+  local kind, size, to = ARGV[at + 1], tonumber(ARGV[at + 2]), #groups
+  groups[to + 1], groups[to + 2], groups[to + 3], groups[to + 4] = ARGV[at] .. ' ', told + size, kind, at + 3
+  plain = plain and (kind == 'd' or kind == 'e')
+  at = at + 3
+  for i = told + 1, told + size do
+    local id = ARGV[at]
+    local key, job_key = 'arq:in-progress:' .. id, 'arq:job:' .. id
+    ended[i], asked[i + 5], deleted[2 * i - 1], deleted[2 * i] = id, key, job_key, key
+    if kind == 'd' then
+      at = at + 1
     else
-      dues[run + 1], dues[run + 2] = 1, due
-    end
-  end
-
-  -- Hands out a job. Its lease is written with the others.
-  local function lease(id, key, payload, due, expires, noted)
-    local count = #leased + 1
-    leased[count] = id
-    lease_keys[2 * count - 1], lease_keys[2 * count] = key, lease_head .. due .. ' ' .. expires .. lease_tail .. noted
-    bytes = bytes + (payload and #payload or 0)
-    tell(id, payload, due)
-  end
-
-  -- Whether the worker that had the job last may only have been kept from renewing its lease.
-  local function may_come_back(lost_at, before)
-    return lost_from(lost_at, before and before.span or shortest, up) > now
-  end
-
-  -- Of a job whose lease there is.
-  local function attempts(id)
-    return attempts_of_leased(get('arq:retry:' .. id))
-  end
-
-  local function set_attempts(id, count, delay)
-    if count <= 0 then return redis.call('DEL', 'arq:retry:' .. id) end
-    redis.call('SET', 'arq:retry:' .. id, int(count), 'PX', int(ATTEMPTS_TTL * 1000 + delay))
-  end
-
-  -- Deliveries beyond the attempts, or fewer.
-  local function beyond(text)
-    if not text then return 0 end
-    local sign = string.sub(text, 1, 1) == '-' and -1 or 1
-    return sign * count_of(string.gsub(text, '^-', ''))
-  end
-
-  -- A moment in the past, as a note can say it.
-  local function since_of(text)
-    local since = tonumber(text)
-    return since and since >= 1 and since <= now and since or nil
-  end
-
-  function rare.bury(id, failure, name, result, count)
-    local payload = payload_of(id)
-    local letter = q .. ':s7:dead:' .. name
-    redis.call('DEL', letter)
-    redis.call('HSET', letter, 'f', add_failure(hmget(meta(id), 'f')[1], failure), 'a', int(count or attempts(id)))
-    if payload then redis.call('HSET', letter, 'p', payload) end
-    if result ~= '' then redis.call('HSET', letter, 'r', digest(result)) end
-    redis.call('PEXPIRE', letter, int(dead_age))
-    redis.call('ZADD', q .. ':s7:dead', int(now), name)
-    redis.call('PEXPIRE', q .. ':s7:dead', int(dead_age)) -- older ones go with the next death, or with all
-    has_buried = true
-  end
-
-  function rare.trim_dead()
-    local dead = q .. ':s7:dead'
-    redis.call('ZREMRANGEBYSCORE', dead, '-inf', int(now - dead_age)) -- their letters have run out
-    local over = redis.call('ZCARD', dead) - dead_most
-    if over > 0 then
-      local oldest = redis.call('ZRANGE', dead, 0, math.min(over, BATCH) - 1)
-      local letters = {}
-      for i = 1, #oldest do letters[i] = q .. ':s7:dead:' .. oldest[i] end
-      redis.call('DEL', unpack(letters))
-      redis.call('ZREM', dead, unpack(oldest))
-    end
-  end
-
-  local function put_back(id, due)
-    if hmget(meta(id), 'b')[1] then due = now end -- one that is to be aborted does not wait
-    redis.call('DEL', 'arq:in-progress:' .. id)
-    stays[id] = true
-    redis.call('ZADD', q, int(due), id)
-    tell_due(q, due, now)
-  end
-
-  function rare.finish_retry(id, delay, failure, attempt)
-    local before = attempts(id)
-    local count = math.max(before, tonumber(attempt))
-    set_attempts(id, count, delay)
-    set_meta(id, delay, 'f', add_failure(hmget(meta(id), 'f')[1], failure))
-    -- A count that is raised is not another delivery.
-    if count > before then
-      redis.call('HSET', meta(id), 'x', int(beyond(hmget(meta(id), 'x')[1]) + before - count))
-    end
-    redis.call('HDEL', meta(id), 'u', 'c', 'n')
-    put_back(id, now + delay)
-  end
-
-  function rare.finish_give_back(id, delay, why, value)
-    local lease = read_lease(value)
-    local due, expires = now + delay, lease.expires
-    -- As arq leaves what its stop cuts off: in its place, not behind all that waits. One at 0 is none.
-    if why == 's' and delay == 0 and lease.due ~= 0 then due = math.min(lease.due, now) end
-    local count = attempts(id) - 1
-    set_attempts(id, count, delay)
-    set_meta(id, delay)
-    redis.call('HSET', meta(id), 'x', int(beyond(hmget(meta(id), 'x')[1]) + 1))
-    if why == 'u' then
-      -- A Python worker polls, we wake on the dot: without a while of its own it would never get the job.
-      if not since_of(hmget(meta(id), 'u')[1]) then redis.call('HSET', meta(id), 'u', int(now)) end
-      redis.call('HSET', meta(id), 'c', int(now + delay + math.min(delay, LEFT_TO_PYTHON)), 'n', int(count))
-      -- Nobody has started it, so it still expires.
-      if expires > 0 then redis.call('PEXPIREAT', 'arq:job:' .. id, int(expires)) end
-    else
-      redis.call('HDEL', meta(id), 'u', 'c', 'n')
-    end
-    put_back(id, due)
-  end
-
-  -- Members of other queues than this are no jobs of it: ids are one space for all queues.
-  function rare.keep_members(ids, is_ours)
-    local scores, ours, seen = scores_of(q, ids), {}, {}
-    for i = 1, #ids do
-      -- One that is told twice is the worker's only the first time.
-      is_ours[i] = is_ours[i] and scores[i] and not seen[ids[i]]
-      if is_ours[i] then seen[ids[i]], ours[#ours + 1] = true, ids[i] end
-    end
-    return ours
-  end
-
-  -- Since when nobody could have run the job: a Python worker that has started it knows its task, and one that is
-  -- busy may come to it yet.
-  local function unknown_since(id, known, count)
-    local since, counted = since_of(known[3]), tonumber(known[6])
-    if not since then return 0 end
-    if counted ~= count then
-      redis.call('HDEL', meta(id), 'u', 'c', 'n')
-      return 0
-    end
-    python_works = python_works or redis.call('EXISTS', python_key) == 1
-    return python_works and math.max(since, now - PYTHON_GRACE) or since
-  end
-
-  -- What is noted of a job; what was of an earlier one of its id goes.
-  local function notes(id, payload)
-    local known = hmget(meta(id), 'x', 'b', 'u', 'f', 'c', 'n', 'j')
-    if not known[7] or is_noted_of(known[7], payload) then return known end
-    redis.call('DEL', meta(id))
-    return {}
-  end
-
-  -- How an ended job had failed before, for those who look at its result.
-  function rare.keep_failures(id, result, keep)
-    local failures = notes(id, payload_of(id))[4]
-    if not failures then return end
-    redis.call('SET', tries(id), digest(result) .. failures, 'PX', int(math.min(tonumber(keep) or TRIES_TTL, TRIES_TTL)))
-  end
-
-  -- Its lease ran out: that attempt is over.
-  local function lose(id, known, count)
-    local failure = string.gsub(string.gsub(lost_failure, '@attempt', int(count)), '@at', int(now))
-    set_meta(id, 0, 'f', add_failure(known[4], failure))
-  end
-
-  -- Tells what is not as with most jobs, of the one that has just been told.
-  local function tell_odd(count, known, unknown)
-    local delivery, aborting = math.max(1, count + beyond(known[1])), known[2] and 1 or 0
-    if count == 1 and delivery == 1 and aborting == 0 and unknown == 0 then return end
-    local at = #odd
-    odd[at + 1], odd[at + 2], odd[at + 3], odd[at + 4], odd[at + 5] = (#answer - 5) / 2, count, delivery, aborting, int(unknown)
-  end
-
-  -- The same call again: what is still leased under its token, with the lease anew.
-  function rare.lease_again(ids)
-    local values, keys = mget('arq:in-progress:', ids)
-    for i = 1, #ids do
-      local id, before = ids[i], read_lease(values[i])
-      if before and before.token == worker .. '-' .. call then
-        local payload = payload_of(id)
-        local known = notes(id, payload)
-        lease(id, keys[i], payload, int(before.due), int(before.expires), before.noted)
-        tell_odd(attempts(id), known, since_of(known[3]) or 0)
+      local result, keep = ARGV[at + 1], ARGV[at + 2]
+      plain = plain and ARGV[at + 3] == '' and ARGV[at + 4] == '0'
+      if plain and result ~= '' then
+        local to = #results
+        results[to + 1], results[to + 2], results[to + 3] = 'arq:result:' .. id, result, keep
       end
+      at = at + 5
     end
   end
-
-  -- Whether it is UTF-8 of one byte or more, as Rust has it.
-  local function is_text(id)
-    if not string.find(id, '[\128-\255]') then return id ~= '' end
-    local at = 1
-    while at <= #id do
-      local last
-      for _, form in ipairs(UTF8) do last = last or select(2, string.find(id, form, at)) end
-      if not last then return false end
-      at = last + 1
-    end
-    return true
-  end
-
-  -- A Python scheduler that comes late enqueues a tick again which has run here: its id is held, its job goes.
-  local function drop_ended(id)
-    again[#again + 1] = id
-    again_jobs[#again_jobs + 1] = 'arq:job:' .. id
-  end
-
-  -- A Python client's abort puts a running job's member back, also when the job has just ended: it is over.
-  local function is_over(id)
-    return redis.call('EXISTS', 'arq:job:' .. id) == 0 and redis.call('EXISTS', 'arq:result:' .. id) == 1
-  end
-
-  -- Ids are text. Under another name nobody could ask for the job, and no answer could tell it: its letter has the
-  -- name in printable signs.
-  local function set_aside(id)
-    local name = string.gsub(id, '[^ -~]', function(byte) return string.format('\\x%02x', string.byte(byte)) end)
-    if name == '' then name = '(empty)' end
-    -- Two may look alike in these signs, or so far, and text may look like them.
-    if #name > LONGEST or redis.call('EXISTS', q .. ':s7:dead:' .. name, 'arq:job:' .. name) > 0 then
-      name = string.sub(name, 1, LONGEST - 41) .. '-' .. digest(id)
-    end
-    rare.bury(id, string.format(BAD_ID, int(now)), name, '', count_of(get('arq:retry:' .. id)))
-    drop_ended(id)
-    redis.call('DEL', 'arq:in-progress:' .. id, 'arq:retry:' .. id, meta(id))
-    tell(id, false, 0)
-  end
-
-  -- A Python client's abort has moved it. A lease does not outlive its key, whatever end it tells.
-  local function raise(id, key, before)
-    local left = math.max(LEAST, redis.call('PTTL', key))
-    raised[#raised + 1] = int(math.min(before.ends, now + left))
-    raised[#raised + 1] = id
-  end
-
-  -- Counts an attempt at a job and leases it: the first by the lease alone, which its end in `leases_key` outlives, where no
-  -- Python worker may take it over, who counts what is written.
-  local function start(id, key, job_key, payload, score, is_lost, count, known, is_known)
-    if is_lost then
-      count = math.max(1, count)
-      lose(id, known, count)
-    end
-    local unknown = known == NOTHING and 0 or unknown_since(id, known, count)
-    local is_plain = not (is_known or is_lost or with_python)
-    count = count + 1
-    if count > 1 or with_python then
-      redis.call('SET', 'arq:retry:' .. id, int(count), 'PXAT', int(now + ATTEMPTS_TTL * 1000))
-    end
-    lease(id, key, payload, int(score), keep_from_expiring(job_key), is_plain and '0' or '1')
-    if not is_plain then tell_odd(count, known, unknown) end
-  end
-
-  -- Leases members from place `first` on, whatever is stored of them. Returns whether this call has enough, and then whether
-  -- more is due, or nothing where that is not known.
-  -- Members of Python workers stay where they are, as their retries count from there; they are passed over.
-  function rare.lease_others(ids, page, first, payloads)
-    local keys, values, noted, ends, many = page.keys, page.values, page.noted, page.ends, #ids
-    local read_to, size = #payloads, 4
-    for i = first, many do
-      local id, value, score = ids[i], values[i], page.score or page.scores[i]
-      local before = value and read_lease(value) or nil
-      if bytes >= BATCH_BYTES or #leased >= most then
-        -- The rest waits for the next call; what nothing is known of is surely free.
-        return true, not value and not noted and score ~= 0 and page.are_text and true or nil
-      elseif score == 0 then
-        -- arq: a score of 0 is no membership. Such a member never goes: it is not looked at, or many would hide the rest.
-        passed = passed + 1
-        looked_from, before_look = '(0', passed + #leased
-        break
-      elseif id == '' or not page.are_text and not is_text(id) then
-        passed = passed + 1
-        set_aside(id)
-      elseif not is_held(before, now) then
-        local count = values[many + i] and count_of(values[many + i]) or 0
-        -- A job that somebody else has had since is not where its lost lease ended.
-        local lost_at = before and before.ends or ends[i] and tonumber(ends[i]) == score and score
-        if lost_at and (before or is_doubtful) and may_come_back(lost_at, before) then
-          passed = passed + 1
-        else
-          if i > read_to then read_to, size = read_payloads(keys, many, payloads, i, size), math.min(2 * size, 64) end
-          local payload, known = payloads[i], noted and notes(id, payloads[i]) or NOTHING
-          if known ~= NOTHING and left_until(known[5], known[2], score) > now then
-            passed = passed + 1
-          elseif not payload and is_over(id) then
-            passed = passed + 1
-            drop_ended(id)
-          else
-            start(id, keys[i], keys[3 * many + i], payload, score, lost_at, count, known, page.are_known)
-          end
-        end
-      elseif before.foreign then
-        passed = passed + 1
-        if value == HELD then drop_ended(id) else python_works = true end
-      else
-        passed = passed + 1
-        raise(id, keys[i], before)
-      end
-    end
-    return false, nil
-  end
-
-  return rare
+  told = told + size
 end
-
-local made
-local function rare()
-  made = made or make_rare()
-  return made
-end
-
-local function finish_end(id, key, is_plain, result, keep, failure, hold)
-  if result ~= '' then
-    if keep == '' then
-      redis.call('SET', 'arq:result:' .. id, result)
-    else
-      redis.call('SET', 'arq:result:' .. id, result, 'PX', keep)
-    end
-  end
-  if failure ~= '' then
-    rare().bury(id, failure, id, result)
-  elseif result ~= '' and not is_plain then
-    rare().keep_failures(id, result, keep)
-  end
-  local at = #deleted
-  deleted[at + 1] = 'arq:job:' .. id
-  if hold == '0' then
-    at = at + 1
-    deleted[at + 1] = key
-  else
-    redis.call('SET', 'arq:s7:hold:' .. id, '1', 'PX', hold)
-    -- As arq leaves it after a schedule's job: no Python worker starts the same tick again meanwhile.
-    redis.call('SET', key, HELD, 'PX', hold)
-  end
-  if not is_plain then deleted[at + 2], deleted[at + 3] = 'arq:retry:' .. id, meta(id) end
-end
-
-local function finish_all()
-  local lost, ids, groups, at = {}, {}, {}, 9
-  local told = 0
-  while told < finishes do
-    local kind, count = ARGV[at + 1], tonumber(ARGV[at + 2])
-    local width = kind == 'd' and 1 or 5
-    at = at + 3
-    groups[#groups + 1] = { head = ARGV[at - 3] .. ' ', kind = kind, at = at, first = told + 1, last = told + count }
-    for _ = 1, count do
-      told = told + 1
-      ids[told] = ARGV[at]
-      at = at + width
-    end
-  end
-  local values, keys = mget('arq:in-progress:', ids)
-  local ours, count, is_ours = {}, 0, {}
-  for _, group in ipairs(groups) do
-    local head, same = group.head, nil -- a finish need not know what else a lease says, which of most is the same
-    for i = group.first, group.last do
-      local value = values[i]
-      if value and (value == same or string.find(value, head, 1, true) == 1) then
-        count, same = count + 1, value
-        is_ours[i], ours[count] = true, ids[i]
-      end
-    end
-  end
-  -- Who has a lease in this queue is a member of it, once.
-  if call_many('ZREM', leases_key, ours) < count then ours = rare().keep_members(ids, is_ours) end
-  for _, group in ipairs(groups) do
-    local kind, from, plain = group.kind, group.at, nil
-    for i = group.first, group.last do
-      local id, value = ids[i], values[i]
-      local is_plain = value and (value == plain or string.byte(value, -1) == PLAIN)
-      if is_plain then plain = value end
-      if not is_ours[i] then
-        lost[#lost + 1] = i
-      elseif kind == 'd' then
-        finish_end(id, keys[i], is_plain, '', '', '', '0')
-      elseif kind == 'e' then
-        finish_end(id, keys[i], is_plain, ARGV[from + 1], ARGV[from + 2], ARGV[from + 3], ARGV[from + 4])
-      elseif kind == 'r' then
-        rare().finish_retry(id, tonumber(ARGV[from + 1]), ARGV[from + 2], ARGV[from + 3])
-      else
-        rare().finish_give_back(id, tonumber(ARGV[from + 1]), ARGV[from + 2], value)
-      end
-      from = from + 5
-    end
-  end
-  if next(stays) then
-    local gone = {}
-    for i = 1, #ours do
-      if not stays[ours[i]] then gone[#gone + 1] = ours[i] end
-    end
-    ours = gone
-  end
-  call_many('ZREM', q, ours)
-  call_many('DEL', nil, deleted)
-  return lost
-end
-
--- What is stored of due members: first of all the keys, whose making costs more than to look.
-local function read_page(ids)
-  local keys, many, scores, score = {}, #ids, nil, nil
-  for i = 1, many do keys[i] = 'arq:in-progress:' .. ids[i] end
-  for i = 1, many do keys[many + i] = 'arq:retry:' .. ids[i] end
-  for i = 1, many do keys[2 * many + i] = 'arq:s7:job:' .. ids[i] end
-  local are_known = redis.call('EXISTS', unpack(keys)) > 0 -- nearly always there is nothing of any of them
-  for i = 1, many do keys[3 * many + i] = 'arq:job:' .. ids[i] end
-  local all = table.concat(ids)
-  -- Most ids are of hexadecimal digits, which as a number, up to its end or a zero byte, are soon seen.
-  local are_text = tonumber(all, 16) and not string.find(all, '\0', 1, true) or not string.find(all, '[\128-\255]')
-  local first_end = redis.call('ZRANGE', leases_key, 0, 0, 'WITHSCORES')[2]
-  -- To print a score is dear, and what was enqueued in one call is due at one moment.
-  if many == 1 or many > 3 then
-    local first = redis.call('ZSCORE', q, ids[1])
-    if many == 1 or first == redis.call('ZSCORE', q, ids[many]) then score = sane(tonumber(first)) end
-  end
-  if not score then
-    scores = scores_of(q, ids)
-    for i = 1, many do scores[i] = sane(tonumber(scores[i])) end
-  end
-  return {
-    keys = keys, are_text = are_text, are_known = are_known,
-    scores = scores, score = score, -- when each is due, or when all of them are
-    -- Leases, then attempts.
-    values = are_known and redis.call('MGET', unpack(keys, 1, 2 * many)) or NOTHING,
-    noted = are_known and redis.call('EXISTS', unpack(keys, 2 * many + 1, 3 * many)) > 0,
-    -- Where leases ended that were lost so long ago that their keys are gone; nearly always there is none.
-    ends = first_end and tonumber(first_end) <= now and ask_many('ZMSCORE', leases_key, ids) or NOTHING,
-  }
-end
-
--- Leases members of which nothing is known, up to the first that is not like most: as `lease_others` does, without what these
--- need not be asked; it writes what `lease` and `tell` write. Returns the place of that one, and the payloads read.
-local function lease_plain(ids, page)
-  local keys, scores, score, payloads, many, read_to, size = page.keys, page.scores, page.score, {}, #ids, 0, 4
-  local count, told, place = #leased, #answer, 1
-  local due, same, run, text, text_expires = scores and '' or int(score), score, 0, nil, nil
-  while place <= many and count < most and bytes < BATCH_BYTES do
-    if place > read_to then
-      read_to, size = read_payloads(keys, many, payloads, place, size), math.min(2 * size, 64)
-    end
-    local id, payload = ids[place], payloads[place]
-    if scores and scores[place] ~= same then
-      if run > 0 then dues[#dues + 1], dues[#dues + 2] = run, due end
-      same, run, text = scores[place], 0, nil
-      due = int(same)
-    end
-    if not payload or id == '' or same == 0 then break end
-    local expires = keep_from_expiring(keys[3 * many + place])
-    if not text or expires ~= text_expires then
-      text, text_expires = lease_head .. due .. ' ' .. expires .. lease_tail .. '0', expires
-    end
-    count, run = count + 1, run + 1
-    leased[count] = id
-    lease_keys[2 * count - 1], lease_keys[2 * count] = keys[place], text
-    answer[told + 1], answer[told + 2] = id, payload
-    told, place, bytes = told + 2, place + 1, bytes + #payload
-  end
-  if run > 0 then dues[#dues + 1], dues[#dues + 2] = run, due end
-  return place, payloads
-end
-
--- Leases what is due; tells whether more is, or nothing where that is not known.
-local function lease_due()
-  while passed < LOOK_AT_MOST do
-    local asked = math.min(most + 1 - #leased + (passed > 0 and 500 or 0), BATCH)
-    local ids = redis.call('ZRANGEBYSCORE', q, looked_from, int(now), 'LIMIT', passed + #leased - before_look, asked)
-    if #ids == 0 then return passed > 0 and nil end
-    if is_off then return false end
-    local page, first, payloads = read_page(ids), 1, {}
-    if not page.are_known and page.ends == NOTHING and page.are_text and not with_python then
-      first, payloads = lease_plain(ids, page)
-      if first <= #ids and #leased >= most and (page.scores and page.scores[first] or page.score) ~= 0 then return true end
-    end
-    if first <= #ids then
-      local is_enough, more = rare().lease_others(ids, page, first, payloads)
-      if is_enough then return more end
-    end
-    if passed == 0 and #ids < asked then return false end
-  end
-end
-
-local number = last_call and string.match(last_call, '^%x+')
-if number and tonumber(number, 16) > tonumber(call, 16) then
+local known = ask('MGET', unpack(asked))
+local last = known[1] and string.match(known[1], '^%x+')
+local is_again = last == call
+if last and not is_again and tonumber(last, 16) > tonumber(call, 16) then
   -- It is sent until it is answered, and only then comes the next: this one has gone round, or was given up.
   return redis.error_reply('OVERTAKEN a later claim of this worker has come before this one, which has changed nothing')
 end
-allow_when_full(q)
-up, shortest = up_since(q, told_up, now, span)
-is_doubtful = up + shortest > now
-local lost, more = nil, nil
-if number == call then
-  local readable, last = pcall(cmsgpack.unpack, string.sub(last_call, #call + 2))
-  if readable and type(last) == 'table' then
-    lost = last[1]
-    rare().lease_again(last[2])
+plain = plain and finishes > 0 and not is_again
+local group, same = 1, nil
+for i = 1, plain and finishes or 0 do
+  local lease = known[i + 5]
+  while i > groups[group + 1] do group, same = group + 4, nil end
+  if not lease or lease ~= same and (find(lease, groups[group], 1, true) ~= 1 or string.byte(lease, -1) ~= PLAIN) then
+    plain = false
+    break
   end
+  same = lease -- a finish need not know what else a lease says, which of most is the same
 end
-if not lost then
-  lost = finish_all()
-  if most > 0 then more = lease_due() end
-  if has_buried then rare().trim_dead() end
-  call_many('ZREM', q, again)
-  call_many('DEL', nil, again_jobs)
-  if python_works then redis.call('SET', python_key, '1', 'PX', PYTHON_AWAY) end
+
+-- The first write takes no memory: a Redis whose memory is full refuses only that one.
+if not plain then ask('DEL', q .. ':s7:none') end
+if is_again then
+  general = make_general(now, known)
+  lost = general.again()
+  is_again = lost ~= nil
 end
-call_many('ZADD', q, raised)
-if #leased > 0 then
-  local ends, at = {}, 0
-  for i = #leased, 1, -1 do -- the last first: in a list each is looked for from the front
-    ends[at + 1], ends[at + 2] = ends_at, leased[i]
-    at = at + 2
+if is_again or finishes == 0 then
+  lost = lost or {}
+elseif plain and ask('ZREM', leases_key, unpack(ended)) == finishes then
+  for i = 1, #results, 3 do
+    if results[i + 2] == '' then
+      ask('SET', results[i], results[i + 1])
+    else
+      ask('SET', results[i], results[i + 1], 'PX', results[i + 2])
+    end
   end
-  if #leased >= MANY then
-    -- A sorted set of up to 128 short members is a list by default, which each command goes through for each member that it
-    -- names. A long one makes a tree of it, which it stays until it is empty. One of another's is let be.
-    if redis.call('ZCARD', q) <= 128 and redis.call('ZADD', q, 'NX', 0, STOPGAP) == 1 then redis.call('ZREM', q, STOPGAP) end
-    redis.call('ZADD', leases_key, 0, STOPGAP)
+  ask('ZREM', q, unpack(ended))
+  ask('DEL', unpack(deleted))
+  lost = {}
+else
+  -- One that is told twice, or is a job of another queue, may be among them, which is all the same to the general way.
+  general = general or make_general(now, known)
+  lost = general.finish(ended, asked, groups)
+end
+
+-- Since when the server is known to answer: as `up_since` in common.lua.
+local first, last_asked, shortest, gaps = string.match(known[2] or '', '^(%d+) (%d+) (%d+) (%d+)$')
+if not first or now - last_asked > GAP then
+  general = general or make_general(now, known)
+elseif now - last_asked > TOLD_EVERY and not general then
+  shortest = math.min(tonumber(shortest), span)
+  known[2] = first .. ' ' .. now_text .. ' ' .. format('%d', shortest) .. ' ' .. gaps
+  ask('SET', q .. ':s7:up', known[2], 'PX', format('%d', math.max(3600000, shortest)))
+end
+
+-- What is due: plain where of none anything is known, all have ids that are text, and no lost lease waits to be noticed.
+plain = not is_again and most > 0 and not known[4] and not known[5]
+local ids = plain and ask('ZRANGEBYSCORE', q, '-inf', now_text, 'LIMIT', '0', format('%d', most + 1)) or {}
+local many, keys, jobs = #ids, {}, {}
+if many > 0 then
+  local all = table.concat(ids)
+  -- Most ids are of hexadecimal digits, which as a number, up to its end or a zero byte, are soon seen.
+  plain = tonumber(all, 16) and not find(all, '\0', 1, true) or not find(all, '[\128-\255]')
+  for i = 1, many do
+    local id, at = ids[i], many + 2 * i
+    plain = plain and id ~= ''
+    keys[i], keys[at - 1], keys[at], jobs[i] = 'arq:in-progress:' .. id, 'arq:retry:' .. id, 'arq:s7:job:' .. id, 'arq:job:' .. id
   end
-  call_many('ZADD', q, ends)
-  call_many('ZADD', leases_key, ends)
-  if #leased >= MANY then redis.call('ZREM', leases_key, STOPGAP) end
+  plain = plain and ask('EXISTS', unpack(keys)) == 0 and ask('ZCOUNT', leases_key, '-inf', now_text) == 0
+end
+
+-- Its payloads, and when each was due: of many at once, as to print a score is dear, and what was enqueued in one call is due at
+-- one moment.
+local ends_at, count, bytes, limit = format('%d', now + span), 0, 0, math.min(many, most)
+local answer, dues, leases, persisted = { 0, 0, 0, 0, 0 }, {}, {}, {}
+if plain and limit > 0 then
+  local due, scores = ask('ZSCORE', q, ids[1]), nil
+  if limit > 1 and due ~= ask('ZSCORE', q, ids[limit]) then scores = ask('ZMSCORE', q, unpack(ids, 1, limit)) end
+  local head, tail = worker .. '-' .. call .. ' ' .. ends_at .. ' ', ' ' .. ARGV[3] .. ' ' .. now_text .. ' 0'
+  local found, before, read, size = nil, 0, 0, 4
+  local text, said_due, said_expires, run, to = nil, nil, nil, 0, 5
+  while plain and count < limit and bytes < BATCH_BYTES do
+    local place = count + 1
+    if place > read then
+      -- Few beyond those that one answer takes: each may be large.
+      if bytes > 0 then size = math.min(size, math.ceil((BATCH_BYTES - bytes) * read / bytes)) end
+      before, read = read, math.min(limit, read + size)
+      found, size = ask('MGET', unpack(jobs, place, read)), math.min(2 * size, 64)
+    end
+    local payload, ttl, expires = found[place - before], ask('PTTL', jobs[place]), '0'
+    if ttl >= 0 then persisted[#persisted + 1], expires = jobs[place], format('%d', now + ttl) end
+    if scores then due = scores[place] end
+    if due ~= said_due then
+      plain = find(due, '^[1-9]%d*$')
+      if run > 0 then dues[#dues + 1], dues[#dues + 2] = run, said_due end
+      said_due, said_expires, run = due, nil, 0
+    end
+    if expires ~= said_expires then text, said_expires = head .. due .. ' ' .. expires .. tail, expires end
+    plain = plain and payload
+    count, run, bytes = place, run + 1, bytes + (payload and #payload or 0)
+    leases[2 * place - 1], leases[2 * place] = keys[place], text
+    answer[to + 1], answer[to + 2] = ids[place], payload
+    to = to + 2
+  end
+  dues[#dues + 1], dues[#dues + 2] = run, said_due
+end
+local leased, odd, more = ids, {}, many > count
+for i = many, count + 1, -1 do leased[i] = nil end
+if not plain then
+  general = general or make_general(now, known)
+  leased, leases, answer, dues, odd, more = general.lease(is_again)
+  count, persisted = #leased, {}
+end
+
+if count > 0 then
+  local ends, to = {}, 0
+  for i = count, 1, -1 do -- the last first: in a list each is looked for from the front
+    ends[to + 1], ends[to + 2] = ends_at, leased[i]
+    to = to + 2
+  end
+  -- A sorted set of up to 128 short members is a list by default, which each command goes through for each member that it
+  -- names. A long one makes a tree of it, which it stays until it is empty. One of another's is let be.
+  -- No job that can be leased has such an id, as it is no text: a byte more than Redis keeps in a list by default.
+  local stopgap = count >= MANY and string.rep('\255', 65)
+  if stopgap then
+    if ask('ZCARD', q) <= 128 and ask('ZADD', q, 'NX', '0', stopgap) == 1 then ask('ZREM', q, stopgap) end
+    ask('ZADD', leases_key, '0', stopgap)
+  end
+  ask('ZADD', q, unpack(ends))
+  ask('ZADD', leases_key, unpack(ends))
+  if stopgap then ask('ZREM', leases_key, stopgap) end
   -- One command for all and a short one for each cost less than one that does both for each.
-  ask_many('MSET', nil, lease_keys)
-  for i = 1, #lease_keys, 2 do redis.call('PEXPIREAT', lease_keys[i], kept_until) end
-  tell_due(q, now + span, now, look)
+  ask('MSET', unpack(leases))
+  local kept_until = format('%d', now + span + math.max(span, AFTERLIFE))
+  for i = 1, 2 * count, 2 do ask('PEXPIREAT', leases[i], kept_until) end
+  for i = 1, #persisted do ask('PERSIST', persisted[i]) end -- what has started in time expires no more
 end
-redis.call('SET', call_key, call .. ' ' .. cmsgpack.pack({ lost, leased }), 'PX', int(math.max(2 * span, 60000)))
-if more == nil then more = rare().first_free(q, now, up, shortest) end
-if more and not is_off then ring(q) else more = nil end
-answer[1], answer[2], answer[3], answer[4], answer[5] = int(now), more and 1 or 0, #lost, #odd / 5, #dues / 2
-for i = 1, #dues do answer[#answer + 1] = dues[i] end
-for i = 1, #odd do answer[#answer + 1] = odd[i] end
-for i = 1, #lost do answer[#answer + 1] = lost[i] end
+ask('SET', call_key, call .. ' ' .. cmsgpack.pack({ lost, leased }), 'PX', format('%d', math.max(2 * span, 60000)))
+
+-- Wakes a waiting worker: to claim if more is due, to look if all of them would only after these leases' end.
+local look = count > 0 and tonumber(known[3])
+if known[4] then
+  more = false
+elseif more == nil then
+  more = general.is_more_due()
+end
+local bell = more and '1' or look and now + span < look and '0'
+if bell and ask('EXISTS', q .. ':s7:bell') == 0 then
+  ask('RPUSH', q .. ':s7:bell', bell)
+  ask('PEXPIRE', q .. ':s7:bell', BELL_TTL)
+end
+
+answer[1], answer[2], answer[3], answer[4], answer[5] = now_text, more and 1 or 0, #lost, #odd / 5, #dues / 2
+local to = #answer
+for i = 1, #dues do answer[to + i] = dues[i] end
+to = to + #dues
+for i = 1, #odd do answer[to + i] = odd[i] end
+to = to + #odd
+for i = 1, #lost do answer[to + i] = lost[i] end
 return answer

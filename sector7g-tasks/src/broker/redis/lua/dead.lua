@@ -3,6 +3,8 @@
 -- Returns n integers in order: 1 done, 0 there is none (or, for a retry, its id is taken).   O(n log N).
 -- Keeps true: a dead letter is in one place, its list or the queue.
 
+-- with: common.lua
+
 -- with: notes.lua
 
 local q, retry, now = KEYS[1], ARGV[1] == 'retry', now_ms()

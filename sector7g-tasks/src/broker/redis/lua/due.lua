@@ -3,6 +3,8 @@
 -- Returns 1 done, 0 when no such job waits for its time.   O(log N).
 -- Keeps true: a running job keeps its lease.
 
+-- with: common.lua
+
 -- with: notes.lua
 
 local q, id, now = KEYS[1], ARGV[1], now_ms()

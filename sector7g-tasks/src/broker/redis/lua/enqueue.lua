@@ -8,6 +8,8 @@
 -- Keeps true: job key and member appear together; an id is one job, whatever its queue; a repeated
 -- request adds nothing, and is answered as before; one that was held up until its caller settled it is refused.
 
+-- with: common.lua
+
 local q, now = KEYS[1], now_ms()
 local asked, number = q .. ':s7:asked:' .. ARGV[1], ARGV[2]
 local answers, earliest = {}, nil

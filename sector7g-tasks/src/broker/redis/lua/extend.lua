@@ -3,6 +3,8 @@
 -- Returns n integers in order: 1 renewed, 0 lost.   O(n log N).
 -- Keeps true: only the newest token moves a score.
 
+-- with: common.lua
+
 -- with: notes.lua
 
 local LONG = 3600000 -- ms for which an attempt goes on before what is noted of it is kept for longer

@@ -4,6 +4,8 @@
 -- Returns nothing.   O(log workers).
 -- Keeps true: arq's `--check` finds `q:health-check` while one of our workers lives.
 
+-- with: common.lua
+
 local q, worker, now, ttl = KEYS[1], ARGV[1], now_ms(), tonumber(ARGV[3])
 local workers, entry, check = q .. ':s7:workers', q .. ':s7:worker:' .. ARGV[1], q .. ':health-check'
 redis.call('ZREMRANGEBYSCORE', workers, '-inf', int(now))

@@ -4,6 +4,8 @@
 --   progress, abort asked, worker that has it ('': Python's), since when, ms } }, absent values as false.   O(limit log N).
 -- Keeps true: it changes nothing.
 
+-- with: common.lua
+
 -- with: notes.lua
 
 local q, now = KEYS[1], now_ms()

@@ -2,6 +2,8 @@
 -- KEYS[1] queue   ARGV ids
 -- Returns the ids that do, in order.   O(n).
 
+-- with: common.lua
+
 -- with: notes.lua
 
 local live, scores = {}, scores_of(KEYS[1], ARGV)

@@ -4,6 +4,8 @@
 -- Returns { 1 when something is due else 0, ms until the next is due, at most ARGV[1] }.   O(k log N).
 -- Keeps true: whoever makes something due before `q:s7:look` rings the bell.
 
+-- with: common.lua
+
 -- with: notes.lua
 
 local now, pause, due = now_ms(), tonumber(ARGV[1]), 0

@@ -3,6 +3,8 @@
 -- Returns 1 when that changed something, else 0.   O(1).
 -- Keeps true: when a queue goes on, who waits looks at it.
 
+-- with: common.lua
+
 local q, paused = KEYS[1], KEYS[1] .. ':s7:paused'
 allow_when_full(q)
 if ARGV[1] == '1' then

@@ -2,6 +2,8 @@
 -- KEYS[1] queue   ARGV[1] id   ARGV[2] token   ARGV[3] progress
 -- Returns 1 stored, 0 the lease is lost.   O(1).
 
+-- with: common.lua
+
 -- with: notes.lua
 
 local value = get('arq:in-progress:' .. ARGV[1])

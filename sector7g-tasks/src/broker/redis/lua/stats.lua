@@ -5,6 +5,8 @@
 -- O(log N + workers); of jobs that Python workers hold, the first LOOK_AT_MOST at the head are counted as running.
 -- Keeps true: it changes nothing.
 
+-- with: common.lua
+
 -- with: notes.lua
 
 local q, now = KEYS[1], now_ms()
