@@ -40,6 +40,10 @@ impl Ledger {
         self.0.lock().unwrap().get(id.as_str()).cloned().unwrap_or_default()
     }
 
+    fn running(&self) -> u32 {
+        self.0.lock().unwrap().values().map(|entry| entry.running).sum()
+    }
+
     fn starts(&self) -> u32 {
         self.0.lock().unwrap().values().map(|entry| entry.starts).sum()
     }
@@ -62,11 +66,16 @@ macro_rules! witness {
     )*};
 }
 
-witness!(first in "first", second in "second", third in "third");
+witness!(first in "first", second in "second", third in "third", fourth in "fourth");
 
 #[derive(Worker)]
 #[worker(queues("first", "second", "third"), max_jobs = 10)]
 struct Clerk;
+
+/// With so many slots a queue has two calls under way once ten endings wait.
+#[derive(Worker)]
+#[worker(queues("fourth"), max_jobs = 40)]
+struct Desk;
 
 struct Scene {
     chaos: Arc<ChaosBroker>,
@@ -81,7 +90,15 @@ impl Scene {
         let ledger = Ledger::default();
         let given = ledger.clone();
         let harness = Harness::on(chaos.clone())
-            .inventory(Inventory::empty().task::<first>().task::<second>().task::<third>().worker::<Clerk>())
+            .inventory(
+                Inventory::empty()
+                    .task::<first>()
+                    .task::<second>()
+                    .task::<third>()
+                    .task::<fourth>()
+                    .worker::<Clerk>()
+                    .worker::<Desk>(),
+            )
             .setup(move |runner| runner.state(given.clone()));
         Self { chaos, harness, ledger }
     }
@@ -95,6 +112,12 @@ impl Scene {
             ids.push(client.enqueue(third::job(millis)).await.unwrap().id().clone());
         }
         ids
+    }
+
+    /// Jobs of the desk, of 10 ms, 20 and so on to 400, and again.
+    async fn enqueue_for_desk(&self, jobs: u64) -> Vec<JobId> {
+        let jobs = (0..jobs).map(|nth| fourth::job(10 * (nth % 40 + 1)));
+        self.harness.client().enqueue_all(jobs).await.unwrap().iter().map(|handle| handle.id().clone()).collect()
     }
 }
 
@@ -126,8 +149,7 @@ async fn a_lost_claim_holds_its_slots_until_it_is_repeated() {
         let mut most = 0;
         for _ in 0..100 {
             scene.harness.advance(Duration::from_millis(97)).await;
-            let running: u32 = scene.ledger.0.lock().unwrap().values().map(|entry| entry.running).sum();
-            most = most.max(running);
+            most = most.max(scene.ledger.running());
         }
         assert_eq!(most, 10, "max_jobs, neither more nor less");
         fleet.stop().await.unwrap();
@@ -152,6 +174,54 @@ async fn a_claim_lost_while_stopping_is_given_back() {
     assert_eq!(report.done(), ids.len() as u64);
     for id in &ids {
         assert_eq!(scene.ledger.entry(id).starts, 1);
+    }
+}
+
+/// The answer to one call of a queue is late, and that to the other one is lost: that one is repeated, and work goes on by it.
+#[tokio::test(start_paused = true)]
+async fn a_late_call_of_a_queue_does_not_hold_up_the_other() {
+    let scene = Scene::new(0);
+    let ids = scene.enqueue_for_desk(400).await;
+    let fleet = scene.harness.start();
+    scene.harness.advance(Duration::from_millis(5)).await;
+    assert_eq!(scene.ledger.running(), 40);
+    scene.chaos.fail_next(Call::Claim, 1, Fault::Late(Duration::from_secs(8)));
+    scene.chaos.fail_next(Call::Claim, 1, Fault::After);
+    let mut most = 0;
+    for _ in 0..180 {
+        scene.harness.advance(Duration::from_millis(20)).await;
+        most = most.max(scene.ledger.running());
+    }
+    assert!(scene.ledger.starts() > 200, "{} jobs have started beside a late call", scene.ledger.starts());
+    assert!(most <= 40, "{most} at once");
+    scene.harness.advance(Duration::from_secs(20)).await;
+    for id in &ids {
+        assert_eq!(scene.ledger.entry(id).starts, 1, "{id}");
+    }
+    fleet.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_hears_of_both_calls_of_a_queue() {
+    for faults in
+        [[Fault::Late(Duration::from_secs(2)), Fault::After], [Fault::After, Fault::Late(Duration::from_secs(2))]]
+    {
+        let scene = Scene::new(0);
+        let ids = scene.enqueue_for_desk(200).await;
+        let fleet = scene.harness.start();
+        scene.harness.advance(Duration::from_millis(5)).await;
+        for fault in faults {
+            scene.chaos.fail_next(Call::Claim, 1, fault);
+        }
+        scene.harness.advance(Duration::from_millis(125)).await;
+        assert!(scene.chaos.faults(Call::Claim) >= 1);
+        fleet.stop().await.unwrap();
+        let stats = scene.harness.client().stats("fourth").await.unwrap();
+        assert_eq!((stats.running, stats.deferred), (0, 0), "no lease is left to wait for, {faults:?}");
+        scene.harness.drain().await.unwrap();
+        for id in &ids {
+            assert_eq!(scene.ledger.entry(id).starts, 1, "{faults:?}");
+        }
     }
 }
 
