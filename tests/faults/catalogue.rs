@@ -198,6 +198,11 @@ fn outages() -> Vec<Scenario> {
             surroundings: Surroundings::Plain,
             ..outage("cluster node failed over", &[Fault::Exchange])
         },
+        Scenario {
+            server: Server::Cluster,
+            surroundings: Surroundings::Plain,
+            ..outage("cluster master killed", &[Fault::KillMaster])
+        },
         outage("slow way", &[Fault::Delay]),
         outage("way stalled", &[Fault::Stall]),
         outage("replies stalled", &[Fault::StallReplies]),
@@ -283,7 +288,7 @@ pub(crate) fn unguarded() -> Vec<Scenario> {
 }
 
 /// Of those that stock arq's workers are not tried in, why.
-pub(crate) const NOT_COMPARED: [(&str, &str); 14] = [
+pub(crate) const NOT_COMPARED: [(&str, &str); 15] = [
     ("SIGSTOP of workers, longer jobs", "these outlast the two seconds that jobs have there"),
     ("a worker cut off, longer jobs", "the same"),
     ("death at each write", "counts what our workers send; `kill -9 of workers` has arq's deaths"),
@@ -298,6 +303,7 @@ pub(crate) const NOT_COMPARED: [(&str, &str); 14] = [
     ("replica promoted, master killed, WAIT", "the same"),
     ("replica promoted, min-replicas", "the same: producers are refused"),
     ("cluster node failed over", "arq knows no cluster"),
+    ("cluster master killed", "the same"),
 ];
 
 /// The same with stock arq's workers in the place of ours. Their claims outlive them by ten seconds and a timeout of two,

@@ -39,8 +39,8 @@ pub(crate) enum Fault {
     KeepServerDown,
     /// Master and replica change their places, as an operator has them do it; in a cluster once.
     Exchange,
-    /// The master dies of `kill -9`; the sentinel makes its replica master. It happens once. The dead one stays dead, but
-    /// where producers wait for a replica.
+    /// The master dies of `kill -9`; the sentinel, or the cluster's others, make its replica master. It happens once. The dead
+    /// one stays dead, but where producers wait for a replica.
     KillMaster,
     /// No memory is left for a second: `maxmemory`, `noeviction`.
     FillMemory,
@@ -227,10 +227,15 @@ impl Fault {
             }
             Self::KillMaster => {
                 let needs_replica = plant.needs_replica();
-                let Ground::Sentinel(trio) = &mut plant.ground else { unreachable!("the scenario has a sentinel") };
-                trio.kill_master().await;
-                if needs_replica {
-                    trio.revive().await;
+                match &mut plant.ground {
+                    Ground::Sentinel(trio) => {
+                        trio.kill_master().await;
+                        if needs_replica {
+                            trio.revive().await;
+                        }
+                    }
+                    Ground::Cluster(cluster) => cluster.kill_master(HASTY).await,
+                    Ground::One(_) => unreachable!("the scenario has a replica"),
                 }
                 // Nor an exchange: the sentinel has its own time until it trusts the revived one.
                 plant.spent.extend([self, Self::Exchange]);

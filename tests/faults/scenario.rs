@@ -332,7 +332,8 @@ impl Scenario {
             // A snapshot begins within two seconds of the end of the one before, and must come to its own.
             Server::Snapshots => restarts.then_some(Duration::from_secs(4)),
             Server::Volatile => restarts.then_some(Duration::MAX),
-            Server::Durable | Server::Cluster => None,
+            Server::Cluster => self.faults.contains(&Fault::KillMaster).then_some(Duration::ZERO), // the same
+            Server::Durable => None,
         };
         let takes_jobs = self.surroundings != Surroundings::Confirmed;
         before.map(|before| Loss { before, by_restarts: restarts, takes_jobs })

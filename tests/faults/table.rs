@@ -27,6 +27,7 @@ pub(crate) fn of(outcomes: &[Outcome]) -> Table {
         "again",
         "overlap (heard)",
         "median",
+        "p99",
         "max",
         "late",
         "gates",
@@ -51,8 +52,7 @@ pub(crate) fn of(outcomes: &[Outcome]) -> Table {
         row.push(may_be_lost);
         row.extend([account.twice.len(), account.again].map(|count| count.to_string()));
         row.push(format!("{} ({})", span(Some(account.overlap)), span(Some(account.unheeded))));
-        row.push(span(account.median()));
-        row.push(span(account.recovery.last().copied()));
+        row.extend([50, 99, 100].map(|percent| span(account.recovery_of(percent))));
         row.push(span(account.lateness()));
         row.push(outcome.gates().to_owned());
         table.add_row(row);

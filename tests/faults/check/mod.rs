@@ -148,14 +148,21 @@ impl Account {
         self.near.untrue += self.untrue.drain(since.untrue..).count();
     }
 
-    pub(crate) fn median(&self) -> Option<Duration> {
-        self.recovery.get(self.recovery.len() / 2).copied()
+    /// How long `percent` in 100 recoveries took at the most.
+    pub(crate) fn recovery_of(&self, percent: usize) -> Option<Duration> {
+        nearest_rank(&self.recovery, percent)
     }
 
     /// How late 99 in 100 delayed jobs start at the most.
     pub(crate) fn lateness(&self) -> Option<Duration> {
-        self.late.get(self.late.len() * 99 / 100).copied()
+        nearest_rank(&self.late, 99)
     }
+}
+
+/// The least of these, which are in order, that `percent` in 100 do not exceed.
+fn nearest_rank(sorted: &[Duration], percent: usize) -> Option<Duration> {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied()
 }
 
 /// How many entries lists have.

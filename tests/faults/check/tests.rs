@@ -324,3 +324,13 @@ fn a_job_beside_itself_breaks_a_gate() {
     assert_eq!(told(&Account { unheeded: NOTICE + Duration::from_millis(1), ..Account::default() }), 1);
     assert_eq!(told(&Account { beside: vec!["a-good".to_owned()], ..Account::default() }), 1);
 }
+
+#[test]
+fn a_percentile_is_the_least_that_so_many_do_not_exceed() {
+    let of = |count: u64, percent| nearest_rank(&(1..=count).map(Duration::from_secs).collect::<Vec<_>>(), percent);
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(of(0, 99), None);
+    assert_eq!([50, 99, 100].map(|percent| of(1, percent)), [seconds(1); 3]);
+    assert_eq!([50, 99, 100].map(|percent| of(10, percent)), [seconds(5), seconds(10), seconds(10)]);
+    assert_eq!([50, 99, 100].map(|percent| of(200, percent)), [seconds(100), seconds(198), seconds(200)]);
+}

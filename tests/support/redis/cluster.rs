@@ -117,6 +117,21 @@ impl RedisCluster {
         until("the old master follows", || is_in_step(former, replica)).await;
     }
 
+    /// Kills the master that has the slot of `key` with `kill -9` and waits until its replica has taken its place and all that are
+    /// left serve again, some seconds more than the nodes' timeout.
+    pub async fn kill_master(&mut self, key: &str) {
+        let old = self.owner(key).port();
+        let replica = self.nodes.iter().find(|node| !is_master(node)).expect("it was started with a replica").port();
+        self.nodes.iter_mut().find(|node| node.port() == old).expect("it is one of ours").kill9();
+        let serves =
+            |node: &RedisServer| node.try_cli(&["CLUSTER", "INFO"]).is_ok_and(|info| info.contains("cluster_state:ok"));
+        until("the replica is master", || {
+            let is_done = |node: &RedisServer| serves(node) && (node.port() != replica || is_master(node));
+            self.nodes.iter().filter(|node| node.port() != old).all(is_done)
+        })
+        .await;
+    }
+
     /// What `redis-cli -c` says to one command: it goes to the node that has the key.
     ///
     /// # Panics
