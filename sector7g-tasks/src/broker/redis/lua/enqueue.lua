@@ -8,99 +8,127 @@
 -- Keeps true: job key and member appear together; an id is one job, whatever its queue; a repeated
 -- request adds nothing, and is answered as before; one that was held up until its caller settled it is refused.
 
--- with: common.lua
+-- Most jobs are due at once and of ids that nobody has had: they are added without a function, as to make one costs half a
+-- microsecond in each call anew. All others are left to this one, which returns the answers; `unknown` says that nothing is stored
+-- under any key of these ids.
+local function add_others(now, ids, unknown, scores)
+  -- with: common.lua
+  local q = KEYS[1]
 
-local q, now = KEYS[1], now_ms()
-local asked, number = q .. ':s7:asked:' .. ARGV[1], ARGV[2]
-local answers, earliest = {}, nil
+  -- arq enqueues only where neither the job nor its result exists; ours also honours a held id, and the claim that
+  -- a Python worker keeps for a minute when a cron's job has ended: that tick has run.
+  local function names(id)
+    return 'arq:job:' .. id, 'arq:result:' .. id, 'arq:s7:hold:' .. id, 'arq:in-progress:' .. id, meta(id)
+  end
+
+  -- Before what frees some memory, where something is then to be written that needs more: Redis refuses only the first write.
+  local function refuse_when_full(q)
+    redis.call('SET', q .. ':s7:none', '')
+    redis.call('DEL', q .. ':s7:none')
+  end
+
+  local function is_free(id, replace)
+    local job, result, hold, claimed, notes = names(id)
+    if redis.call('EXISTS', job, result, hold, claimed, notes) == 0 then return true end
+    if redis.call('ZSCORE', q, id) and redis.call('EXISTS', job) == 0 then return false end -- its end is to be recorded
+    if redis.call('EXISTS', job) == 1 then return false end
+    local has_ended = redis.call('EXISTS', result, hold) > 0
+    if has_ended and not replace then return false end
+    -- with: notes.lua
+    local lease = read_lease(get(claimed))
+    if not replace and lease and lease.foreign then return false end
+    refuse_when_full(q)
+    if has_ended then redis.call('DEL', result, hold, claimed, tries(id)) end
+    redis.call('DEL', notes, 'arq:retry:' .. id) -- left by a job of that id which a Python worker ended
+    if lease and not lease.foreign then
+      -- Or by one whose keys somebody has deleted while it ran: its worker is not to end this one.
+      redis.call('DEL', claimed)
+      redis.call('ZREM', q .. ':s7:leases', id)
+    end
+    return true
+  end
+
+  local answers, earliest, taken, members, jobs = {}, nil, {}, {}, {}
+  for i = 1, #ids do
+    local id, payload, options = ids[i], ARGV[3 * i + 3], ARGV[3 * i + 4]
+    local due, expires, replace = now, '', '0'
+    if options ~= '' then
+      local kind, ms
+      kind, ms, expires, replace = string.match(options, '^([da])(%-?%d+) (%d*) ([01])$')
+      due = kind == 'd' and now + tonumber(ms) or math.max(tonumber(ms), now)
+    end
+    -- A member whose job key has run out lives until its end is recorded.
+    local free = not taken[id] and (unknown or is_free(id, replace == '1')) and not scores[i]
+    if free then
+      taken[id] = true
+      members[#members + 1] = int(due)
+      members[#members + 1] = id
+      local key = 'arq:job:' .. id
+      if expires == '' then
+        local at = #jobs
+        jobs[at + 1], jobs[at + 2] = key, payload
+      else
+        redis.call('SET', key, payload, 'PX', expires)
+      end
+      earliest = math.min(earliest or due, due)
+    end
+    answers[i] = free and 1 or 0
+  end
+  call_many('ZADD', q, members)
+  ask_many('MSET', nil, jobs)
+  if earliest then tell_due(q, earliest, now) end
+  return answers
+end
+
+local ask, unpack = redis.call, unpack
+local BATCH = 1000
+local BELL_TTL = 60000
+local q, time = KEYS[1], ask('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local asked, number, answers = q .. ':s7:asked:' .. ARGV[1], ARGV[2], {}
 
 -- Nothing of a settled request is kept, and what is kept of others is never below '!', which sorts before digits.
-local last = redis.call('ZRANGE', asked, number, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1)[1]
+local last = ask('ZRANGE', asked, number, '-inf', 'BYSCORE', 'REV', 'LIMIT', '0', '1')[1]
 local known, flags = string.match(last or '', '^(%d+):(%d*)$')
 if known == number then
   -- A write, for who waits until replicas have those of this connection: the first one may have come on another.
-  redis.call('PEXPIRE', asked, ARGV[4])
+  ask('PEXPIRE', asked, ARGV[4])
   for flag in string.gmatch(flags, '%d') do answers[#answers + 1] = tonumber(flag) end
   return answers
-elseif not last and redis.call('EXISTS', asked) == 1 then
+elseif not last and ask('EXISTS', asked) == 1 then
   return redis.error_reply('SETTLED it arrived when its caller had settled it; nothing was added')
 end
 
--- arq enqueues only where neither the job nor its result exists; ours also honours a held id, and the claim that
--- a Python worker keeps for a minute when a cron's job has ended: that tick has run.
-local function names(id)
-  return 'arq:job:' .. id, 'arq:result:' .. id, 'arq:s7:hold:' .. id, 'arq:in-progress:' .. id, meta(id)
+-- What is known of the ids, and what is written of them where it is nothing.
+local ids, keys, members, jobs, plain, has, due = {}, {}, {}, {}, true, {}, string.format('%d', now)
+for i = 5, #ARGV, 3 do
+  local id, nth = ARGV[i], #ids + 1
+  local at, job_key = 5 * nth, 'arq:job:' .. id
+  plain, has[id] = plain and ARGV[i + 2] == '' and not has[id], true
+  keys[at - 4], keys[at - 3], keys[at - 2], keys[at - 1], keys[at] =
+    job_key, 'arq:result:' .. id, 'arq:s7:hold:' .. id, 'arq:in-progress:' .. id, 'arq:s7:job:' .. id
+  ids[nth], answers[nth] = id, 1
+  members[2 * nth - 1], members[2 * nth] = due, id
+  jobs[2 * nth - 1], jobs[2 * nth] = job_key, ARGV[i + 1]
 end
-
--- Before what frees some memory, where something is then to be written that needs more: Redis refuses only the first write.
-local function refuse_when_full(q)
-  redis.call('SET', q .. ':s7:none', '')
-  redis.call('DEL', q .. ':s7:none')
+local unknown = true
+for from = 1, #keys, 5 * BATCH do
+  unknown = ask('EXISTS', unpack(keys, from, math.min(#keys, from + 5 * BATCH - 1))) == 0 and unknown
 end
-
--- Nearly always nothing is there of any of them, which few commands tell.
-local function are_unknown(ids)
-  local keys = {}
-  for i = 1, #ids do
-    local at = 5 * i
-    keys[at - 4], keys[at - 3], keys[at - 2], keys[at - 1], keys[at] = names(ids[i])
+local scores = #ids > 1 and ask('ZMSCORE', q, unpack(ids)) or { ids[1] and ask('ZSCORE', q, ids[1]) }
+for i = 1, #ids do plain = plain and not scores[i] end
+if plain and unknown and #ids > 0 then
+  ask('ZADD', q, unpack(members))
+  ask('MSET', unpack(jobs))
+  local bell = q .. ':s7:bell'
+  if ask('EXISTS', bell) == 0 then -- as `ring` in common.lua
+    ask('RPUSH', bell, ask('MGET', q .. ':s7:paused')[1] and '0' or '1')
+    ask('PEXPIRE', bell, BELL_TTL)
   end
-  return call_many('EXISTS', nil, keys) == 0
+else
+  answers = add_others(now, ids, unknown, scores)
 end
-
-local function is_free(id, replace)
-  local job, result, hold, claimed, notes = names(id)
-  if redis.call('EXISTS', job, result, hold, claimed, notes) == 0 then return true end
-  if redis.call('ZSCORE', q, id) and redis.call('EXISTS', job) == 0 then return false end -- its end is to be recorded
-  if redis.call('EXISTS', job) == 1 then return false end
-  local has_ended = redis.call('EXISTS', result, hold) > 0
-  if has_ended and not replace then return false end
-  -- with: notes.lua
-  local lease = read_lease(get(claimed))
-  if not replace and lease and lease.foreign then return false end
-  refuse_when_full(q)
-  if has_ended then redis.call('DEL', result, hold, claimed, tries(id)) end
-  redis.call('DEL', notes, 'arq:retry:' .. id) -- left by a job of that id which a Python worker ended
-  if lease and not lease.foreign then
-    -- Or by one whose keys somebody has deleted while it ran: its worker is not to end this one.
-    redis.call('DEL', claimed)
-    redis.call('ZREM', q .. ':s7:leases', id)
-  end
-  return true
-end
-
-local ids = {}
-for i = 5, #ARGV, 3 do ids[#ids + 1] = ARGV[i] end
-local unknown, scores, taken, members, jobs = are_unknown(ids), scores_of(q, ids), {}, {}, {}
-for i = 1, #ids do
-  local id, payload, options = ids[i], ARGV[3 * i + 3], ARGV[3 * i + 4]
-  local due, expires, replace = now, '', '0'
-  if options ~= '' then
-    local kind, ms
-    kind, ms, expires, replace = string.match(options, '^([da])(%-?%d+) (%d*) ([01])$')
-    due = kind == 'd' and now + tonumber(ms) or math.max(tonumber(ms), now)
-  end
-  -- A member whose job key has run out lives until its end is recorded.
-  local free = not taken[id] and (unknown or is_free(id, replace == '1')) and not scores[i]
-  if free then
-    taken[id] = true
-    members[#members + 1] = int(due)
-    members[#members + 1] = id
-    local key = 'arq:job:' .. id
-    if expires == '' then
-      local at = #jobs
-      jobs[at + 1], jobs[at + 2] = key, payload
-    else
-      redis.call('SET', key, payload, 'PX', expires)
-    end
-    earliest = math.min(earliest or due, due)
-  end
-  answers[i] = free and 1 or 0
-end
-call_many('ZADD', q, members)
-ask_many('MSET', nil, jobs)
-if earliest then tell_due(q, earliest, now) end
-redis.call('ZREMRANGEBYSCORE', asked, '-inf', '(' .. ARGV[3])
-redis.call('ZADD', asked, 'GT', ARGV[3], '!', number, number .. ':' .. table.concat(answers))
-redis.call('PEXPIRE', asked, ARGV[4])
+ask('ZREMRANGEBYSCORE', asked, '-inf', '(' .. ARGV[3])
+ask('ZADD', asked, 'GT', ARGV[3], '!', number, number .. ':' .. table.concat(answers))
+ask('PEXPIRE', asked, ARGV[4])
 return answers
