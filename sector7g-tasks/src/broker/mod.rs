@@ -49,8 +49,8 @@ pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// The most jobs that one call may carry; callers split what is longer.
 ///
-/// It keeps one call short for everybody else on the broker (and a Redis script far below the
-/// 8,000 values at which Lua's `unpack` fails).
+/// It keeps one call short for everybody else on the broker (and a Redis script, one command of which takes
+/// five values for each job, below the 8,000 at which Lua's `unpack` fails).
 pub const MAX_BATCH: usize = 1_000;
 
 /// How many queues are asked about at once, where many are: what one look takes of a broker stays bounded.

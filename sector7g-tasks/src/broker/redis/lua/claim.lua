@@ -205,14 +205,14 @@ if count > 0 then
 end
 ask('SET', call_key, call .. ' ' .. cmsgpack.pack({ lost, leased }), 'PX', format('%d', math.max(2 * span, 60000)))
 
--- Wakes a waiting worker: to claim if more is due, to look if all of them would only after these leases' end.
+-- Wakes a waiting worker: to look, if all of them would only after these leases' end, or to claim, if more is due.
 local look = count > 0 and tonumber(known[3])
 if known[4] then
   more = false
 elseif more == nil then
   more = general.is_more_due()
 end
-local bell = more and '1' or look and now + span < look and '0'
+local bell = look and now + span < look and '0' or more and '1'
 if bell and ask('EXISTS', q .. ':s7:bell') == 0 then
   ask('RPUSH', q .. ':s7:bell', bell)
   ask('PEXPIRE', q .. ':s7:bell', BELL_TTL)

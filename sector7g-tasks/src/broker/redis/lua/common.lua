@@ -1,4 +1,5 @@
--- common.lua: what the scripts share. It stands before each of them and reads no KEYS or ARGV. What few need is in notes.lua.
+-- common.lua: what the scripts share, where they have it stand: «with: common.lua». It reads no KEYS or ARGV. What few need is in
+-- notes.lua.
 --
 -- Keys, all derived from a queue's own name q and a job's id:
 --   q                     zset    job id -> due at, ms; of a leased job: the end of its lease      (arq's)
