@@ -1,12 +1,11 @@
 -- claim_any.lua: a claim in its general way, whatever is stored of its jobs: what claim.lua does, which tells the rest.
 -- KEYS[1] and ARGV[1..9] as there. Returns what that one does. O((n + m) log N), too.
--- It is a part of that script, with that one's `now` and `known`, and what it is worth is functions, which know each other's work.
+-- It stands in a function of that script, whose `now` and `known` it takes, and returns the steps as functions that share their state.
 
 -- with: notes.lua
 
 local q = KEYS[1]
 local worker, call, span, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local finishes = tonumber(ARGV[8])
 -- Since when the server is known to answer; the shortest lease; whether one whose key is gone may have run out for that.
 local up, shortest, is_doubtful = nil, nil, false
 local HELD = 'held'              -- in arq:in-progress of an ended tick
