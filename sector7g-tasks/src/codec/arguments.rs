@@ -234,15 +234,15 @@ impl Shown<'_> {
 }
 
 /// A text that takes no more than `limit` bytes, and then an ellipsis.
-struct Clip {
-    text: String,
+pub(super) struct Clip {
+    pub(super) text: String,
     limit: usize,
     /// How many values it shows.
     count: usize,
 }
 
 impl Clip {
-    fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self { text: String::new(), limit, count: 0 }
     }
 }

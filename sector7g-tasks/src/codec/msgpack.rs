@@ -5,7 +5,7 @@ use rmp::{Marker, encode};
 use serde::Serialize;
 
 use super::arguments::Raw;
-use super::record::{self, Fields, Splice};
+use super::record::{self, Fields, Names, Splice};
 use super::value::{Budget, MAX_BYTES, MAX_DEPTH, TooMuch, Value};
 use super::write::{Kind, Sink, write};
 use super::{Arguments, Envelope, Form, JobOut, Problem, ResultRecord, StoredResult};
@@ -32,7 +32,7 @@ pub(super) fn encode_result(result: &ResultRecord<'_>) -> Result<Bytes, Problem>
 
 pub(super) fn decode_job(payload: &Bytes) -> Result<Envelope<'static>, Problem> {
     let mut raw = Raw::default();
-    let fields = Unpacker::new(payload)?.fields(|name, start, end| match name {
+    let fields = Unpacker::new(payload)?.fields(record::OF_JOB, |name, start, end| match name {
         "a" => raw.positional = payload.slice(start..end),
         "k" => raw.named = payload.slice(start..end),
         _ => {}
@@ -41,11 +41,12 @@ pub(super) fn decode_job(payload: &Bytes) -> Result<Envelope<'static>, Problem> 
 }
 
 pub(super) fn decode_result(stored: &[u8]) -> Result<StoredResult, Problem> {
-    record::read_result(Unpacker::new(stored)?.fields(|_, _, _| {})?)
+    record::read_result(Unpacker::new(stored)?.fields(record::OF_RESULT, |_, _, _| {})?)
 }
 
 pub(super) fn queue_of_result(stored: &[u8]) -> Option<String> {
-    record::queue_of_result(&Unpacker::new(stored).ok()?.fields(|_, _, _| {}).ok()?)
+    let fields = Unpacker::new(stored).ok()?.fields(record::QUEUE_OF_RESULT, |_, _, _| {});
+    record::queue_of_result(&fields.ok()?)
 }
 
 /// Reads what [`encode`] wrote.
@@ -177,6 +178,8 @@ struct Unpacker<'a> {
     bytes: &'a [u8],
     at: usize,
     budget: Budget,
+    /// How many values the lists and dicts that are open still claim: each takes a byte at least.
+    claimed: usize,
 }
 
 /// Why a value was not read.
@@ -214,20 +217,23 @@ impl<'a> Unpacker<'a> {
         if bytes.len() > MAX_BYTES {
             return Err(Problem(format!("it has {} bytes, more than {MAX_BYTES}", bytes.len())));
         }
-        Ok(Self { bytes, at: 0, budget: Budget::new() })
+        Ok(Self { bytes, at: 0, budget: Budget::new(), claimed: 0 })
     }
 
-    /// The entries of a payload: a dict with texts as keys. Tells `place` where the value of each lies.
-    fn fields(mut self, mut place: impl FnMut(&str, usize, usize)) -> Result<Fields, Problem> {
+    /// The entries of a payload, a dict with texts as keys, that have one of `names`. Tells `place` where each value lies.
+    fn fields(mut self, names: Names, mut place: impl FnMut(&str, usize, usize)) -> Result<Fields, Problem> {
         let Head::Dict(len) = self.head()? else {
             return Err(Problem("it is no map".to_owned()));
         };
         let mut fields = Fields::default();
         for _ in 0..len {
+            let left = std::mem::replace(&mut self.budget, Budget::small());
             let key = self.entry()?;
+            self.budget = left;
             let start = self.at;
-            match key.as_text().filter(|name| Fields::has_room_for(name)) {
+            match names.iter().find(|name| key.as_text() == Some(**name)) {
                 Some(name) => {
+                    self.budget.next_entry();
                     fields.add(name, self.entry()?);
                     place(name, start, self.at);
                 }
@@ -248,7 +254,7 @@ impl<'a> Unpacker<'a> {
     /// A value; in place of one that holds too much, that.
     fn entry(&mut self) -> Result<Value, Problem> {
         let start = self.at;
-        self.budget = Budget::new();
+        self.claimed = 0;
         match self.value(0) {
             Ok(value) => Ok(value),
             Err(Unpacked::Broken(problem)) => Err(problem),
@@ -277,18 +283,18 @@ impl<'a> Unpacker<'a> {
             },
             Head::Bytes(len) => Value::Bytes(self.take(len)?.into()),
             Head::List(len) => {
-                let mut items = Vec::with_capacity(self.at_most(len)?);
+                let mut items = Vec::with_capacity(self.claim(len, 1)?);
                 for _ in 0..len {
-                    items.push(self.value(depth + 1)?);
+                    items.push(self.claimed_value(depth)?);
                 }
-                Value::List(items)
+                Value::List(items.into())
             }
             Head::Dict(len) => {
-                let mut entries = Vec::with_capacity(self.at_most(len)?);
+                let mut entries = Vec::with_capacity(self.claim(len, 2)?);
                 for _ in 0..len {
-                    entries.push((self.value(depth + 1)?, self.value(depth + 1)?));
+                    entries.push((self.claimed_value(depth)?, self.claimed_value(depth)?));
                 }
-                Value::Dict(entries)
+                Value::Dict(entries.into())
             }
             Head::Extension(len) => match self.take(len + 1)? {
                 [kind, ..] => Value::Unread(extension(*kind).into()),
@@ -297,9 +303,20 @@ impl<'a> Unpacker<'a> {
         })
     }
 
-    /// Each item has a byte at least: a length beyond the payload's end is refused before room is made.
-    fn at_most(&self, len: usize) -> Result<usize, Problem> {
-        if len > self.bytes.len() - self.at { Err(cut_off()) } else { Ok(len.min(ROOM)) }
+    /// For how many of `len` items, of so many values each, to make room. What is claimed, by all that is open, and has no
+    /// bytes or budget left is refused before: so all room together is for no more values than there are of both.
+    fn claim(&mut self, len: usize, values: usize) -> Result<usize, Unpacked> {
+        self.claimed += len * values;
+        if self.claimed > self.bytes.len() - self.at {
+            return Err(cut_off().into());
+        }
+        self.budget.has(self.claimed)?;
+        Ok(len)
+    }
+
+    fn claimed_value(&mut self, depth: usize) -> Result<Value, Unpacked> {
+        self.claimed -= 1;
+        self.value(depth + 1)
     }
 
     /// Passes over a value of any size and depth.
@@ -362,8 +379,8 @@ impl<'a> Unpacker<'a> {
         let width = 1 << (marker - Marker::U8.to_u8());
         let mut wide = [0; 8];
         wide[8 - width..].copy_from_slice(self.take(width)?);
-        let mut le = u64::from_be_bytes(wide).to_le_bytes().to_vec();
-        le.push(0);
+        let mut le = [0; 9];
+        le[..8].copy_from_slice(&u64::from_be_bytes(wide).to_le_bytes());
         Ok(Head::Value(Value::integer(&le)))
     }
 
@@ -383,9 +400,6 @@ impl<'a> Unpacker<'a> {
         Ok(taken)
     }
 }
-
-/// Room for so many items is made beforehand; for more, as they come.
-const ROOM: usize = 1024;
 
 fn cut_off() -> Problem {
     Problem("it ends too soon".to_owned())

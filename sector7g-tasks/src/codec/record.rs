@@ -1,5 +1,7 @@
 //! Jobs and results as dicts: what `MessagePack` and pickle have in common.
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 
 use super::arguments::{Raw, Repr, Tree};
@@ -73,29 +75,32 @@ fn entry<S: Sink, T: serde::Serialize + ?Sized>(sink: &mut S, name: &str, value:
     write(sink, value)
 }
 
-/// The entries that are read. Others, such as arq's `id`, are passed over.
-const NAMES: [&str; 11] = ["t", "f", "a", "k", "et", "s", "r", "st", "ft", "q", "s7"];
+/// The entries that are read of a payload. Others, such as arq's `id`, are passed over.
+pub(super) type Names = &'static [&'static str];
+
+pub(super) const OF_JOB: Names = &["t", "f", "a", "k", "et", "s7"];
+
+/// Not the arguments, which no one asks it for.
+pub(super) const OF_RESULT: Names = &["t", "f", "et", "s", "r", "st", "ft", "q", "s7"];
+
+pub(super) const QUEUE_OF_RESULT: Names = &["q"];
 
 /// The entries of a payload, by name.
 #[derive(Debug, Default)]
-pub(super) struct Fields(Vec<(Box<str>, Value)>);
+pub(super) struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
-    pub(super) fn has_room_for(name: &str) -> bool {
-        NAMES.contains(&name)
-    }
-
-    pub(super) fn add(&mut self, name: &str, value: Value) {
-        self.0.retain(|(other, _)| **other != *name); // of two, the last
-        self.0.push((name.into(), value));
+    pub(super) fn add(&mut self, name: &'static str, value: Value) {
+        self.0.retain(|(other, _)| *other != name); // of two, the last
+        self.0.push((name, value));
     }
 
     fn get(&self, name: &str) -> Option<&Value> {
-        self.0.iter().find(|(other, _)| **other == *name).map(|(_, value)| value)
+        self.0.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
     fn take(&mut self, name: &str) -> Result<Value, Problem> {
-        let place = self.0.iter().position(|(other, _)| **other == *name);
+        let place = self.0.iter().position(|(other, _)| *other == name);
         place.map(|place| self.0.swap_remove(place).1).ok_or_else(|| missing(name))
     }
 
@@ -156,7 +161,7 @@ fn foreign_failure(stored: &Value) -> Foreign {
         [] => String::new(),
         [Value::Text(text)] => text.to_string(),
         [one] => one.to_string(),
-        _ => Value::Tuple(args.to_vec()).to_string(),
+        _ => Value::Tuple(Arc::new(args.to_vec())).to_string(),
     };
     let class = object.class.strip_prefix("builtins.").unwrap_or(&object.class);
     Foreign { error_type: Some(class.to_owned()), message }

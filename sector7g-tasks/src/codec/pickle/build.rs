@@ -1,74 +1,143 @@
+use std::collections::HashMap;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use super::machine::{Call, Heap, Id, Node};
+use super::machine::{self, Call, Heap, Id, Node};
+use crate::codec::arguments::Clip;
 use crate::codec::value::{Budget, Date, DateTime, Delta, MAX_DEPTH, Object, Time, TooMuch, Value, Zone};
 
-/// Makes values of what the machine left: trees, so what is shared is made, and counted, each time it is met.
+/// The longest name of a class: a few bytes can ask for a long one often.
+const NAME: usize = 120;
+
+/// Makes values of what the machine left, and takes that away. What is shared is made once, and counted each time it is
+/// met: whoever reads it meets it as often.
 pub(super) struct Builder<'a> {
-    heap: &'a Heap,
+    heap: &'a mut Heap,
     budget: Budget,
-    /// What the value being made lies in.
-    path: Vec<Id>,
+    /// In how many others the value being made lies.
+    depth: usize,
+    /// The most that have been, within the value being made.
+    deepest: usize,
+    /// The bytes of texts that Python's older protocols encode, by where the texts lie.
+    encoded: HashMap<usize, Option<Arc<[u8]>>>,
+    circle: Arc<str>,
+    no_name: Arc<str>,
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(heap: &'a Heap) -> Self {
-        Self { heap, budget: Budget::new(), path: Vec::new() }
+    pub(super) fn new(heap: &'a mut Heap) -> Self {
+        Self {
+            heap,
+            budget: Budget::new(),
+            depth: 0,
+            deepest: 0,
+            encoded: HashMap::new(),
+            circle: "a value that contains itself".into(),
+            no_name: "of no name".into(),
+        }
     }
 
     /// A value; in place of one that holds too much, that.
-    pub(super) fn entry(mut self, id: Id) -> Value {
+    pub(super) fn entry(&mut self, id: Id) -> Value {
+        self.budget.next_entry();
+        (self.depth, self.deepest) = (0, 0);
         self.value(id).unwrap_or_else(|TooMuch(what)| Value::Unread(what.into()))
     }
 
     fn value(&mut self, id: Id) -> Result<Value, TooMuch> {
-        let heap = self.heap;
-        match heap.node(id) {
+        match self.heap.node(id) {
             Node::Leaf(value) => {
                 self.budget.take(own_bytes(value))?;
                 Ok(value.clone())
             }
-            Node::Global(module, name) => {
-                self.budget.take(module.len() + name.len())?;
-                let class = format!("{module}.{name}").into();
-                Ok(Value::Object(Box::new(Object { class, parts: Vec::new() })))
+            Node::Made(made) => {
+                self.budget.take_all(made.values as usize, made.bytes as usize)?;
+                let (value, levels) = (made.value.clone(), usize::from(made.levels));
+                self.reach(self.depth + levels)?;
+                Ok(value)
             }
-            Node::List(ids) => self.within(id, |this| this.values(ids).map(Value::List)),
-            Node::Tuple(ids) => self.within(id, |this| this.values(ids).map(Value::Tuple)),
-            Node::Set(ids) => self.within(id, |this| this.values(ids).map(Value::Set)),
-            Node::FrozenSet(ids) => self.within(id, |this| this.values(ids).map(Value::FrozenSet)),
-            Node::Dict(ids) => self.within(id, |this| this.entries(ids).map(Value::Dict)),
-            Node::Call(call) => self.within(id, |this| this.call(call)),
+            Node::Taken => {
+                self.budget.take(0)?;
+                Ok(Value::Unread(Arc::clone(&self.circle)))
+            }
+            Node::TooMuch(too_much) => Err(too_much.clone()),
+            _ => self.make(id),
         }
     }
 
-    /// Makes what lies within `id`, which may lie within itself.
-    fn within(&mut self, id: Id, make: impl FnOnce(&mut Self) -> Result<Value, TooMuch>) -> Result<Value, TooMuch> {
+    /// Makes a value for the first time, which may lie within itself.
+    fn make(&mut self, id: Id) -> Result<Value, TooMuch> {
+        let ((values, bytes), deepest) = (self.budget.left(), std::mem::take(&mut self.deepest));
+        let node = self.heap.take(id);
+        let made = self.value_of(node);
+        let after = match &made {
+            Ok(value) if self.heap.is_shared(id) => {
+                let (values_left, bytes_left) = self.budget.left();
+                let levels = self.deepest.saturating_sub(self.depth);
+                Node::Made(Box::new(machine::Made {
+                    value: value.clone(),
+                    values: small(values - values_left),
+                    bytes: small(bytes - bytes_left),
+                    levels: u8::try_from(levels).unwrap_or(u8::MAX), // never the default: MAX_DEPTH is less
+                }))
+            }
+            Ok(_) => Node::Taken,
+            Err(too_much) => Node::TooMuch(too_much.clone()),
+        };
+        self.heap.put(id, after);
+        self.deepest = self.deepest.max(deepest);
+        made
+    }
+
+    fn value_of(&mut self, node: Node) -> Result<Value, TooMuch> {
         self.budget.take(0)?;
-        if self.path.contains(&id) {
-            return Ok(Value::Unread("a value that contains itself".into()));
+        if let Node::Global(names) = node {
+            let (module, name) = *names;
+            self.budget.take_all(0, module.len() + name.len())?;
+            let class = named(format_args!("{module}.{name}"));
+            return Ok(Value::Object(Arc::new(Object { class, parts: Vec::new() })));
         }
-        if self.path.len() > MAX_DEPTH {
-            return Err(TooMuch("more than 128 levels"));
-        }
-        self.path.push(id);
-        let value = make(self);
-        self.path.pop();
+        self.reach(self.depth)?;
+        self.depth += 1;
+        let value = match node {
+            Node::List(ids) => self.values(&ids).map(Value::List),
+            Node::Tuple(ids) => self.values(&ids).map(Value::Tuple),
+            Node::Set(ids) => self.values(&ids).map(Value::Set),
+            Node::FrozenSet(ids) => self.values(&ids).map(Value::FrozenSet),
+            Node::Dict(ids) => self.entries(&ids).map(Value::Dict),
+            Node::Call(call) => self.call(&call),
+            Node::Leaf(value) => Ok(value),
+            Node::Global(_) | Node::Taken | Node::Made(_) | Node::TooMuch(_) => Ok(Value::None), // never taken as such
+        };
+        self.depth -= 1;
         value
     }
 
-    fn values(&mut self, ids: &[Id]) -> Result<Vec<Value>, TooMuch> {
-        ids.iter().map(|id| self.value(*id)).collect()
+    fn reach(&mut self, level: usize) -> Result<(), TooMuch> {
+        self.deepest = self.deepest.max(level);
+        if level > MAX_DEPTH { Err(TooMuch("more than 128 levels")) } else { Ok(()) }
     }
 
-    fn entries(&mut self, ids: &[(Id, Id)]) -> Result<Vec<(Value, Value)>, TooMuch> {
-        ids.iter().map(|(key, value)| Ok((self.value(*key)?, self.value(*value)?))).collect()
+    fn values(&mut self, ids: &[Id]) -> Result<Arc<Vec<Value>>, TooMuch> {
+        let mut values = Vec::with_capacity(ids.len());
+        for id in ids {
+            values.push(self.value(*id)?);
+        }
+        Ok(values.into())
+    }
+
+    fn entries(&mut self, ids: &[(Id, Id)]) -> Result<Arc<Vec<(Value, Value)>>, TooMuch> {
+        let mut entries = Vec::with_capacity(ids.len());
+        for (key, value) in ids {
+            entries.push((self.value(*key)?, self.value(*value)?));
+        }
+        Ok(entries.into())
     }
 
     fn call(&mut self, call: &Call) -> Result<Value, TooMuch> {
         let callable = self.value(call.callable)?;
         let mut made = Made {
-            class: class_of(&callable),
+            class: self.class_of(&callable),
             args: self.value(call.args)?,
             kwargs: call.kwargs.map(|id| self.value(id)).transpose()?,
             state: call.state.map(|id| self.value(id)).transpose()?,
@@ -76,11 +145,43 @@ impl<'a> Builder<'a> {
             entries: self.entries(&call.entries)?,
         };
         made.reconstruct();
-        if let Some(value) = made.plain() {
+        if let Some(value) = made.plain(self) {
             return Ok(value);
         }
-        Ok(Value::Object(Box::new(made.into_object())))
+        Ok(Value::Object(Arc::new(made.into_object())))
     }
+
+    /// The name of what is called: a global, or a method of one, as the older protocols tell it.
+    fn class_of(&self, callable: &Value) -> Arc<str> {
+        let Value::Object(object) = callable else {
+            return Arc::clone(&self.no_name);
+        };
+        match object.part("args").and_then(Value::items) {
+            Some([Value::Object(class), Value::Text(name)]) if &*object.class == "builtins.getattr" => {
+                named(format_args!("{}.{name}", class.class))
+            }
+            _ => Arc::clone(&object.class),
+        }
+    }
+
+    /// Bytes that the older protocols write as a text: each character is one.
+    fn latin1(&mut self, text: &Arc<str>) -> Option<Arc<[u8]>> {
+        let encode = || text.chars().map(|character| u8::try_from(u32::from(character)).ok()).collect();
+        // The text stays where it is: its node holds it.
+        self.encoded.entry(Arc::as_ptr(text).addr()).or_insert_with(encode).clone()
+    }
+}
+
+/// Of what the budget counts, which has room for no more.
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// A class's name, cut when it is too long.
+fn named(name: fmt::Arguments<'_>) -> Arc<str> {
+    let mut clip = Clip::new(NAME);
+    let _ = clip.write_fmt(name); // an error says that it is long enough
+    clip.text.into()
 }
 
 fn own_bytes(value: &Value) -> usize {
@@ -92,32 +193,19 @@ fn own_bytes(value: &Value) -> usize {
     }
 }
 
-/// The name of what is called: a global, or a method of one, as the older protocols tell it.
-fn class_of(callable: &Value) -> Arc<str> {
-    let Value::Object(object) = callable else {
-        return "of no name".into();
-    };
-    match object.part("args").and_then(Value::items) {
-        Some([Value::Object(class), Value::Text(name)]) if &*object.class == "builtins.getattr" => {
-            format!("{}.{name}", class.class).into()
-        }
-        _ => Arc::clone(&object.class),
-    }
-}
-
 /// What an object would be made of.
 struct Made {
     class: Arc<str>,
     args: Value,
     kwargs: Option<Value>,
     state: Option<Value>,
-    items: Vec<Value>,
-    entries: Vec<(Value, Value)>,
+    items: Arc<Vec<Value>>,
+    entries: Arc<Vec<(Value, Value)>>,
 }
 
 impl Made {
     /// The value, if it is of a plain type.
-    fn plain(&mut self) -> Option<Value> {
+    fn plain(&mut self, builder: &mut Builder<'_>) -> Option<Value> {
         if self.kwargs.is_some() || !self.items.is_empty() {
             return None;
         }
@@ -126,7 +214,7 @@ impl Made {
             ("collections.OrderedDict", [], None) => Some(Value::Dict(std::mem::take(&mut self.entries))),
             _ if !self.entries.is_empty() => None,
             ("uuid.UUID", [], Some(state)) => uuid(state),
-            (class, args, None) => plain(class, args).or_else(|| self.with_unknown_zone()),
+            (class, args, None) => plain(builder, class, args).or_else(|| self.with_unknown_zone()),
             _ => None,
         }
     }
@@ -137,7 +225,7 @@ impl Made {
             return None;
         };
         if matches!(&*self.class, "datetime.datetime" | "datetime.time") {
-            self.class = format!("{} with a tzinfo of {}", self.class, zone.class).into();
+            self.class = named(format_args!("{} with a tzinfo of {}", self.class, zone.class));
         }
         None
     }
@@ -149,12 +237,13 @@ impl Made {
         };
         if &*self.class == "copyreg._reconstructor" {
             self.class = Arc::clone(&class.class);
-            self.args = Value::Tuple(Vec::new());
+            self.args = Value::Tuple(Arc::default());
         }
     }
 
     fn into_object(self) -> Object {
-        let mut parts = vec![("args", self.args)];
+        let mut parts = Vec::with_capacity(1 + usize::from(self.kwargs.is_some()) + usize::from(self.state.is_some()));
+        parts.push(("args", self.args));
         parts.extend(self.kwargs.map(|kwargs| ("kwargs", kwargs)));
         parts.extend(self.state.map(|state| ("state", state)));
         if !self.items.is_empty() {
@@ -168,17 +257,17 @@ impl Made {
 }
 
 /// What calls of known globals make.
-fn plain(class: &str, args: &[Value]) -> Option<Value> {
+fn plain(builder: &mut Builder<'_>, class: &str, args: &[Value]) -> Option<Value> {
     match (class, args) {
-        ("builtins.set", [items]) => Some(Value::Set(items.items()?.to_vec())),
-        ("builtins.frozenset", [items]) => Some(Value::FrozenSet(items.items()?.to_vec())),
-        ("builtins.set", []) => Some(Value::Set(Vec::new())),
-        ("builtins.frozenset", []) => Some(Value::FrozenSet(Vec::new())),
+        ("builtins.set", [items]) => Some(Value::Set(Arc::clone(items.shared_items()?))),
+        ("builtins.frozenset", [items]) => Some(Value::FrozenSet(Arc::clone(items.shared_items()?))),
+        ("builtins.set", []) => Some(Value::Set(Arc::default())),
+        ("builtins.frozenset", []) => Some(Value::FrozenSet(Arc::default())),
         ("builtins.bytes", []) => Some(Value::Bytes([].into())),
         ("builtins.bytearray", []) => Some(Value::ByteArray([].into())),
         ("builtins.bytearray", [Value::Bytes(bytes)]) => Some(Value::ByteArray(Arc::clone(bytes))),
-        ("builtins.bytearray", [Value::Text(text), Value::Text(_)]) => latin1(text).map(Value::ByteArray),
-        ("_codecs.encode", [Value::Text(text), Value::Text(_)]) => latin1(text).map(Value::Bytes),
+        ("builtins.bytearray", [Value::Text(text), Value::Text(_)]) => builder.latin1(text).map(Value::ByteArray),
+        ("_codecs.encode", [Value::Text(text), Value::Text(_)]) => builder.latin1(text).map(Value::Bytes),
         ("datetime.date", [Value::Bytes(bytes)]) => Date::read((**bytes).try_into().ok()?).map(Value::Date),
         ("datetime.datetime", [Value::Bytes(bytes), zone @ ..]) => date_time(bytes, zone),
         ("datetime.time", [Value::Bytes(bytes), zone @ ..]) => time(bytes, zone),
@@ -192,11 +281,6 @@ fn plain(class: &str, args: &[Value]) -> Option<Value> {
     }
 }
 
-/// Bytes that the older protocols write as a text: each character is one.
-fn latin1(text: &str) -> Option<Arc<[u8]>> {
-    text.chars().map(|character| u8::try_from(u32::from(character)).ok()).collect()
-}
-
 fn date_time(bytes: &[u8], zone: &[Value]) -> Option<Value> {
     let [date @ .., hour, minute, second, high, middle, low] = bytes else {
         return None;
@@ -206,14 +290,14 @@ fn date_time(bytes: &[u8], zone: &[Value]) -> Option<Value> {
     date[2] &= 0x7f;
     let time = Time::read([*hour, *minute, *second, *high, *middle, *low], fold)?;
     let moment = DateTime { date: Date::read(date)?, time, zone: zone_of(zone).ok()? };
-    Some(Value::DateTime(Box::new(moment)))
+    Some(Value::DateTime(Arc::new(moment)))
 }
 
 fn time(bytes: &[u8], zone: &[Value]) -> Option<Value> {
     let mut bytes: [u8; 6] = bytes.try_into().ok()?;
     let fold = bytes[0] & 0x80 != 0;
     bytes[0] &= 0x7f;
-    Some(Value::Time(Box::new((Time::read(bytes, fold)?, zone_of(zone).ok()?))))
+    Some(Value::Time(Arc::new((Time::read(bytes, fold)?, zone_of(zone).ok()?))))
 }
 
 /// What follows the bytes of a time; `Err` when it is no zone that is known here.
@@ -240,11 +324,11 @@ fn fixed_zone(offset: Delta, name: &[Value]) -> Option<Value> {
         [Value::Text(name)] => Some(Arc::clone(name)),
         _ => return None,
     };
-    is_possible.then(|| Value::Zone(Box::new(Zone::Fixed(offset, name))))
+    is_possible.then(|| Value::Zone(Arc::new(Zone::Fixed(offset, name))))
 }
 
 fn named_zone(name: &Arc<str>) -> Option<Value> {
-    jiff::tz::TimeZone::get(name).ok().map(|_| Value::Zone(Box::new(Zone::Named(Arc::clone(name)))))
+    jiff::tz::TimeZone::get(name).ok().map(|_| Value::Zone(Arc::new(Zone::Named(Arc::clone(name)))))
 }
 
 fn uuid(state: &Value) -> Option<Value> {
@@ -256,7 +340,7 @@ fn uuid(state: &Value) -> Option<Value> {
         [(Value::Text(name), Value::Big(number))] if &**name == "int" => number.to_u128()?,
         _ => return None,
     };
-    Some(Value::Uuid(Box::new(number.to_be_bytes())))
+    Some(Value::Uuid(Arc::new(number.to_be_bytes())))
 }
 
 /// Whether `decimal.Decimal` takes it: other texts make it raise.

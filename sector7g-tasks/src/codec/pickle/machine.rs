@@ -1,17 +1,36 @@
 use std::sync::Arc;
 
 use crate::codec::Problem;
-use crate::codec::value::{MAX_BYTES, MAX_VALUES, Value};
+use crate::codec::value::{MAX_BYTES, MAX_VALUES, TooMuch, Value};
 
 /// What the opcodes made: values that refer to each other by place, so that sharing and circles cost nothing.
 #[derive(Debug)]
 pub(super) struct Heap {
     nodes: Vec<Node>,
     pub(super) root: Id,
+    shared: Shared,
+}
+
+/// Those that were met more than once: a bit each.
+#[derive(Debug, Default)]
+struct Shared(Vec<u64>);
+
+impl Shared {
+    fn insert(&mut self, Id(index): Id) {
+        let place = index as usize / 64;
+        if place >= self.0.len() {
+            self.0.resize(place + 1, 0);
+        }
+        self.0[place] |= 1 << (index % 64);
+    }
+
+    fn contains(&self, Id(index): Id) -> bool {
+        self.0.get(index as usize / 64).is_some_and(|bits| bits & (1 << (index % 64)) != 0)
+    }
 }
 
 /// The place of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Id(u32);
 
 #[derive(Debug)]
@@ -23,8 +42,23 @@ pub(super) enum Node {
     FrozenSet(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     /// Module and name of a class or function.
-    Global(Arc<str>, Arc<str>),
+    Global(Box<(Arc<str>, Arc<str>)>),
     Call(Box<Call>),
+    /// Its value is being made; or is, and no one else asks for it.
+    Taken,
+    /// It is shared, and its value is made.
+    Made(Box<Made>),
+    /// Its value holds too much.
+    TooMuch(TooMuch),
+}
+
+/// The value of a node, what it takes of the budget, and the levels below it.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) value: Value,
+    pub(super) values: u32,
+    pub(super) bytes: u32,
+    pub(super) levels: u8,
 }
 
 /// A call of a global, as an object tells how to make it anew. It is never made.
@@ -41,6 +75,20 @@ pub(super) struct Call {
 impl Heap {
     pub(super) fn node(&self, id: Id) -> &Node {
         &self.nodes[id.0 as usize] // ids are made with their nodes
+    }
+
+    /// What it is made of, for whoever makes its value.
+    pub(super) fn take(&mut self, id: Id) -> Node {
+        self.put(id, Node::Taken)
+    }
+
+    pub(super) fn put(&mut self, id: Id, node: Node) -> Node {
+        std::mem::replace(&mut self.nodes[id.0 as usize], node)
+    }
+
+    /// Whether it is more than a leaf, and met more than once.
+    pub(super) fn is_shared(&self, id: Id) -> bool {
+        self.shared.contains(id)
     }
 
     pub(super) fn root_entries(&self) -> Option<&[(Id, Id)]> {
@@ -71,12 +119,13 @@ pub(super) fn run(bytes: &[u8]) -> Result<Heap, Problem> {
         marks: Vec::new(),
         memo: Vec::new(),
         memoised: 0,
+        shared: Shared::default(),
     };
     loop {
         let [opcode] = machine.array()?;
         if opcode == b'.' {
             let root = machine.pop()?;
-            return Ok(Heap { nodes: machine.nodes, root });
+            return Ok(Heap { nodes: machine.nodes, root, shared: machine.shared });
         }
         match machine.constant(opcode)? {
             Some(value) => machine.push(Node::Leaf(value))?,
@@ -94,6 +143,7 @@ struct Machine<'a> {
     memo: Vec<Option<Id>>,
     /// How many places of the memo are taken: where the next one without a number goes.
     memoised: usize,
+    shared: Shared,
 }
 
 /// Each of the machine's own lists has as many places as a payload may have values; honest ones need far fewer.
@@ -252,7 +302,7 @@ impl Machine<'_> {
             }
             b'0' => self.discard(),
             b'1' => self.since_mark().map(drop),
-            b'2' => self.top().and_then(|id| self.push_id(id)),
+            b'2' => self.top().and_then(|id| self.push_again(id)),
             b']' => self.push(Node::List(Vec::new())),
             b')' => self.push(Node::Tuple(Vec::new())),
             b'}' => self.push(Node::Dict(Vec::new())),
@@ -295,6 +345,9 @@ impl Machine<'_> {
 
     fn push(&mut self, node: Node) -> Result<(), Problem> {
         check_room(&self.nodes)?;
+        if self.nodes.len() == self.nodes.capacity() {
+            self.nodes.reserve_exact(self.nodes.len() / 4 + 16); // the largest list: twice as long would be too much
+        }
         let id = u32::try_from(self.nodes.len()).map_err(|_| broken("it has too many values"))?;
         self.nodes.push(node);
         self.push_id(Id(id))
@@ -304,6 +357,13 @@ impl Machine<'_> {
         check_room(&self.stack)?;
         self.stack.push(id);
         Ok(())
+    }
+
+    fn push_again(&mut self, id: Id) -> Result<(), Problem> {
+        if !matches!(self.nodes[id.0 as usize], Node::Leaf(_)) {
+            self.shared.insert(id);
+        }
+        self.push_id(id)
     }
 
     /// Where the stack begins after the last mark: no opcode reaches below.
@@ -392,7 +452,7 @@ impl Machine<'_> {
 
     fn recall(&mut self, index: usize) -> Result<(), Problem> {
         let id = self.memo.get(index).copied().flatten().ok_or_else(|| broken("a place in the memo is empty"))?;
-        self.push_id(id)
+        self.push_again(id)
     }
 }
 
@@ -417,7 +477,7 @@ impl Machine<'_> {
             "copy_reg" => "copyreg".into(),
             _ => module,
         };
-        self.push(Node::Global(module, name))
+        self.push(Node::Global(Box::new((module, name))))
     }
 
     fn global_lines(&mut self) -> Result<(), Problem> {

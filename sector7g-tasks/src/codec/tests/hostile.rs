@@ -16,7 +16,7 @@ fn unfit(codec: Codec, argument: &[u8]) -> String {
     problem
 }
 
-fn with_argument(codec: Codec, argument: &[u8]) -> Bytes {
+pub(super) fn with_argument(codec: Codec, argument: &[u8]) -> Bytes {
     let (before, after): (&[u8], &[u8]) = match codec {
         Codec::Json => (br#"{"f":"echo","a":["#, br#"],"k":{},"et":1}"#),
         #[cfg(feature = "msgpack")]
@@ -63,6 +63,20 @@ fn a_hundred_thousand_levels_in_pickle() {
     }
 }
 
+/// A list of a hundred levels, met again where there are twenty-seven already, and one more.
+#[test]
+#[cfg(feature = "pickle")]
+fn levels_of_what_is_shared_are_counted_where_it_is_met() {
+    let hundred = [&b"]".repeat(100)[..], &b"a".repeat(99), b"\x94"].concat();
+    for (levels, problem) in [(27, "expected u32"), (28, "it holds more than 128 levels")] {
+        let again = [&b"]".repeat(levels)[..], b"h\x00", &b"a".repeat(levels)].concat();
+        let both = [&b"("[..], &hundred, &again, b"l"].concat();
+        assert!(unfit(Codec::Pickle, &both).contains(problem), "{levels}");
+        let alone = [&b"("[..], &b"]".repeat(levels + 100), &b"a".repeat(levels + 99), b"l"].concat();
+        assert!(unfit(Codec::Pickle, &alone).contains(problem), "{levels}, not shared");
+    }
+}
+
 /// Thirty lists, each with ten times the one before: 212 bytes for 10^30 values.
 #[test]
 #[cfg(feature = "pickle")]
@@ -74,6 +88,9 @@ fn sharing_bombs() {
         bomb.push(b'l');
     }
     assert!(unfit(Codec::Pickle, &bomb).contains("it holds more than 1048576 values"));
+    // Fewer of them make a value that may be read, and is written with a result as it came: shared.
+    let end = bomb.iter().position(|byte| *byte == 5).unwrap() - 1;
+    assert!(unfit(Codec::Pickle, &bomb[..end]).contains("invalid type: sequence, expected u32"));
     // A long text, met often.
     let text = [&b"X\x00\x00\x10\x00"[..], &b"x".repeat(1 << 20)].concat();
     let bomb = [b"(", &text[..], b"\x94", &b"h\x00".repeat(100), b"l"].concat();

@@ -11,6 +11,8 @@ mod python;
 mod rounds;
 #[cfg(all(feature = "msgpack", feature = "pickle"))]
 mod same;
+#[cfg(all(feature = "msgpack", feature = "pickle"))]
+mod sharing;
 mod traces;
 mod values;
 #[cfg(all(feature = "msgpack", feature = "pickle"))]

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value as Json, json};
 
+use super::hostile::with_argument;
 use super::*;
 use crate::codec::encoded::Form;
 use crate::codec::pickle;
@@ -84,6 +85,7 @@ const VALUES: &[&str] = &[
     "(lambda one: [one, one, (one, one)])([1])",
     "(lambda text: [text, text, {text: text}])('shared')",
     "(lambda pair: [pair, pair, [pair]])((1, (2,)))",
+    "(lambda row: [row, {'k': row}, [row] * 300, row[1], 300 * ('a longer text',)])([1, 'another longer text', {'x': None}])",
     "ValueError('too hot', 3)",
     "RuntimeError()",
     "collections.OrderedDict(a=1, b=[2])",
@@ -190,6 +192,45 @@ said(base64.b64encode(pickle.dumps(job)).decode())
     let result = record(Codec::Pickle, Some(&given), Ok(&Codec::Pickle.encode(&()).unwrap()));
     let answer = python("said(repr(loads(given)['a']))", &json!(base64::encode(&result)));
     assert_eq!(answer, ["('<builtins.ValueError object, not kept>', ['<builtins.complex object, not kept>'])"]);
+}
+
+/// Whoever changes one of them changes what is everywhere.
+#[test]
+fn what_python_shares_is_shared_when_it_comes_back() {
+    let script = "
+row, empty, array = [1], [], bytearray(b'12345678')
+job = {'t': None, 'f': 'echo', 'a': ([row, row, {'k': row}], [empty, empty], [array, array]), 'k': {'row': row}, 'et': 1}
+said(base64.b64encode(pickle.dumps(job)).decode())
+";
+    let given = arguments(&base64::decode(&python(script, &json!(null))[0]));
+    let result = record(Codec::Pickle, Some(&given), Ok(&Codec::Pickle.encode(&()).unwrap()));
+    let script = "
+rows, empties, arrays = (job := loads(given))['a']
+said(rows[0] is rows[1] is rows[2]['k'] is job['k']['row'], empties[0] is empties[1], arrays[0] is arrays[1])
+";
+    assert_eq!(python(script, &json!(base64::encode(&result))), ["True\tTrue\tTrue"]);
+}
+
+/// A set that is made of a shared list lies where that lies, and is something else all the same.
+#[test]
+fn a_list_and_sets_made_of_it_stay_what_they_are() {
+    let given = [
+        (
+            &b"(]K\x01a\x94cbuiltins\nset\nh\x00\x85Rcbuiltins\nfrozenset\nh\x00\x85Rh\x00l"[..],
+            "([[1], {1}, frozenset({1}), [1]],)",
+        ),
+        (b"(]K\x01a\x94}cbuiltins\nfrozenset\nh\x00\x85RNsl", "([[1], {frozenset({1}): None}],)"),
+        (
+            b"(C\x0812345678\x94cbuiltins\nbytearray\nh\x00\x85Rh\x00l",
+            "([b'12345678', bytearray(b'12345678'), b'12345678'],)",
+        ),
+    ];
+    let results = given.map(|(opcodes, _)| {
+        let given = arguments(&with_argument(Codec::Pickle, opcodes));
+        base64::encode(&record(Codec::Pickle, Some(&given), Ok(&Codec::Pickle.encode(&()).unwrap())))
+    });
+    let answers = python("for stored in given: said(repr(loads(stored)['a']))", &json!(results));
+    assert_eq!(answers, given.map(|(_, repr)| repr));
 }
 
 /// Python could not even load a dict with such a key.

@@ -41,7 +41,7 @@ impl Given<'_> {
 
 /// A dict's key where only texts can be keys.
 fn as_text(key: &Value) -> String {
-    let dict = Value::Dict(vec![(key.clone(), Value::None)]).to_json();
+    let dict = Value::Dict(vec![(key.clone(), Value::None)].into()).to_json();
     dict.as_object().unwrap().keys().next().unwrap().clone()
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
@@ -91,8 +92,10 @@ fn of_json(json: &Json) -> Value {
             (None, None) => Value::Float(number.as_f64().unwrap()),
         },
         Json::String(text) => Value::text(text),
-        Json::Array(items) => Value::List(items.iter().map(of_json).collect()),
-        Json::Object(map) => Value::Dict(map.iter().map(|(key, value)| (Value::text(key), of_json(value))).collect()),
+        Json::Array(items) => Value::List(Arc::new(items.iter().map(of_json).collect())),
+        Json::Object(map) => {
+            Value::Dict(Arc::new(map.iter().map(|(key, value)| (Value::text(key), of_json(value))).collect()))
+        }
     }
 }
 
@@ -176,7 +179,7 @@ fn arguments_are_what_they_were_enqueued_with() {
                 let Value::Dict(fields) = value(&job.bytes) else { panic!("{} is no dict", job.key) };
                 let given = fields.iter().find(|(name, _)| name.as_text() == Some("a")).unwrap().1.items().unwrap();
                 let told = step["python_args"].as_str().unwrap();
-                let items = Value::Tuple(given.to_vec()).to_string();
+                let items = Value::Tuple(Arc::new(given.to_vec())).to_string();
                 let (told, items) = (as_lists(told, name), as_lists(&items, name));
                 let cut = if told.len() < 200 { items.len() } else { told.len() }; // long ones were cut
                 assert_eq!(items[..cut], told, "{name} {}", job.key);

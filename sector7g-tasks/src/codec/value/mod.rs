@@ -15,13 +15,13 @@ use super::Problem;
 /// The most levels of lists, dicts and objects within each other.
 pub(super) const MAX_DEPTH: usize = 128;
 
-/// The most values in a payload, one that is shared counted as often as it is met: 1,048,576.
+/// The most values in a payload's arguments or result, one that is shared counted as often as it is met: 1,048,576.
 pub(super) const MAX_VALUES: usize = 1 << 20;
 
-/// The most bytes of texts in a payload, counted likewise, and of the payload itself: 64 MiB.
+/// The most bytes of texts in an entry of a payload, counted likewise, and of the payload itself: 64 MiB.
 pub(super) const MAX_BYTES: usize = 64 << 20;
 
-/// A value, not yet of any Rust type.
+/// A value, not yet of any Rust type. What a payload shares is shared here, too: a clone costs no more than its own place.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     None,
@@ -33,20 +33,20 @@ pub(crate) enum Value {
     Text(Arc<str>),
     Bytes(Arc<[u8]>),
     ByteArray(Arc<[u8]>),
-    List(Vec<Self>),
-    Tuple(Vec<Self>),
-    Set(Vec<Self>),
-    FrozenSet(Vec<Self>),
-    Dict(Vec<(Self, Self)>),
-    DateTime(Box<DateTime>),
+    List(Arc<Vec<Self>>),
+    Tuple(Arc<Vec<Self>>),
+    Set(Arc<Vec<Self>>),
+    FrozenSet(Arc<Vec<Self>>),
+    Dict(Arc<Vec<(Self, Self)>>),
+    DateTime(Arc<DateTime>),
     Date(Date),
-    Time(Box<(Time, Option<Zone>)>),
+    Time(Arc<(Time, Option<Zone>)>),
     Delta(Delta),
-    Zone(Box<Zone>),
+    Zone(Arc<Zone>),
     /// `decimal.Decimal`, as its text.
     Decimal(Arc<str>),
-    Uuid(Box<[u8; 16]>),
-    Object(Box<Object>),
+    Uuid(Arc<[u8; 16]>),
+    Object(Arc<Object>),
     /// What is there and can't be held, in words that continue "it holds …".
     Unread(Arc<str>),
 }
@@ -80,6 +80,11 @@ impl Value {
 
     /// The values of a list, tuple or set.
     pub(super) fn items(&self) -> Option<&[Self]> {
+        self.shared_items().map(|items| items.as_slice())
+    }
+
+    /// The same, to be shared.
+    pub(super) fn shared_items(&self) -> Option<&Arc<Vec<Self>>> {
         match self {
             Self::List(items) | Self::Tuple(items) | Self::Set(items) | Self::FrozenSet(items) => Some(items),
             _ => None,
@@ -92,6 +97,9 @@ impl Value {
     }
 }
 
+/// For how many values each entry of a payload has room, whatever those before it took: what is no argument has fewer.
+const ENTRY_VALUES: usize = 1_000;
+
 /// What counts the values of a payload while they are made.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -103,15 +111,42 @@ pub(super) struct Budget {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TooMuch(pub(super) &'static str);
 
+const TOO_MANY: TooMuch = TooMuch("more than 1048576 values");
+
 impl Budget {
     pub(super) const fn new() -> Self {
         Self { values: MAX_VALUES, bytes: MAX_BYTES }
     }
 
+    /// For what is not kept beside others, such as a key.
+    pub(super) const fn small() -> Self {
+        Self { values: ENTRY_VALUES, bytes: MAX_BYTES }
+    }
+
+    /// For the next entry of a payload: all of them are held at once. Bytes are only those of the payload, met again.
+    pub(super) fn next_entry(&mut self) {
+        *self = Self { values: self.values.max(ENTRY_VALUES), bytes: MAX_BYTES };
+    }
+
     /// Counts one value with so many bytes of its own.
     pub(super) fn take(&mut self, bytes: usize) -> Result<(), TooMuch> {
-        self.values = self.values.checked_sub(1).ok_or(TooMuch("more than 1048576 values"))?;
+        self.take_all(1, bytes)
+    }
+
+    /// Counts so many values with so many bytes among them.
+    pub(super) fn take_all(&mut self, values: usize, bytes: usize) -> Result<(), TooMuch> {
+        self.values = self.values.checked_sub(values).ok_or(TOO_MANY)?;
         self.bytes = self.bytes.checked_sub(bytes).ok_or(TooMuch("more than 64 MiB"))?;
         Ok(())
+    }
+
+    /// Whether there is room for so many.
+    pub(super) fn has(&self, values: usize) -> Result<(), TooMuch> {
+        if values > self.values { Err(TOO_MANY) } else { Ok(()) }
+    }
+
+    /// How many values there may still be, and bytes of them.
+    pub(super) const fn left(&self) -> (usize, usize) {
+        (self.values, self.bytes)
     }
 }

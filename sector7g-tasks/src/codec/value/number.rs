@@ -19,6 +19,11 @@ impl BigInt {
         &self.0
     }
 
+    /// The same, to be shared.
+    pub(crate) fn shared(&self) -> &Arc<[u8]> {
+        &self.0
+    }
+
     fn is_negative(&self) -> bool {
         self.0.last().is_some_and(|byte| byte & 0x80 != 0)
     }
