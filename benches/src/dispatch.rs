@@ -70,6 +70,29 @@ fn note(worker: WorkerContext) -> HookFuture {
     })
 }
 
+/// What so many jobs were run with, each by a worker.
+pub(crate) fn contexts(count: usize) -> Vec<Context> {
+    let kept = Kept::default();
+    let inventory = inventory(100, Results::Dropped);
+    let runner = Runner::new().broker(Arc::new(filled(count))).inventory(inventory).state(Watch::default());
+    let runner = runner.middleware(kept.clone()).handle_signals(false).burst(true);
+    let report = runtime(Threads::One).block_on(runner.run()).expect("it runs");
+    assert_eq!(report.done(), count as u64);
+    std::mem::take(&mut kept.0.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Keeps the context of each run.
+#[derive(Clone, Debug, Default)]
+struct Kept(Arc<Mutex<Vec<Context>>>);
+
+#[async_trait]
+impl Middleware for Kept {
+    async fn run(&self, ctx: &Context, next: Next<'_>) -> RunResult {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(ctx.clone());
+        next.run(ctx).await
+    }
+}
+
 async fn run_all(broker: MemoryBroker, count: usize, inventory: Inventory) -> Duration {
     let watch = Watch::default();
     let runner = Runner::new().broker(Arc::new(broker)).inventory(inventory).state(watch.clone());

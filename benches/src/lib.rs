@@ -7,6 +7,7 @@ mod dispatch;
 mod layers;
 mod noop;
 pub mod peers;
+pub mod server;
 pub mod side;
 
 use std::any::Any;

@@ -2,8 +2,13 @@
 
 use std::any::TypeId;
 use std::future::Future;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::Serialize;
+
+use crate::codec::{CodecError, Encoded, JobRef, ResultRecord};
+use crate::middleware::{Middleware, Next};
 
 pub use inventory;
 
@@ -57,6 +62,26 @@ pub fn blocking(ctx: Context, call: impl FnOnce(&Context) -> RunResult + Send + 
 /// The name and id of a type.
 pub fn type_of<T: 'static>() -> (TypeId, &'static str) {
     (TypeId::of::<T>(), std::any::type_name::<T>())
+}
+
+/// A task behind middleware, as a worker runs it: for our own benchmarks.
+pub fn next(layers: &[Arc<dyn Middleware>], task: RunFuture) -> Next<'_> {
+    Next::new(layers, task)
+}
+
+/// What a worker stores of a run that has returned `value`: for our own benchmarks.
+pub fn record(ctx: &Context, value: &Encoded) -> Result<Bytes, CodecError> {
+    let run = &ctx.0;
+    let job = JobRef { task: run.def.name, enqueued_at: run.enqueued_at, arguments: &run.arguments };
+    run.codec.encode_result(&ResultRecord {
+        job: Some(job),
+        attempt: run.attempt,
+        value: Ok(value),
+        started_at: run.enqueued_at,
+        finished_at: run.enqueued_at,
+        queue: ctx.queue().as_str(),
+        id: ctx.job_id().as_str(),
+    })
 }
 
 /// What a hook may return: nothing, or a result.

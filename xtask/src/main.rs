@@ -21,9 +21,11 @@ usage: cargo xtask <command>
   needs  installs what the tests need (as root on Debian; else says what to install)
   test   the same, then runs all tests
   faults breaks workers, servers and the way between them, and accounts for every job: `faults --help`
-  bench  what dispatching a job costs beside a bare spawn, in ns and (with valgrind) in instructions
+  bench  what dispatching a job costs beside a bare spawn, in ns and (with valgrind) in instructions,
+         and each step of it by itself
   peers  sector7g beside other libraries on Redis, side by side, into target/peers/report.md:
-         `peers [--quick] [--rounds N] [--only NAME..] [--measure WORD..]`
+         `peers [--quick] [--publish] [--rounds N] [--only NAME..] [--measure WORD..]`; --publish puts
+         the report into docs/performance, too
   ci     what .ci/run runs: format, lints, test, documentation, each feature by itself
   help   this text
 

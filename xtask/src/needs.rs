@@ -99,6 +99,12 @@ pub(crate) fn install(runner: &mut Runner) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Makes sure that one of the programs is there.
+pub(crate) fn install_only(runner: &mut Runner, program: &str) -> Result<(), Failed> {
+    let missing = missing(NEEDS, &folders());
+    get(runner, &missing.into_iter().filter(|need| need.program == program).collect::<Vec<_>>())
+}
+
 /// Installs the packages of `missing`, or says what to install.
 pub(crate) fn get(runner: &mut Runner, missing: &[&Need]) -> Result<(), Failed> {
     match plan(missing, is_debian(), is_root()) {

@@ -3,11 +3,14 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::needs::refuse;
+use crate::needs::{self, refuse};
 use crate::python;
 use crate::run::{Failed, Runner, Step};
 
 pub(crate) fn peers(runner: &mut Runner, options: &[&str]) -> Result<(), Failed> {
+    if std::env::var_os("SECTOR7G_REDIS_SERVER").is_none() {
+        needs::install_only(runner, "redis-server")?;
+    }
     runner.run(&Step::cargo("build --release --package sector7g-benches --bins"))?;
     let target = target(runner);
     let program = target.join("release/peers").to_string_lossy().into_owned();

@@ -178,10 +178,10 @@ fn a_signal_is_128_and_its_number_as_in_a_shell() {
 fn a_row_says_whether_its_goal_is_reached() {
     let cost = |ns, instructions| Cost { ns, instructions };
     let row = |bare, dispatch| bench::table(&[("10-kept", [bare, dispatch])]).lines().nth(2).unwrap().to_owned();
-    assert!(row(cost(600, Some(1_000)), cost(1_800, Some(3_000))).ends_with(" 3.00  reached"));
-    assert!(row(cost(600, Some(1_000)), cost(1_800, Some(3_100))).ends_with(" 3.10  missed: instr."));
-    assert!(row(cost(900, Some(1_000)), cost(2_000, Some(2_000))).ends_with(" 2.00  missed: ns"));
-    assert!(row(cost(500, None), cost(1_600, None)).ends_with("    -  missed: ratio"));
+    assert!(row(cost(450, Some(1_000)), cost(1_350, Some(3_000))).ends_with(" 3.00  reached"));
+    assert!(row(cost(450, Some(1_000)), cost(1_350, Some(3_100))).ends_with(" 3.10  missed: instr."));
+    assert!(row(cost(1_000, Some(1_000)), cost(2_000, Some(2_000))).ends_with(" 2.00  missed: ns"));
+    assert!(row(cost(400, None), cost(1_300, None)).ends_with("    -  missed: ratio"));
 }
 
 #[test]

@@ -67,31 +67,43 @@ const fn contender(name: &'static str, home: Home, program: &'static str, is_tun
 /// All of them.
 pub(super) const ALL: &[Contender] = &[
     contender(OURS, Home::Workspace, "contender", true, 60_000),
-    contender("sector7g-defaults", Home::Workspace, "contender", false, 30_000),
+    contender(OUR_DEFAULTS, Home::Workspace, "contender", false, 30_000),
     Contender { queue: Queue::Tagged, ..contender("sector7g-tagged", Home::Workspace, "contender", true, 40_000) },
     Contender { queue: Queue::Parted, ..contender("sector7g-parted", Home::Workspace, "contender", true, 40_000) },
-    contender("raw", Home::Workspace, "raw", true, 100_000),
+    contender(RAW, Home::Workspace, "raw", true, 100_000),
     // Beyond 8,000 due jobs its script fails, and the worker ends.
     Contender { most: 7_900, ..contender("apalis", Home::Rust, "apalis", true, 50_000) },
     Contender { most: 7_900, ..contender("apalis-defaults", Home::Rust, "apalis", false, 7_900) },
     contender("rusty-sidekiq", Home::Rust, "sidekiq", true, 15_000),
     contender("rusty-sidekiq-defaults", Home::Rust, "sidekiq", false, 15_000),
     contender("bullmq-rust", Home::Rust, "bullmq", true, 20_000),
+    contender("bullmq-rust-defaults", Home::Rust, "bullmq", false, 5_000),
     contender("bullmq", Home::Node, "bullmq", true, 20_000),
     contender("bullmq-defaults", Home::Node, "bullmq", false, 6_000),
     contender("arq", Home::Python, "arq", true, 3_000),
     contender("arq-defaults", Home::Python, "arq", false, 400),
     contender("saq", Home::Python, "saq", true, 2_500),
+    contender("saq-defaults", Home::Python, "saq", false, 2_000),
 ];
 
 /// The name that the others are compared with.
 pub(super) const OURS: &str = "sector7g";
 
+/// The same as it comes.
+pub(super) const OUR_DEFAULTS: &str = "sector7g-defaults";
+
+/// Who is measured all around in a quick run: ours, and who comes nearest.
+pub(super) const QUICK: [&str; 3] = [OURS, RAW, "apalis"];
+
+/// The ceiling: no queue that anybody could use.
+pub(super) const RAW: &str = "raw";
+
 impl Contender {
-    /// Whether it is another form of ours, or the measure is for these: they are told of no more than they take part in.
+    /// Whether a measure that skips it says nothing of it: another form of the same library takes part, or only ours.
     #[must_use]
-    pub(super) fn is_variant(&self, measure: Measure) -> bool {
-        self.queue != Queue::Plain || matches!(measure, Measure::Cluster { .. })
+    pub(super) fn is_silent(&self, measure: Measure) -> bool {
+        let has_other_form = !self.is_tuned || self.queue != Queue::Plain;
+        has_other_form || matches!(measure, Measure::Cluster { .. } | Measure::Idle | Measure::Dispatch { .. })
     }
 
     /// Its command, to which the rest of the command line is added.

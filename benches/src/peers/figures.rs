@@ -26,6 +26,12 @@ pub(super) enum Metric {
     P99,
     /// Of a job's delay, ms.
     Max,
+    /// What a worker takes for a job, less [`Bare`](Self::Bare), ns.
+    Beyond,
+    /// What a worker takes for a job, without Redis, ns.
+    Dispatch,
+    /// What the function takes on a bare task of tokio, its arguments read and its result written, ns.
+    Bare,
 }
 
 /// One run's figures.
@@ -55,6 +61,9 @@ impl Metric {
             Self::P95 => "p95, ms",
             Self::P99 => "p99, ms",
             Self::Max => "max, ms",
+            Self::Beyond => "beyond the function, ns/job",
+            Self::Dispatch => "in a worker, ns/job",
+            Self::Bare => "the function by itself, ns/job",
         }
     }
 
@@ -62,7 +71,7 @@ impl Metric {
     #[must_use]
     pub(super) fn show(self, value: f64) -> String {
         match self {
-            Self::Ran | Self::Added | Self::Memory => thousands(value),
+            Self::Ran | Self::Added | Self::Memory | Self::Beyond | Self::Dispatch | Self::Bare => thousands(value),
             Self::WorkerCpu | Self::RedisCpu | Self::AddCpu => format!("{value:.1}"),
             Self::P50 | Self::P95 | Self::P99 | Self::Max => format!("{value:.2}"),
         }
@@ -83,14 +92,24 @@ fn thousands(value: f64) -> String {
     shown
 }
 
-/// The same figure of several runs, in their order.
+/// The same figure of several rounds, by round: one that failed has none.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Samples(pub(super) Vec<f64>);
+pub(super) struct Samples(BTreeMap<usize, f64>);
 
 impl Samples {
+    pub(super) fn insert(&mut self, round: usize, value: f64) {
+        self.0.insert(round, value);
+    }
+
+    /// How many rounds have one.
+    #[must_use]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// In order of size.
     fn sorted(&self) -> Vec<f64> {
-        let mut sorted = self.0.clone();
+        let mut sorted: Vec<f64> = self.0.values().copied().collect();
         sorted.sort_by(f64::total_cmp);
         sorted
     }
@@ -115,7 +134,7 @@ impl Samples {
     #[must_use]
     pub(super) fn show(&self, metric: Metric) -> String {
         let (Some(median), Some((least, most))) = (self.median(), self.range()) else { return "–".to_owned() };
-        if self.0.len() == 1 {
+        if self.len() == 1 {
             return metric.show(median);
         }
         format!("{} ({}–{})", metric.show(median), metric.show(least), metric.show(most))
@@ -133,16 +152,29 @@ pub(super) struct Ratio {
     pub(super) most: f64,
 }
 
-/// Refused to fewer than [`LEAST_RUNS`] runs of either: a single one says nothing.
+/// Of the rounds that both have; refused to fewer than [`LEAST_RUNS`]: a single one says nothing.
 #[must_use]
 pub(super) fn ratio(ours: &Samples, theirs: &Samples) -> Option<Ratio> {
-    if ours.0.len().min(theirs.0.len()) < LEAST_RUNS {
+    let of_both = |one: &Samples, other: &Samples| {
+        Samples(
+            one.0.iter().filter(|(round, _)| other.0.contains_key(round)).map(|(key, value)| (*key, *value)).collect(),
+        )
+    };
+    let (ours, theirs) = (of_both(ours, theirs), of_both(theirs, ours));
+    if ours.len() < LEAST_RUNS {
         return None;
     }
     let (our, their) = (ours.median()?, theirs.median()?);
-    let rounds = Samples(ours.0.iter().zip(&theirs.0).map(|(our, their)| our / their).collect());
+    let rounds: Samples = ours.0.values().zip(theirs.0.values()).map(|(our, their)| our / their).collect();
     let (least, most) = rounds.range()?;
     (their > 0.0).then_some(Ratio { of_medians: our / their, least, most })
+}
+
+/// One value a round.
+impl FromIterator<f64> for Samples {
+    fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Self {
+        Self((1..).zip(values).collect())
+    }
 }
 
 impl fmt::Display for Ratio {
@@ -166,7 +198,7 @@ mod tests {
     use super::*;
 
     fn samples(values: &[f64]) -> Samples {
-        Samples(values.to_vec())
+        values.iter().copied().collect()
     }
 
     #[test]
@@ -176,6 +208,15 @@ mod tests {
         let said = ratio(&samples(&[4.0, 6.0, 8.0]), &samples(&[2.0, 2.0, 4.0])).expect("three runs each");
         assert_eq!(said, Ratio { of_medians: 3.0, least: 2.0, most: 3.0 });
         assert_eq!(said.to_string(), "3.00 (2.00–3.00)");
+    }
+
+    #[test]
+    fn a_ratio_is_of_rounds_that_both_have() {
+        let (ours, mut theirs) = (samples(&[4.0, 6.0, 8.0, 10.0]), samples(&[2.0]));
+        theirs.insert(3, 4.0);
+        assert_eq!(ratio(&ours, &theirs), None);
+        theirs.insert(4, 2.0);
+        assert_eq!(ratio(&ours, &theirs), Some(Ratio { of_medians: 4.0, least: 2.0, most: 5.0 }));
     }
 
     #[test]

@@ -5,14 +5,22 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Broken;
-use super::contest::{Contender, OURS, Queue};
+use super::contest::{Contender, OUR_DEFAULTS, OURS, Queue, RAW};
+use super::dispatch;
 use super::figures::{Figures, Metric, percentiles};
 use super::process::{Line, Process};
 use super::server::Site;
-use crate::side::AHEAD;
+use crate::side::{AHEAD, PACE};
 
 /// How long a contender may say nothing before its run counts as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The longest that jobs may take to run once they are told to: several times what the slowest is known to need.
+const LONGEST: Duration = Duration::from_mins(2);
+
+/// The same of jobs whose delay is measured, after the last of them is due: some start a few of them every so many
+/// seconds, which may go on for minutes.
+const LONGEST_DELAY: Duration = Duration::from_secs(15);
 
 /// Until a worker has connected and found nothing.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -40,10 +48,17 @@ pub(super) enum Measure {
     Single,
     /// Jobs are added in bulk while a worker runs them.
     Both,
-    /// A job each 20 ms on an idle worker: how long from the call to the function's start.
+    /// A job each 20 ms on an idle worker, all as they come: how long from the call to the function's start.
     Idle,
     /// Deferred jobs on an idle worker: how long from the due time to the function's start.
     Deferred,
+    /// A worker without Redis beside the function itself; only ours.
+    Dispatch {
+        /// Jobs at once.
+        at_once: usize,
+        /// Whether results are stored.
+        keeps: bool,
+    },
 }
 
 /// A backlog to be worked off.
@@ -84,35 +99,74 @@ impl fmt::Display for Measure {
             }
             Self::Single => f.write_str("enqueue, one await at a time"),
             Self::Both => f.write_str("producer and worker together"),
-            Self::Idle => f.write_str("idle latency"),
+            Self::Idle => f.write_str("idle latency, defaults"),
             Self::Deferred => f.write_str("deferred jobs' lateness"),
+            Self::Dispatch { at_once, keeps } => {
+                write!(f, "dispatch without Redis, {at_once} at once")?;
+                f.write_str(if *keeps { ", results kept" } else { "" })
+            }
         }
     }
 }
 
 impl Measure {
-    /// All that are measured, or what matters most.
+    /// All that are measured; what is compared across measures stands together.
     #[must_use]
-    pub(super) fn all(is_quick: bool) -> Vec<Self> {
-        let mut all = vec![
-            Self::Drain(DRAIN),
-            Self::Drain(Drain { slots: 10, ..DRAIN }),
-            Self::Drain(Drain { keeps: true, ..DRAIN }),
-            Self::Single,
-            Self::Both,
-            Self::Idle,
-            Self::Deferred,
-            Self::Cluster { processes: 1 },
-            Self::Cluster { processes: 2 },
-        ];
-        if is_quick {
-            return all;
+    pub(super) fn all() -> Vec<Self> {
+        let drain = |drain: Drain| Self::Drain(drain);
+        let mut all = vec![drain(DRAIN), drain(Drain { keeps: true, ..DRAIN })];
+        all.extend([2, 4].map(|processes| drain(Drain { processes, ..DRAIN })));
+        for slots in [10, 1] {
+            all.extend([false, true].map(|keeps| drain(Drain { slots, keeps, ..DRAIN })));
         }
-        all.extend([1, 10].map(|slots| Self::Drain(Drain { slots, keeps: slots > 1, ..DRAIN })));
-        all.extend([1_000, 10_000, 100_000, 1_000_000].map(|jobs| Self::Drain(Drain { backlog: Some(jobs), ..DRAIN })));
-        all.extend([2, 4].map(|processes| Self::Drain(Drain { processes, ..DRAIN })));
-        all.extend([100, 10_000, 500_000].map(|payload| Self::Drain(Drain { payload, ..DRAIN })));
+        all.extend([Self::Single, Self::Both, Self::Idle, Self::Deferred]);
+        all.extend([1_000, 10_000, 100_000, 1_000_000].map(|jobs| drain(Drain { backlog: Some(jobs), ..DRAIN })));
+        all.extend([100, 10_000, 500_000].map(|payload| drain(Drain { payload, ..DRAIN })));
+        all.extend([1, 2].map(|processes| Self::Cluster { processes }));
+        for at_once in [100, 10] {
+            all.extend([false, true].map(|keeps| Self::Dispatch { at_once, keeps }));
+        }
         all
+    }
+
+    /// Those that a word names: by its whole name or key only that one, else each that has the word in it.
+    #[must_use]
+    pub(super) fn named(word: &str) -> Vec<Self> {
+        let (all, word) = (Self::all(), word.to_lowercase());
+        let is_whole = |measure: &&Self| measure.to_string().to_lowercase() == word || measure.key() == word;
+        if let Some(one) = all.iter().find(is_whole) {
+            return vec![*one];
+        }
+        let has_word =
+            |measure: &Self| measure.to_string().to_lowercase().contains(&word) || measure.key().contains(&word);
+        all.into_iter().filter(has_word).collect()
+    }
+
+    /// Its name as a file's, without spaces.
+    #[must_use]
+    pub(super) fn key(&self) -> String {
+        let words = self.to_string().to_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), " ");
+        words.split_whitespace().collect::<Vec<_>>().join("-")
+    }
+
+    /// Whether figures of the two are compared: then they take turns, too, as a machine is not the same for long.
+    #[must_use]
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Drain(one), Self::Drain(other)) => {
+                let is_of_hundred = |drain: &Drain| drain.slots == DRAIN.slots && drain.payload == DRAIN.payload;
+                is_of_hundred(one) && is_of_hundred(other) && one.backlog.is_some() == other.backlog.is_some()
+            }
+            (Self::Cluster { .. }, Self::Cluster { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a quick run leaves the slower peers out of it: no target asks for them there.
+    #[must_use]
+    pub(super) fn is_narrow(&self) -> bool {
+        let broad = [DRAIN, Drain { keeps: true, ..DRAIN }, Drain { slots: 10, ..DRAIN }].map(Self::Drain);
+        matches!(self, Self::Drain(_)) && !broad.contains(self)
     }
 
     /// The figure that it is for.
@@ -122,7 +176,14 @@ impl Measure {
             Self::Drain(_) | Self::Cluster { .. } | Self::Both => Metric::Ran,
             Self::Single => Metric::Added,
             Self::Idle | Self::Deferred => Metric::P50,
+            Self::Dispatch { .. } => Metric::Beyond,
         }
+    }
+
+    /// Which of ours the others are compared with.
+    #[must_use]
+    pub(super) fn ours(&self) -> &'static str {
+        if *self == Self::Idle { OUR_DEFAULTS } else { OURS }
     }
 
     /// Why this contender is left out of it, if it is.
@@ -130,9 +191,13 @@ impl Measure {
     pub(super) fn skips(&self, contender: &Contender) -> Option<String> {
         let is_of_clusters = contender.queue != Queue::Plain;
         match self {
+            Self::Dispatch { .. } if contender.name != OURS => Some("measured without Redis".to_owned()),
             Self::Cluster { .. } if !is_of_clusters => Some("its queue can't lie on a cluster".to_owned()),
-            Self::Cluster { .. } => None,
+            Self::Cluster { .. } | Self::Dispatch { .. } => None,
             _ if is_of_clusters => Some("measured on a cluster".to_owned()),
+            Self::Drain(Drain { processes: 2.., .. }) if contender.name == RAW => {
+                Some("each process would take the same jobs".to_owned())
+            }
             Self::Drain(Drain { backlog: Some(jobs), .. }) if *jobs > contender.most => {
                 Some(format!("stops for good at more than {} due jobs", contender.most))
             }
@@ -145,7 +210,7 @@ impl Measure {
             Self::Single | Self::Both | Self::Deferred if !contender.is_tuned => {
                 Some("measured with its tuned settings".to_owned())
             }
-            Self::Idle if contender.is_tuned && contender.name != OURS => Some("measured with its defaults".to_owned()),
+            Self::Idle if contender.is_tuned => Some("measured with its defaults".to_owned()),
             _ => None,
         }
     }
@@ -155,6 +220,9 @@ impl Measure {
     /// # Errors
     /// [`Broken`].
     pub(super) fn run(&self, contender: &Contender, root: &Path, seconds: usize) -> Result<Figures, Broken> {
+        if let Self::Dispatch { at_once, keeps } = *self {
+            return dispatch::run(root, at_once, keeps);
+        }
         let site = if matches!(self, Self::Cluster { .. }) { Site::cluster()? } else { Site::one()? };
         let stage = Stage { site: &site, contender, root };
         match self {
@@ -162,8 +230,10 @@ impl Measure {
             Self::Drain(drain) => stage.drain(drain, seconds),
             Self::Single => stage.enqueue(4_000 * seconds, PAYLOAD, "single"),
             Self::Both => stage.both(seconds),
-            Self::Idle => stage.delays(50 * (seconds + 1), "paced"),
-            Self::Deferred => stage.delays(50 * seconds, "deferred"),
+            // A percentile of few is one job's luck: 5 and 3 seconds of them.
+            Self::Idle => stage.delays(250 * seconds, "paced"),
+            Self::Deferred => stage.delays(150 * seconds, "deferred"),
+            Self::Dispatch { .. } => Err(Broken::new("it is measured without Redis")),
         }
     }
 }
@@ -243,7 +313,7 @@ impl Stage<'_> {
         let mut workers = (0..processes).map(|_| self.worker(slots, keeps, false)).collect::<Result<Vec<_>, _>>()?;
         let start = self.start(&workers)?;
         workers.iter_mut().try_for_each(Process::go)?;
-        let ran = self.collect(&start, &workers, jobs, PATIENCE)?;
+        let ran = self.collect(&start, &workers, jobs, LONGEST)?;
         let mut figures = ran.figures(jobs);
         figures.extend(added);
         figures.insert(Metric::Memory, queued / rate(jobs, 1.0));
@@ -252,22 +322,24 @@ impl Stage<'_> {
 
     fn both(&self, seconds: usize) -> Result<Figures, Broken> {
         let jobs = (self.contender.load * seconds).min(self.contender.most);
-        Ok(self.beside(jobs, "bulk", false)?.figures(jobs))
+        Ok(self.beside(jobs, "bulk", None)?.figures(jobs))
     }
 
     fn delays(&self, jobs: usize, how: &str) -> Result<Figures, Broken> {
-        Ok(percentiles(&self.beside(jobs, how, true)?.delays))
+        let last_due = AHEAD + PACE * u32::try_from(jobs).unwrap_or(u32::MAX);
+        Ok(percentiles(&self.beside(jobs, how, Some(last_due + LONGEST_DELAY))?.delays))
     }
 
-    /// Adds jobs beside a worker that has found nothing yet.
-    fn beside(&self, jobs: usize, how: &str, tells_lateness: bool) -> Result<Ran, Broken> {
+    /// Adds jobs beside a worker that has found nothing yet; within `longest` where delays are measured.
+    fn beside(&self, jobs: usize, how: &str, longest: Option<Duration>) -> Result<Ran, Broken> {
+        let (tells_lateness, longest) = (longest.is_some(), longest.unwrap_or(LONGEST));
         let mut worker = [self.worker(100, false, tells_lateness)?];
         let mut producer = self.producer(jobs, PAYLOAD, how)?;
         worker[0].go()?;
         crate::side::rest(SETTLE);
         let start = self.start(&worker)?;
         producer.go()?;
-        self.collect(&start, &worker, jobs, PATIENCE + AHEAD)
+        self.collect(&start, &worker, jobs, longest)
     }
 
     fn start(&self, workers: &[Process]) -> Result<Start, Broken> {
@@ -275,10 +347,18 @@ impl Stage<'_> {
     }
 
     /// Waits until as many jobs have run.
-    fn collect(&self, start: &Start, workers: &[Process], jobs: usize, patience: Duration) -> Result<Ran, Broken> {
+    fn collect(&self, start: &Start, workers: &[Process], jobs: usize, longest: Duration) -> Result<Ran, Broken> {
         let mut ran = vec![0; workers.len()];
         let (mut last, mut delays, mut heard) = (0.0_f64, Vec::new(), Instant::now());
-        while ran.iter().sum::<u64>() < jobs as u64 {
+        let began = heard;
+        loop {
+            let sum = ran.iter().sum::<u64>();
+            if sum >= jobs as u64 {
+                break;
+            }
+            if began.elapsed() > longest {
+                return Err(Broken::new(format!("{sum} of {jobs} jobs had run after {} s", longest.as_secs())));
+            }
             let mut is_quiet = true;
             for (worker, ran) in workers.iter().zip(&mut ran) {
                 while let Some(line) = worker.try_next()? {
@@ -291,9 +371,8 @@ impl Stage<'_> {
                     }
                 }
             }
-            if is_quiet && heard.elapsed() > patience {
-                let ran: u64 = ran.iter().sum();
-                return Err(Broken::new(format!("it stopped after {ran} of {jobs} jobs")));
+            if is_quiet && heard.elapsed() > PATIENCE {
+                return Err(Broken::new(format!("it stood still for {PATIENCE:?} after {sum} of {jobs} jobs")));
             }
             crate::side::rest(Duration::from_millis(2));
         }

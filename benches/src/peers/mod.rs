@@ -1,6 +1,7 @@
 //! The side-by-side runner: contenders take turns on the same measurements, each run on a Redis of its own.
 
 mod contest;
+mod dispatch;
 mod figures;
 mod measure;
 mod plot;
@@ -11,12 +12,16 @@ mod targets;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use std::{fmt, fs};
 
-use self::contest::{ALL, Contender, Home};
+use self::contest::{ALL, Contender, Home, QUICK};
 use self::figures::{Metric, Samples};
 use self::measure::Measure;
 use self::server::Server;
+
+/// The report's file.
+const REPORT: &str = "report.md";
 
 /// Why something could not be measured.
 #[derive(Debug)]
@@ -45,25 +50,27 @@ impl<E: std::error::Error> From<E> for Broken {
 }
 
 /// What the runner is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// What matters most only, in shorter runs.
+    /// Shorter runs; the slower peers only where a target asks for them.
     pub is_quick: bool,
+    /// Whether the report goes into the repository, too, with its plots.
+    pub publishes: bool,
     /// How often each contender has its turn.
     pub rounds: usize,
     /// Contenders by name; all when empty.
     pub only: Vec<String>,
-    /// Measures whose names hold one of these words; all when empty.
+    /// Measures by name or key, or by a word in it; all when empty.
     pub measures: Vec<String>,
 }
 
 impl Options {
-    /// `[--quick] [--rounds N] [--only NAME..] [--measure WORD..]`
+    /// `[--quick] [--publish] [--rounds N] [--only NAME..] [--measure WORD..]`
     ///
     /// # Errors
     /// What is not understood.
     pub fn read(words: &[String]) -> Result<Self, String> {
-        let mut options = Self { is_quick: false, rounds: 3, only: Vec::new(), measures: Vec::new() };
+        let mut options = Self { rounds: 3, ..Self::default() };
         let mut words = words.iter().peekable();
         let list = |words: &mut std::iter::Peekable<std::slice::Iter<'_, String>>| {
             let mut list = Vec::new();
@@ -75,6 +82,7 @@ impl Options {
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--quick" => options.is_quick = true,
+                "--publish" => options.publishes = true,
                 "--rounds" => {
                     let number = words.next().and_then(|word| word.parse().ok()).filter(|rounds| *rounds > 0);
                     options.rounds = number.ok_or("--rounds wants a number of at least 1")?;
@@ -83,7 +91,7 @@ impl Options {
                 "--measure" => options.measures = list(&mut words),
                 other => {
                     return Err(format!(
-                        "{other} is no option; there are --quick, --rounds N, --only NAME.. and --measure WORD.."
+                        "{other} is no option; there are --quick, --publish, --rounds N, --only NAME.. and --measure WORD.."
                     ));
                 }
             }
@@ -92,11 +100,27 @@ impl Options {
             let names: Vec<&str> = ALL.iter().map(|contender| contender.name).collect();
             return Err(format!("there is no contender {stranger}; there are {}", names.join(", ")));
         }
+        if let Some(stranger) = options.measures.iter().find(|word| Measure::named(word).is_empty()) {
+            let names: Vec<String> = Measure::all().iter().map(Measure::to_string).collect();
+            return Err(format!("no measure is called {stranger}; there are\n{}", names.join("\n")));
+        }
         Ok(options)
     }
 
     fn takes(&self, contender: &Contender) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == contender.name)
+    }
+
+    /// As it would be typed.
+    fn command(&self) -> String {
+        let quoted = |word: &String| if word.contains(' ') { format!(" \"{word}\"") } else { format!(" {word}") };
+        let list = |name: &str, words: &[String]| match words {
+            [] => String::new(),
+            words => format!(" {name}{}", words.iter().map(quoted).collect::<String>()),
+        };
+        let quick = if self.is_quick { " --quick" } else { "" };
+        let (only, measures) = (list("--only", &self.only), list("--measure", &self.measures));
+        format!("cargo xtask peers{quick} --rounds {}{only}{measures}", self.rounds)
     }
 
     /// What the asked contenders need to be installed: words for `cargo xtask peers`.
@@ -108,11 +132,15 @@ impl Options {
     }
 
     fn measures(&self) -> Vec<Measure> {
-        let mut all = Measure::all(self.is_quick);
-        if !self.measures.is_empty() {
-            all.retain(|measure| self.measures.iter().any(|word| measure.to_string().contains(word.as_str())));
-        }
+        let named: Vec<Measure> = self.measures.iter().flat_map(|word| Measure::named(word)).collect();
+        let mut all = Measure::all();
+        all.retain(|measure| named.is_empty() || named.contains(measure));
         all
+    }
+
+    /// Whether a quick run leaves this one out; who is asked for by name takes part.
+    fn leaves_out(&self, contender: &Contender, measure: Measure) -> bool {
+        self.is_quick && self.only.is_empty() && measure.is_narrow() && !QUICK.contains(&contender.name)
     }
 }
 
@@ -120,8 +148,29 @@ impl Options {
 #[derive(Debug, Default)]
 struct Shown {
     samples: BTreeMap<Metric, Samples>,
-    /// Why there are none, or fewer.
-    notes: Vec<String>,
+    /// Why it takes no part.
+    declined: Option<String>,
+    /// How many rounds it took part in, and why those of them failed that did.
+    tried: usize,
+    failed: Vec<String>,
+}
+
+impl Shown {
+    fn declined(why: String) -> Self {
+        Self { declined: Some(why), ..Self::default() }
+    }
+
+    /// What never works is not tried to the end: each try may take half a minute.
+    fn is_over(&self) -> bool {
+        self.declined.is_some() || self.samples.is_empty() && self.failed.len() > 1
+    }
+
+    /// Why there are no figures, or fewer.
+    fn note(&self) -> String {
+        let failed =
+            self.failed.last().map(|why| format!("{} of {} rounds failed: {why}", self.failed.len(), self.tried));
+        self.declined.iter().chain(&failed).cloned().collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// All figures, by measure and contender.
@@ -137,11 +186,13 @@ impl Table {
     }
 }
 
-/// Measures, and writes the report into `target/peers/`; returns where it is.
+/// Measures, and writes the report into `target/peers/`, at the end into `docs/performance/` if it is to be published;
+/// returns where it is.
 ///
 /// # Errors
 /// What can't go on: no server, or nowhere to write.
 pub fn run(options: &Options, root: &Path) -> Result<PathBuf, Broken> {
+    let began = Instant::now();
     let redis = Server::start(false)?.version()?;
     let (here, missing): (Vec<_>, Vec<_>) = ALL
         .iter()
@@ -153,53 +204,85 @@ pub fn run(options: &Options, root: &Path) -> Result<PathBuf, Broken> {
     }
     let folder = contest::target(root).join("peers");
     fs::create_dir_all(&folder)?;
-    let file = folder.join("report.md");
+    let file = folder.join(REPORT);
     let versions: Vec<(&str, String)> =
         here.iter().map(|(contender, version)| (contender.name, version.clone().unwrap_or_default())).collect();
     let missing: Vec<&str> = missing.iter().map(|(contender, _)| contender.name).collect();
-    let mut table = Table::default();
-    for measure in options.measures() {
-        let mut row: Vec<(&Contender, Shown)> = Vec::new();
-        for (contender, _) in &here {
-            match measure.skips(contender) {
-                Some(_) if !contender.is_tuned || contender.is_variant(measure) => {}
-                Some(why) => row.push((contender, Shown { notes: vec![why], ..Shown::default() })),
-                None => row.push((contender, Shown::default())),
-            }
-        }
+    let (mut table, mut plots) = (Table::default(), Vec::new());
+    for beside in options.measures().chunk_by(Measure::is_beside) {
+        let start = table.rows.len();
+        table.rows.extend(beside.iter().map(|measure| (*measure, row(*measure, options, &here))));
         for round in 1..=options.rounds {
-            for (contender, shown) in row.iter_mut().filter(|(_, shown)| shown.notes.is_empty()) {
-                one(measure, contender, shown, root, options, round);
+            for (measure, row) in &mut table.rows[start..] {
+                for (name, shown) in row.iter_mut().filter(|(_, shown)| !shown.is_over()) {
+                    if let Some((contender, _)) = here.iter().find(|(contender, _)| contender.name == *name) {
+                        one(*measure, contender, shown, root, options, round);
+                    }
+                }
             }
         }
-        table.rows.push((measure, row.into_iter().map(|(contender, shown)| (contender.name, shown)).collect()));
         // After each: a run is long, and may be stopped.
-        let plots = plot::all(&table, &folder)?;
+        plots = plot::all(&table, &folder)?;
         let setting = report::Setting {
             redis: &redis,
             versions: &versions,
             missing: &missing,
             plots: &plots,
-            rounds: options.rounds,
+            options,
+            took: began.elapsed(),
         };
         fs::write(&file, report::text(&setting, &table))?;
+    }
+    if options.publishes {
+        return publish(&folder, &plots, &root.join("docs/performance"));
     }
     Ok(file)
 }
 
+/// Copies the report and its plots; plots of an older one go, or they would pass for this one's.
+fn publish(from: &Path, plots: &[String], to: &Path) -> Result<PathBuf, Broken> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(to)? {
+        let file = entry?.path();
+        if file.extension().is_some_and(|extension| extension == "svg") {
+            fs::remove_file(file)?;
+        }
+    }
+    for name in plots.iter().map(String::as_str).chain([REPORT]) {
+        fs::copy(from.join(name), to.join(name))?;
+    }
+    Ok(to.join(REPORT))
+}
+
+/// Who takes part, and who says why not.
+fn row(measure: Measure, options: &Options, here: &[(&Contender, Option<String>)]) -> Vec<(&'static str, Shown)> {
+    let parts = here.iter().filter(|(contender, _)| !options.leaves_out(contender, measure));
+    let shown = parts.filter_map(|(contender, _)| match measure.skips(contender) {
+        Some(_) if contender.is_silent(measure) => None,
+        Some(why) => Some((contender.name, Shown::declined(why))),
+        None => Some((contender.name, Shown::default())),
+    });
+    shown.collect()
+}
+
 fn one(measure: Measure, contender: &Contender, shown: &mut Shown, root: &Path, options: &Options, round: usize) {
+    shown.tried += 1;
     match measure.run(contender, root, if options.is_quick { 1 } else { 2 }) {
         Ok(figures) => {
             let main = measure.main();
             let said = figures.get(&main).map_or_else(|| "nothing".to_owned(), |value| main.show(*value));
             eprintln!("{measure}: {}, round {round}: {said} {}", contender.name, main.head());
             for (metric, value) in figures {
-                shown.samples.entry(metric).or_default().0.push(value);
+                shown.samples.entry(metric).or_default().insert(round, value);
             }
         }
         Err(Broken { why, is_declined }) => {
             eprintln!("{measure}: {}, round {round}: {why}", contender.name);
-            shown.notes.push(if is_declined { why } else { format!("failed: {why}") });
+            if is_declined {
+                shown.declined = Some(why);
+            } else {
+                shown.failed.push(why);
+            }
         }
     }
 }
@@ -213,14 +296,65 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_name_is_one_measure_and_a_word_all_that_have_it() {
+        let check = |words: &[&str], expected: &[&str]| {
+            let measures = words.iter().map(|word| (*word).to_owned()).collect();
+            let options = Options { rounds: 3, measures, ..Options::default() };
+            assert_eq!(options.measures().iter().map(Measure::key).collect::<Vec<_>>(), expected, "{words:?}");
+        };
+        let (one, two) = ("drain-100-slots", "drain-100-slots-2-processes");
+        check(&["drain, 100 slots"], &[one]);
+        check(&["Drain, 100 slots, 2 processes", one], &[one, two]);
+        check(
+            &["processes"],
+            &[two, "drain-100-slots-4-processes", "on-a-cluster-of-three-nodes-400-slots-2-processes"],
+        );
+        check(&["drain-100-slots-backlog-of-10000"], &["drain-100-slots-backlog-of-10000"]);
+        check(&["idle"], &["idle-latency-defaults"]);
+    }
+
+    #[test]
+    fn what_is_published_is_one_report() {
+        let (from, to) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        for name in [REPORT, "new.svg", "of-another-run.svg"] {
+            fs::write(from.path().join(name), name).expect("it can be written");
+        }
+        fs::write(to.path().join("old.svg"), "").expect("it can be written");
+        let told = publish(from.path(), &["new.svg".to_owned()], to.path()).expect("it can be copied");
+        assert_eq!(told, to.path().join(REPORT));
+        let files = fs::read_dir(to.path()).expect("it is there").flatten().map(|entry| entry.file_name());
+        assert_eq!(files.collect::<std::collections::BTreeSet<_>>(), ["new.svg".into(), REPORT.into()].into());
+    }
+
+    #[test]
+    fn keys_tell_measures_apart() {
+        let keys: std::collections::BTreeSet<String> = Measure::all().iter().map(Measure::key).collect();
+        assert_eq!(keys.len(), Measure::all().len());
+    }
+
+    #[test]
+    fn a_row_says_how_many_rounds_failed() {
+        let mut shown = Shown { tried: 2, ..Shown::default() };
+        assert_eq!((&*shown.note(), shown.is_over()), ("", false));
+        shown.failed = vec!["it stood still".to_owned(); 2];
+        assert_eq!((&*shown.note(), shown.is_over()), ("2 of 2 rounds failed: it stood still", true));
+        shown.samples.entry(Metric::Ran).or_default().insert(3, 1.0);
+        shown.tried = 3;
+        assert_eq!((&*shown.note(), shown.is_over()), ("2 of 3 rounds failed: it stood still", false));
+        assert_eq!(Shown::declined("no bulk".to_owned()).note(), "no bulk");
+    }
+
+    #[test]
     fn options_are_read() {
         let options = read("--quick --only arq raw --rounds 5 --measure drain").expect("all known");
         assert_eq!((options.is_quick, options.rounds), (true, 5));
         assert_eq!(options.only, ["arq", "raw"]);
         assert_eq!(options.homes(), ["python"]);
-        assert_eq!(options.measures().len(), 3);
+        assert!(options.measures().len() > 3);
+        assert_eq!(options.command(), "cargo xtask peers --quick --rounds 5 --only arq raw --measure drain");
         assert!(read("--rounds 0").is_err_and(|error| error.contains("at least 1")));
         assert!(read("--only celery").is_err_and(|error| error.contains("celery") && error.contains("arq")));
+        assert!(read("--measure teleport").is_err_and(|error| error.contains("\nidle latency")));
         assert!(read("--fast").is_err_and(|error| error.contains("--quick")));
     }
 }

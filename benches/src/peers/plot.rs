@@ -11,6 +11,7 @@ use super::{Broken, Shown, Table};
 
 /// Of a bar and the gap above it, in points.
 const ROW: u32 = 34;
+const BAR: i32 = 22;
 const WIDTH: u32 = 900;
 /// Room for names, and for figures behind the bars.
 const NAMES: u32 = 210;
@@ -25,13 +26,17 @@ pub(super) fn all(table: &Table, folder: &Path) -> Result<Vec<String>, Broken> {
         if bars.len() < 2 {
             continue;
         }
-        let words = measure.to_string().replace(|letter: char| !letter.is_ascii_alphanumeric(), " ");
-        let file = format!("{}.svg", words.split_whitespace().collect::<Vec<_>>().join("-"));
+        let file = file(*measure);
         draw(&folder.join(&file), *measure, metric, &bars)
             .map_err(|error| Broken::new(format!("can't draw {file}: {error}")))?;
         files.push(file);
     }
     Ok(files)
+}
+
+/// The picture of a measure.
+pub(super) fn file(measure: Measure) -> String {
+    format!("{}.svg", measure.key())
 }
 
 struct Bar<'a> {
@@ -50,14 +55,15 @@ fn bar<'a>(name: &'a str, shown: &Shown, metric: Metric) -> Option<Bar<'a>> {
 fn draw(file: &Path, measure: Measure, metric: Metric, bars: &[Bar<'_>]) -> Result<(), Box<dyn std::error::Error>> {
     let rows = u32::try_from(bars.len())?;
     let area = SVGBackend::new(file, (WIDTH, ROW * (rows + 2))).into_drawing_area();
-    area.fill(&WHITE)?;
+    area.fill(&WHITE)?; // or black text would stand on a dark page
     let text = |size: u32| ("sans-serif", size).into_font().color(&BLACK);
     area.draw(&Text::new(format!("{measure}: {}", metric.head()), (12, 12), text(18)))?;
     let most = bars.iter().map(|bar| bar.range.1).fold(f64::MIN_POSITIVE, f64::max);
     let scale = f64::from(WIDTH - NAMES - FIGURES) / most;
     let at = |value: f64| i32::try_from(NAMES).unwrap_or_default() + (value * scale).round() as i32;
     for (index, bar) in (1..).zip(bars) {
-        let (top, bottom) = (index * 34 + 12, index * 34 + 34);
+        let bottom = index * i32::try_from(ROW)? + i32::try_from(ROW)?;
+        let top = bottom - BAR;
         let middle = i32::midpoint(top, bottom);
         let color = if bar.name.starts_with(OURS) { RGBColor(214, 120, 24) } else { RGBColor(120, 144, 168) };
         area.draw(&Rectangle::new([(at(0.0), top), (at(bar.median), bottom)], color.filled()))?;

@@ -132,8 +132,11 @@ impl Server {
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"]).arg(port.to_string());
         command.args(["--cluster-enabled", if is_node { "yes" } else { "no" }]);
         command.arg("--dir").arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child =
-            command.spawn().map_err(|error| Broken::new(format!("can't start {}: {error}", program.display())))?;
+        let child = command.spawn().map_err(|error| {
+            let advice = "; `cargo xtask needs` installs redis-server, or set SECTOR7G_REDIS_SERVER to where it is";
+            let advice = if error.kind() == std::io::ErrorKind::NotFound { advice } else { "" };
+            Broken::new(format!("can't start {}: {error}{advice}", program.display()))
+        })?;
         let mut server = Self { child, port, _folder: folder };
         let deadline = Instant::now() + START;
         while server.connect().is_err() {

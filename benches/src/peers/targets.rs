@@ -1,7 +1,7 @@
 //! What sector7g is to reach beside the others, and whether it does.
 
 use super::Table;
-use super::contest::OURS;
+use super::contest::{OUR_DEFAULTS, OURS};
 use super::figures::{LEAST_RUNS, Metric, ratio};
 use super::measure::{DRAIN, Drain, Measure};
 
@@ -45,6 +45,11 @@ const fn beside(what: &'static str, ours: Spot, theirs: Spot, bound: f64) -> Tar
     Target { what, ours, beside: Some(theirs), bound }
 }
 
+const fn beyond(what: &'static str, keeps: bool) -> Target {
+    let ours = spot(Measure::Dispatch { at_once: 100, keeps }, OURS, Metric::Beyond);
+    Target { what, ours, beside: None, bound: 1_000.0 }
+}
+
 const KEPT: Measure = Measure::Drain(Drain { keeps: true, ..DRAIN });
 const TEN: Measure = Measure::Drain(Drain { slots: 10, ..DRAIN });
 const TWO: Measure = Measure::Drain(Drain { processes: 2, ..DRAIN });
@@ -74,14 +79,14 @@ const TARGETS: &[Target] = &[
         0.7,
     ),
     beside(
-        "idle latency, p50, beside rusty-sidekiq",
-        spot(Measure::Idle, OURS, Metric::P50),
+        "idle latency, p50, beside rusty-sidekiq, both as they come",
+        spot(Measure::Idle, OUR_DEFAULTS, Metric::P50),
         spot(Measure::Idle, "rusty-sidekiq-defaults", Metric::P50),
         1.0,
     ),
     beside(
-        "idle latency, p99, beside rusty-sidekiq",
-        spot(Measure::Idle, OURS, Metric::P99),
+        "idle latency, p99, beside rusty-sidekiq, both as they come",
+        spot(Measure::Idle, OUR_DEFAULTS, Metric::P99),
         spot(Measure::Idle, "rusty-sidekiq-defaults", Metric::P99),
         1.0,
     ),
@@ -116,6 +121,8 @@ const TARGETS: &[Target] = &[
         spot(Measure::Drain(DRAIN), "arq", Metric::Memory),
         1.0,
     ),
+    beyond("dispatch beyond the function itself, 100 at once, ns", false),
+    beyond("the same with results kept", true),
 ];
 
 /// What the figures say of each target, in order.
@@ -126,8 +133,8 @@ pub(super) fn verdicts(table: &Table) -> Vec<Verdict> {
 fn verdict(target: &Target, table: &Table) -> Verdict {
     let Target { what, ours, beside, bound } = *target;
     let is_least = ours.metric.is_rate();
-    let unit = if beside.is_some() { "x" } else { "" };
-    let wanted = format!("{} {bound:.2}{unit}", if is_least { "at least" } else { "at most" });
+    let number = if beside.is_some() { format!("{bound:.2}x") } else { ours.metric.show(bound) };
+    let wanted = format!("{} {number}", if is_least { "at least" } else { "at most" });
     let samples = |spot: Spot| table.samples(spot.measure, spot.name, spot.metric);
     let few =
         |what: &str| Verdict { what: target.what, wanted: wanted.clone(), seen: what.to_owned(), is_reached: None };
@@ -138,7 +145,7 @@ fn verdict(target: &Target, table: &Table) -> Verdict {
             let Some(ratio) = ratio(our, their) else { return few("too few runs for a ratio") };
             (ratio.of_medians, ratio.to_string())
         }
-        None if our.0.len() < LEAST_RUNS => return few("too few runs"),
+        None if our.len() < LEAST_RUNS => return few("too few runs"),
         None => match our.median() {
             Some(median) => (median, our.show(ours.metric)),
             None => return few("not measured"),
@@ -150,13 +157,14 @@ fn verdict(target: &Target, table: &Table) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use super::super::contest::{ALL, QUICK};
     use super::super::figures::Samples;
     use super::super::{Shown, Table};
     use super::*;
 
     fn table(ours: &[f64], arq: &[f64]) -> Table {
-        let shown =
-            |values: &[f64]| Shown { samples: [(Metric::Ran, Samples(values.to_vec()))].into(), notes: Vec::new() };
+        let samples = |values: &[f64]| -> Samples { values.iter().copied().collect() };
+        let shown = |values: &[f64]| Shown { samples: [(Metric::Ran, samples(values))].into(), ..Shown::default() };
         Table { rows: vec![(Measure::Drain(DRAIN), vec![(OURS, shown(ours)), ("arq", shown(arq))])] }
     }
 
@@ -171,5 +179,16 @@ mod tests {
         assert_eq!(of_arq(&table(&[40.0, 48.0, 70.0], &[2.0, 2.0, 2.0])).is_reached, Some(false));
         assert_eq!(of_arq(&table(&[50.0], &[2.0])).is_reached, None);
         assert_eq!(of_arq(&Table::default()).seen, "not measured");
+    }
+
+    #[test]
+    fn every_target_is_of_what_a_run_measures() {
+        let spots = TARGETS.iter().flat_map(|target| [Some(target.ours), target.beside]).flatten();
+        for Spot { measure, name, .. } in spots {
+            assert!(Measure::all().contains(&measure), "{measure}");
+            let contender = ALL.iter().find(|contender| contender.name == name).expect("somebody who takes part");
+            assert_eq!(measure.skips(contender), None, "{measure}, {name}");
+            assert!(!measure.is_narrow() || QUICK.contains(&name), "a quick run leaves {name} out of {measure}");
+        }
     }
 }
