@@ -28,5 +28,6 @@ mod schedules;
 mod servers;
 mod stopping;
 mod threads;
+mod ticks;
 mod tidy;
 mod traces;

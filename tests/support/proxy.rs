@@ -29,6 +29,8 @@ pub enum Way {
     SwallowRequests,
     /// So many bytes of the next reply go through, then the connection breaks.
     Cut(usize),
+    /// The same for a later one: see [`Proxy::cut_later`].
+    CutLater(usize),
     /// Connections break, and new ones are closed at once.
     Refuse,
     /// Good up to one of the client's writes, see [`Proxy::halt`].
@@ -36,7 +38,7 @@ pub enum Way {
         /// Whether that one gets through.
         after: bool,
     },
-    /// As [`Way::Stall`]: that write has come.
+    /// As [`Way::Stall`]: that write has come. [`Way::Refuse`] breaks what stands still, and it never gets through.
     Halted,
 }
 
@@ -45,9 +47,11 @@ pub enum Way {
 pub struct Proxy {
     address: SocketAddr,
     mode: watch::Sender<Way>,
-    /// How many writes [`Way::Halt`] still lets through.
+    /// How many writes [`Way::Halt`] still lets through, or replies [`Way::CutLater`].
     left: Arc<AtomicU64>,
     writes: Arc<AtomicU64>,
+    /// Each connection has one of it, and so have the listener and this.
+    open: Arc<()>,
     _connections: JoinSet<()>,
 }
 
@@ -67,9 +71,10 @@ impl Proxy {
         let mut connections = JoinSet::new();
         let left = Arc::<AtomicU64>::default();
         let writes = Arc::<AtomicU64>::default();
-        let halt = Halt { mode: mode.clone(), left: left.clone(), writes: writes.clone() };
+        let open = Arc::new(());
+        let halt = Halt { mode: mode.clone(), left: left.clone(), writes: writes.clone(), _open: open.clone() };
         connections.spawn(listen(listener, port, modes, halt));
-        Self { address, mode, left, writes, _connections: connections }
+        Self { address, mode, left, writes, open, _connections: connections }
     }
 
     /// `redis://127.0.0.1:PORT/0`: the way to database 0.
@@ -96,10 +101,22 @@ impl Proxy {
         self.set(Way::Halt { after });
     }
 
+    /// Lets `replies` through, each in one piece, and so many bytes of the next one, see [`Way::Cut`].
+    pub fn cut_later(&self, replies: u64, bytes: usize) {
+        self.left.store(replies, Ordering::SeqCst);
+        self.set(Way::CutLater(bytes));
+    }
+
     /// How many writes of clients have come so far.
     #[must_use]
     pub fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        Arc::strong_count(&self.open).saturating_sub(2)
     }
 
     /// Whether the write has come that [`Self::halt`] waits for.
@@ -115,13 +132,19 @@ struct Halt {
     mode: watch::Sender<Way>,
     left: Arc<AtomicU64>,
     writes: Arc<AtomicU64>,
+    _open: Arc<()>,
 }
 
 impl Halt {
+    /// Counts one of those that get through; false when they have.
+    fn is_before(&self) -> bool {
+        let one_less = |left: u64| left.checked_sub(1);
+        self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+    }
+
     /// Counts a write; whether it is the one, of which there is no second.
     fn is_now(&self) -> bool {
-        let one_less = |left: u64| left.checked_sub(1);
-        if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+        if self.is_before() {
             return false;
         }
         // Before the write goes on: its reply must find it so.
@@ -205,11 +228,15 @@ async fn pump(
                 continue;
             }
             (Way::Cut(bytes), Towards::Client) => passed = bytes.min(count),
+            (Way::CutLater(bytes), Towards::Client) if !halt.is_before() => passed = bytes.min(count),
             _ => {}
         }
         if *modes.borrow() == Way::Halted && !is_last {
             // Another connection's write has come meanwhile that all halts at.
             let _ = modes.wait_for(|now| *now != Way::Halted).await;
+        }
+        if *modes.borrow() == Way::Refuse {
+            return; // with what was held up
         }
         if to.write_all(&buffer[..passed]).await.is_err() || passed < count {
             return;

@@ -1,6 +1,7 @@
 //! The broker on a real Redis.
 
 mod away;
+mod blocked;
 mod bounds;
 mod busy;
 mod check;

@@ -10,7 +10,7 @@ use sector7g_tasks::testing::conformance::Fixture;
 use sector7g_tasks::testing::model::{Ground, Step, Stop, run, steps};
 use support::RedisServer;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// How many runs there are, unless `PROPTEST_CASES` says that it should be more.
 const RUNS: u32 = 128;
@@ -18,17 +18,20 @@ const RUNS: u32 = 128;
 /// More would find the server busy too often, and tell nothing.
 const AT_ONCE: usize = 32;
 
-/// A busy machine, many of whose calls come too late to tell anything, gets more runs until so many steps were taken.
-const STEPS: usize = 1_000;
+/// Fewer steps tell nothing: a busy machine, many of whose calls come too late to tell anything, gets more runs.
+const STEPS: usize = 400;
 
-/// Fewer tell nothing.
-const FEWEST: usize = 200;
+/// So many of them at once: it has been too slow for more.
+const FEW: usize = 8;
 
-/// Within so long. How many steps a machine takes in time is its luck, and no fault of the broker.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Started within so long.
+const PATIENCE: Duration = Duration::from_secs(50);
 
-/// How long a failure is made smaller.
-const SHRINK: Duration = Duration::from_secs(40);
+/// What has not ended by then tells nothing: a busy machine takes some seconds for what it has begun.
+const END: Duration = Duration::from_secs(70);
+
+/// How long a failure is made smaller; all together ends before a test is killed.
+const SHRINK: Duration = Duration::from_secs(20);
 
 /// Each run has a broker of its own: one whose calls are slow takes over no job for a while.
 #[derive(Clone)]
@@ -64,19 +67,22 @@ async fn redis_does_as_the_model() {
     let server = RedisServer::start();
     let ground = OnRedis(server.unix_url());
     let config = Config::default();
-    let all = RUNS * config.cases.div_ceil(256);
+    let times = config.cases.div_ceil(256);
+    let (all, began) = (RUNS * times, Instant::now());
     let mut runner = TestRunner::new(config);
     let (mut trees, mut runs) = (Vec::<Steps>::new(), JoinSet::new());
-    let (mut tally, until) = (Tally::default(), Instant::now() + PATIENCE);
+    let (mut tally, until, end) = (Tally::default(), began + PATIENCE * times, began + END * times);
     loop {
-        let is_wanting = tally.steps < STEPS && Instant::now() < until;
-        while runs.len() < AT_ONCE && (trees.len() < all as usize || is_wanting) {
+        let is_early = Instant::now() < until;
+        let is_wanting = is_early && (trees.len() < all as usize || tally.steps < STEPS);
+        let at_once = if trees.len() < all as usize { AT_ONCE } else { FEW };
+        while runs.len() < at_once && is_wanting {
             let tree = steps().new_tree(&mut runner).expect("steps reject nothing");
             let (index, steps, ground) = (trees.len(), tree.current(), ground.clone());
             trees.push(Box::new(tree));
             runs.spawn(async move { (index, steps.len(), run(&ground, &steps).await) });
         }
-        let Some(ended) = runs.join_next().await else { break };
+        let Ok(Some(ended)) = timeout_at(end, runs.join_next()).await else { break };
         let (index, steps, outcome) = ended.expect("no panic");
         match outcome {
             Ok(()) => (tally.whole, tally.steps) = (tally.whole + 1, tally.steps + steps),
@@ -90,8 +96,9 @@ async fn redis_does_as_the_model() {
             }
         }
     }
-    eprintln!("{tally:?}");
-    assert!(tally.steps >= FEWEST, "the machine was too slow to tell anything: {tally:?}");
+    runs.shutdown().await;
+    eprintln!("{tally:?} in {:?}", began.elapsed());
+    assert!(tally.steps >= STEPS, "the machine was too slow to tell anything: {tally:?}");
 }
 
 /// The fewest steps that still fail, as far as there is time to find them, and how.
@@ -99,8 +106,8 @@ async fn smallest(ground: &OnRedis, tree: &mut Steps, mut what: String) -> (Vec<
     let (until, mut steps) = (Instant::now() + SHRINK, tree.current());
     let mut may_go_on = tree.simplify();
     while may_go_on && Instant::now() < until {
-        may_go_on = match run(ground, &tree.current()).await {
-            Err(Stop::Differs(smaller)) => {
+        may_go_on = match timeout_at(until, run(ground, &tree.current())).await {
+            Ok(Err(Stop::Differs(smaller))) => {
                 (steps, what) = (tree.current(), smaller);
                 tree.simplify()
             }
