@@ -6,7 +6,7 @@ use crate::check::LOOK;
 use crate::fault::Fault;
 use crate::ground::Server;
 use crate::load::Mix;
-use crate::scenario::{Crew, Load, Scenario, Surroundings, Victim};
+use crate::scenario::{Crew, Fate, Load, Role, Scenario, Surroundings, Victim};
 use crate::worker::LEASE;
 
 /// Beyond the end of a lease, within which a job starts again.
@@ -48,15 +48,22 @@ const fn outage(name: &'static str, fault: &'static [Fault]) -> Scenario {
     Scenario { name, surroundings, load, faults: fault, pause: 500..1500, quiet, recovery: Some(RETURN), ..PLAIN }
 }
 
-/// A few jobs of each kind, and whose process does not live to see it.
-const fn crash(name: &'static str, victim: Victim) -> Scenario {
-    let surroundings = match victim {
-        Victim::Worker | Victim::StoppingWorker => Surroundings::Apart,
-        Victim::Producer => Surroundings::ProducersProxy,
+/// A few jobs of each kind, and who is hit at each of its writes.
+const fn everywhere(name: &'static str, role: Role, fate: Fate, least: usize) -> Scenario {
+    let victim = Victim { role, fate, least };
+    let surroundings = match role {
+        Role::Worker | Role::StoppingWorker => Surroundings::Apart,
+        Role::Producer => Surroundings::ProducersProxy,
     };
     let load = Load { producers: 1, jobs: 8, rate: 200, batch: 4, mix: Mix::Each };
     let recovery = Some(LEASE.saturating_add(MARGIN));
     Scenario { name, surroundings, workers: 1, victim: Some(victim), load, recovery, ..PLAIN }
+}
+
+/// The same, by workers with a lease so long that none can end: all is mended long before.
+const fn cut(name: &'static str, role: Role, least: usize) -> Scenario {
+    let drain = Duration::from_secs(15);
+    Scenario { crew: Crew::Patient, drain, ..everywhere(name, role, Fate::IsCut, least) }
 }
 
 /// All of them.
@@ -64,12 +71,12 @@ pub(crate) fn all() -> Vec<Scenario> {
     [processes(), outages(), mixtures()].concat()
 }
 
-/// Many short jobs, while one worker after the other is killed: figures that take more jobs than chance needs.
-pub(crate) fn soak(jobs: u64) -> Scenario {
+/// Many short jobs, while one worker after the other is killed, or none: figures that take more jobs than chance needs.
+pub(crate) fn soak(jobs: u64, is_calm: bool) -> Scenario {
     Scenario {
-        name: "soak",
+        name: if is_calm { "soak, no fault" } else { "soak" },
         load: Load { producers: 2, jobs, rate: 1_000, batch: 50, mix: Mix::Short },
-        faults: &[Fault::KillWorker],
+        faults: if is_calm { &[] } else { &[Fault::KillWorker] },
         pause: 3_000..5_000,
         recovery: Some(LEASE.saturating_add(MARGIN)),
         drain: Duration::from_mins(3),
@@ -122,9 +129,20 @@ fn processes() -> Vec<Scenario> {
             recovery: Some(MARGIN),
             ..PLAIN
         },
-        crash("death at each write", Victim::Worker),
-        crash("death at each write of a stop", Victim::StoppingWorker),
-        crash("death at each write of a producer", Victim::Producer),
+        Scenario {
+            // Long before a lease ends all is done: nothing waits for one.
+            name: "SIGTERM of workers, long grace",
+            crew: Crew::Calm,
+            faults: &[Fault::RollWorker],
+            drain: Duration::from_secs(15),
+            ..PLAIN
+        },
+        everywhere("death at each write", Role::Worker, Fate::Dies, 40),
+        everywhere("death at each write of a stop", Role::StoppingWorker, Fate::Dies, 10),
+        everywhere("death at each write of a producer", Role::Producer, Fate::Dies, 12),
+        cut("cut at each write", Role::Worker, 40),
+        cut("cut at each write of a stop", Role::StoppingWorker, 8),
+        cut("cut at each write of a producer", Role::Producer, 12),
         Scenario {
             // Each in the midst of a call.
             name: "kill -9 of producers",
@@ -263,6 +281,16 @@ fn mixtures() -> Vec<Scenario> {
             recovery,
             ..PLAIN
         },
+        Scenario {
+            name: "a mixture on a cluster",
+            server: Server::Cluster,
+            load: Load { jobs: 1_500, batch: 20, ..PLAIN.load },
+            faults: WITH_REPLICAS,
+            at_once: 2,
+            pause: 100..600,
+            recovery,
+            ..PLAIN
+        },
     ]
 }
 
@@ -288,9 +316,16 @@ pub(crate) fn unguarded() -> Vec<Scenario> {
 }
 
 /// Of those that stock arq's workers are not tried in, why.
-pub(crate) const NOT_COMPARED: [(&str, &str); 15] = [
+pub(crate) const NOT_COMPARED: [(&str, &str); 20] = [
     ("SIGSTOP of workers, longer jobs", "these outlast the two seconds that jobs have there"),
     ("a worker cut off, longer jobs", "the same"),
+    (
+        "SIGTERM of workers, long grace",
+        "arq waits for its jobs if it is told to, too; `SIGTERM of workers` has it as it comes",
+    ),
+    ("cut at each write", "counts what our workers send; `replies cut` has arq's cuts"),
+    ("cut at each write of a stop", "the same"),
+    ("cut at each write of a producer", "producers are ours in all rows"),
     ("death at each write", "counts what our workers send; `kill -9 of workers` has arq's deaths"),
     ("death at each write of a stop", "the same; `SIGTERM of workers` has arq's stops"),
     ("death at each write of a producer", "producers are ours in all rows"),
@@ -304,6 +339,7 @@ pub(crate) const NOT_COMPARED: [(&str, &str); 15] = [
     ("replica promoted, min-replicas", "the same: producers are refused"),
     ("cluster node failed over", "arq knows no cluster"),
     ("cluster master killed", "the same"),
+    ("a mixture on a cluster", "the same"),
 ];
 
 /// The same with stock arq's workers in the place of ours. Their claims outlive them by ten seconds and a timeout of two,

@@ -1,5 +1,5 @@
-//! Deaths at every point that anybody else can tell from another: what a process does shows in nothing but what it
-//! writes to the server, so it is killed before each of its writes gets there, and after that before the reply.
+//! Deaths and cuts at every point that anybody else can tell from another: what a process does shows in nothing but what
+//! it writes to the server, so it is hit before each of its writes gets there, and after that before the reply.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use tokio::time::{Instant, sleep};
 
 use crate::ledger::What;
 use crate::plant::Plant;
-use crate::scenario::{Breach, Outcome, Scenario, Victim};
+use crate::scenario::{Breach, Fate, Outcome, Role, Scenario, Victim};
 
-/// Deaths at once: each mostly waits for a lease to end.
+/// Hits at once: they mostly wait, after a death for a lease to end.
 const AT_ONCE: u64 = 6; // an even number: each write is tried twice
 
-/// Batches without a death after which no further write is looked for.
+/// Batches without a hit after which no further write is looked for.
 const ENOUGH: usize = 2;
 
 /// Within which what is waited for comes.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Where one dies.
+/// Where one is hit.
 #[derive(Clone, Copy, Debug)]
 struct Point {
     /// How many writes get through before.
     writes: u64,
-    /// Whether the one that it dies of gets through, too.
+    /// Whether the one that it is hit at gets through, too.
     after: bool,
 }
 
@@ -36,14 +36,14 @@ pub(crate) async fn everywhere(scenario: &Scenario, victim: Victim, dice: &Dice,
     let mut first = 0;
     let mut empty = 0;
     while empty < ENOUGH {
-        let mut deaths = JoinSet::new();
+        let mut hits = JoinSet::new();
         for writes in first..first + AT_ONCE / 2 {
             for after in [false, true] {
                 let (scenario, dice) = (scenario.clone(), dice.apart(&format!("{writes} {after}")));
-                deaths.spawn(async move { death(&scenario, victim, Point { writes, after }, dice, keep).await });
+                hits.spawn(async move { hit(&scenario, victim, Point { writes, after }, dice, keep).await });
             }
         }
-        let outcomes = deaths.join_all().await;
+        let outcomes = hits.join_all().await;
         // One that ends early says little: how work is spread over writes is chance. None twice over says: it is all.
         empty = if outcomes.iter().any(|outcome| outcome.strikes > 0) { 0 } else { empty + 1 };
         for outcome in outcomes {
@@ -55,47 +55,45 @@ pub(crate) async fn everywhere(scenario: &Scenario, victim: Victim, dice: &Dice,
         first += AT_ONCE / 2;
     }
     let mut sum = sum.expect("at least the first write is tried");
-    if sum.strikes < victim.least() {
-        let few = format!("it died at {} points, of {} at least", sum.strikes, victim.least());
+    if sum.strikes < victim.least {
+        let few = format!("it was hit at {} points, of {} at least", sum.strikes, victim.least);
         sum.broken.push(Breach::chance(few));
     }
     sum.took = began.elapsed();
     sum
 }
 
-/// One of them. There is another worker after it; another producer would have other jobs.
-async fn death(scenario: &Scenario, victim: Victim, point: Point, dice: Dice, keep: bool) -> Outcome {
+/// One of them. After a death there is another worker; another producer would have other jobs.
+async fn hit(scenario: &Scenario, victim: Victim, point: Point, dice: Dice, keep: bool) -> Outcome {
+    let Victim { role, fate, .. } = victim;
     let mut plant = Plant::prepare(scenario, dice).await;
     let worker = plant.hire(0);
     plant.workers.push(worker);
     let mut late: Vec<String> = until("the worker is there", || is_up(&plant)).await.err().into_iter().collect();
-    if victim != Victim::Producer {
+    if role != Role::Producer {
         late.extend(quiet(&plant.ways[0]).await.err()); // its look at the server's set-up is over
     }
-    if victim == Victim::Worker {
-        plant.ways[0].halt(point.writes, point.after);
-    }
-    if victim == Victim::Producer {
-        let way = plant.proxy.as_ref().expect("producers have one");
-        way.halt(point.writes, point.after);
+    if role != Role::StoppingWorker {
+        way(&plant, role).halt(point.writes, point.after);
     }
     let producer = plant.commission(scenario.load.jobs);
     plant.producers.push(producer);
-    let has_died = match victim {
-        Victim::Worker => dies_at_work(&mut plant).await,
-        Victim::StoppingWorker => dies_stopping(&mut plant, point).await,
-        Victim::Producer => dies_producing(&mut plant).await,
+    let was_hit = match role {
+        Role::Worker => at_work(&mut plant, fate).await,
+        Role::StoppingWorker => stopping(&mut plant, fate, point).await,
+        Role::Producer => producing(&mut plant, fate).await,
     };
-    let has_died = has_died.unwrap_or_else(|what| {
+    let was_hit = was_hit.unwrap_or_else(|what| {
         late.push(what);
         false
     });
-    if !has_died {
+    if !was_hit {
         plant.ways.iter().chain(&plant.proxy).for_each(|way| way.set(Way::Pass)); // all that is left must get through
     }
     let mut outcome = scenario.close(plant, keep).await;
-    outcome.strikes = usize::from(has_died);
-    if victim == Victim::StoppingWorker && !has_died && outcome.account.given_back == 0 {
+    outcome.strikes = usize::from(was_hit);
+    let lived = !was_hit || fate == Fate::IsCut;
+    if role == Role::StoppingWorker && lived && outcome.account.given_back == 0 {
         late.push("who lived to the end of its stop gave nothing back".to_owned());
     }
     outcome.broken.extend(late.into_iter().map(Breach::harm));
@@ -105,48 +103,82 @@ async fn death(scenario: &Scenario, victim: Victim, point: Point, dice: Dice, ke
     outcome
 }
 
-async fn dies_at_work(plant: &mut Plant) -> Result<bool, String> {
-    let is_over = |plant: &mut Plant| plant.ways[0].has_halted() || plant.has_produced() && plant.left() == Ok(0);
-    until("the worker has died, or all is done", || is_over(plant)).await?;
-    let has_died = plant.ways[0].has_halted();
-    if has_died {
-        plant.kill_worker();
-        plant.audit(); // of what it left, before the next one is up
+/// The one that who is hit takes to the server.
+fn way(plant: &Plant, role: Role) -> &Proxy {
+    match role {
+        Role::Worker | Role::StoppingWorker => &plant.ways[0],
+        Role::Producer => plant.proxy.as_ref().expect("producers have one"),
     }
-    until("all is asked for", || plant.has_produced()).await?;
-    Ok(has_died)
 }
 
-async fn dies_stopping(plant: &mut Plant, point: Point) -> Result<bool, String> {
+/// Breaks all connections of a way that has halted. It is noted nowhere: it excuses nothing.
+async fn cut(plant: &Plant, role: Role) -> Result<(), String> {
+    let way = way(plant, role);
+    way.set(Way::Refuse);
+    let cut = until("all connections are cut", || way.connections() == 0).await;
+    way.set(Way::Pass);
+    cut
+}
+
+async fn at_work(plant: &mut Plant, fate: Fate) -> Result<bool, String> {
+    let is_over = |plant: &mut Plant| plant.ways[0].has_halted() || plant.has_produced() && plant.left() == Ok(0);
+    until("the worker was hit, or all is done", || is_over(plant)).await?;
+    let was_hit = plant.ways[0].has_halted();
+    match fate {
+        _ if !was_hit => {}
+        Fate::Dies => {
+            plant.kill_worker();
+            plant.audit(); // of what it left, before the next one is up
+        }
+        Fate::IsCut => cut(plant, Role::Worker).await?,
+    }
+    until("all is asked for", || plant.has_produced()).await?;
+    Ok(was_hit)
+}
+
+async fn stopping(plant: &mut Plant, fate: Fate, point: Point) -> Result<bool, String> {
     until("all is asked for", || plant.has_produced()).await?;
     until("the worker has jobs", || plant.at_work()[0] > Some(0)).await?;
     plant.ways[0].halt(point.writes, point.after);
     plant.notes.note(What::Told, plant.workers[0].pid());
     plant.workers[0].ask_to_stop();
-    until("the worker has died, or stopped", || plant.ways[0].has_halted() || plant.workers[0].exit_code().is_some())
-        .await?;
-    let code = plant.workers[0].exit_code();
-    if code.is_none() {
-        plant.kill_worker();
-        plant.audit();
-        return Ok(true);
+    let is_over = |plant: &mut Plant| plant.ways[0].has_halted() || plant.workers[0].exit_code().is_some();
+    until("the worker was hit, or has stopped", || is_over(plant)).await?;
+    let was_hit = plant.workers[0].exit_code().is_none();
+    match fate {
+        _ if !was_hit => {}
+        Fate::Dies => {
+            plant.kill_worker();
+            plant.audit();
+            return Ok(true);
+        }
+        Fate::IsCut => {
+            cut(plant, Role::StoppingWorker).await?;
+            until("the worker has stopped", || plant.workers[0].exit_code().is_some()).await?;
+        }
     }
+    let code = plant.workers[0].exit_code();
     if code != Some(0) {
         plant.crashes.push(format!("told to stop, a worker ended with {code:?}: {}", plant.workers[0].said()));
     }
     plant.notes.note(What::Gone, plant.workers[0].pid());
     plant.workers[0] = plant.hire(0);
-    Ok(false)
+    Ok(was_hit)
 }
 
-async fn dies_producing(plant: &mut Plant) -> Result<bool, String> {
+async fn producing(plant: &mut Plant, fate: Fate) -> Result<bool, String> {
     let has_halted = |plant: &Plant| plant.proxy.as_ref().is_some_and(Proxy::has_halted);
-    until("the producer has died, or ended", || has_halted(plant) || plant.has_produced()).await?;
-    if let Some(mut producer) = plant.producers.pop() {
-        producer.program.kill9();
-        return Ok(true);
+    until("the producer was hit, or has ended", || has_halted(plant) || plant.has_produced()).await?;
+    let was_hit = !plant.producers.is_empty();
+    match fate {
+        _ if !was_hit => {}
+        Fate::Dies => plant.producers.pop().expect("there is one").program.kill9(),
+        Fate::IsCut => {
+            cut(plant, Role::Producer).await?;
+            until("all is asked for", || plant.has_produced()).await?;
+        }
     }
-    Ok(false)
+    Ok(was_hit)
 }
 
 fn is_up(plant: &Plant) -> bool {

@@ -77,6 +77,15 @@ pub(crate) struct Ongoing {
     end: End,
 }
 
+/// What came of a fault's begin.
+pub(crate) enum Begun {
+    /// Nobody was there whom it could hit.
+    Missed,
+    /// It is over already.
+    Over,
+    GoesOn(Ongoing),
+}
+
 /// What is done when a fault ends.
 enum End {
     Nothing,
@@ -140,7 +149,11 @@ impl Fault {
     }
 
     /// Begins it, and ends it where that is one and the same.
-    pub(crate) async fn begin(self, plant: &mut Plant) -> Option<Ongoing> {
+    pub(crate) async fn begin(self, plant: &mut Plant) -> Begun {
+        self.strike(plant).await.unwrap_or(Begun::Missed)
+    }
+
+    async fn strike(self, plant: &mut Plant) -> Option<Begun> {
         let now = Instant::now();
         let long = LEASE + LEASE.mul_f64(plant.part());
         match self {
@@ -173,11 +186,11 @@ impl Fault {
                 return Some(self.ongoing(Some(number), Instant::now() + span, end));
             }
         }
-        None
+        Some(Begun::Over)
     }
 
-    fn ongoing(self, number: Option<i32>, until: Instant, end: End) -> Ongoing {
-        Ongoing { fault: self, number, until, end }
+    fn ongoing(self, number: Option<i32>, until: Instant, end: End) -> Begun {
+        Begun::GoesOn(Ongoing { fault: self, number, until, end })
     }
 
     /// Something about the server or the way to it: for how long, and what ends it.

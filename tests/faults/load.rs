@@ -18,7 +18,7 @@ pub(crate) enum Mix {
     Longer,
     /// Good ones that take two milliseconds at most
     Short,
-    /// One of each way to end: at once, after a heartbeat, delayed, failing
+    /// One of each way to end: at once, after a heartbeat of a short lease, delayed, failing
     Each,
     /// Good ones, and in 150 one that kills its worker at each attempt
     Poisoned,

@@ -12,8 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Ledger, What};
 
-/// The lease of the workers in all scenarios but those of [`PATIENT`].
+/// The lease of the workers in all scenarios but those of [`PATIENT`] and [`CALM`].
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
+
+/// Of a worker's runtime.
+const THREADS: usize = 2;
 
 /// The queue of the workers whose lease is [`LEASE`].
 pub(crate) const HASTY: &str = "{hasty}";
@@ -58,6 +61,20 @@ pub(crate) const HARDY: &str = "{hardy}";
 )]
 struct Hardy;
 
+/// The queue of the workers that wait, when they are told to stop, for longer than any job takes.
+pub(crate) const CALM: &str = "{calm}";
+
+#[derive(Debug, Worker)]
+#[worker(
+    queue = "{calm}",
+    max_jobs = 10,
+    lease = "30s",
+    job_completion_wait = "10s",
+    job_timeout = "30s",
+    on_startup = up
+)]
+struct Calm;
+
 /// By now the runner hears signals.
 async fn up(ctx: &WorkerContext) {
     ctx.state::<Arc<Ledger>>().expect("it was given").run(What::Up, "-", 0, 0);
@@ -69,7 +86,7 @@ pub(crate) struct Options {
     redis: String,
     #[arg(long)]
     ledger: PathBuf,
-    /// The worker to run: `hasty`, `hardy` or `patient`
+    /// The worker to run: `hasty`, `hardy`, `patient` or `calm`
     #[arg(long)]
     name: String,
     /// The guard to take out of the scripts
@@ -86,7 +103,7 @@ pub(crate) fn main(options: &Options) -> ExitCode {
     // Without a backtrace, whose making would hold the runtime up: many jobs panic on purpose.
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     match runtime.expect("the system has threads").block_on(work(options)) {
         Ok(report) => {
             tracing::info!("{report:?}");
@@ -172,13 +189,14 @@ async fn kill(ctx: &Context, State(ledger): State<Arc<Ledger>>, _ms: u64) {
     std::process::abort();
 }
 
-/// Eats its worker's memory, which is limited, until that dies of it. It touches none of it.
+/// Eats its worker's memory, which is limited, until that dies of it.
 #[task(queue = "{hasty}")]
 async fn devour(ctx: &Context, State(ledger): State<Arc<Ledger>>, _ms: u64) {
+    const BITE: usize = 32 * 1024 * 1024;
     let run = Run::start(ctx, ledger);
     let mut eaten: Vec<Vec<u8>> = Vec::new();
     while eaten.len() < 1_000 {
-        eaten.push(Vec::with_capacity(64 * 1024 * 1024));
+        eaten.push(vec![1; BITE]); // not zeros: the system gives those without any memory
     }
     drop(run);
 }
@@ -201,12 +219,17 @@ async fn panic(ctx: &Context, State(ledger): State<Arc<Ledger>>, ms: u64) {
     panic!("as asked, after {ms} ms or at once");
 }
 
-/// Blocks a thread of its worker's runtime for longer than a lease.
+/// Blocks its worker's runtime, all threads of it, for longer than a lease.
 #[task(queue = "{hasty}")]
 #[expect(clippy::disallowed_methods, reason = "it is to do harm")]
 async fn block(ctx: &Context, State(ledger): State<Arc<Ledger>>, ms: u64) -> Ran {
     let run = Run::start(ctx, ledger);
-    std::thread::sleep(LEASE + Duration::from_millis(ms));
+    let until = std::time::Instant::now() + LEASE + Duration::from_millis(ms);
+    let hold = move || std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
+    for _ in 0..THREADS {
+        tokio::spawn(async move { hold() }); // the last one is this thread's own: the others take those before
+    }
+    hold();
     run.end()
 }
 

@@ -190,10 +190,12 @@ impl Disturbances {
         self.deaths.len()
     }
 
-    /// Whether, within a lease and a bit after `last`, a worker died that none of `runs` was in.
-    pub(super) fn somebody_else_died(&self, runs: &[Run], last: Moment) -> bool {
+    /// Whether a worker died that none of `runs` was in, within a lease and a bit after `last` and the `wait` of a job for its
+    /// turn.
+    pub(super) fn somebody_else_died(&self, runs: &[Run], last: Moment, wait: Duration) -> bool {
+        let until = last.after(REPEATS + wait);
         let is_other = |pid: &i32| runs.iter().all(|run| run.pid != *pid);
-        self.deaths.iter().any(|(pid, at)| is_other(pid) && *at >= last && *at <= last.after(REPEATS))
+        self.deaths.iter().any(|(pid, at)| is_other(pid) && *at >= last && *at <= until)
     }
 
     /// Spans in which a run's process could not hear that its lease was lost, though it lived.

@@ -76,6 +76,8 @@ pub(crate) struct Account {
     pub(crate) unrun: Vec<String>,
     /// Runs that were cut off by a worker that had been told to stop.
     pub(crate) given_back: usize,
+    /// Runs that came to their end in a worker that had been told to stop.
+    pub(crate) seen_through: usize,
     /// Refused, and run all the same; ended in a way that is not its own, or well without a run; run before its time; an
     /// attempt counted that was only given back, or one that had begun and was not; a pill that was tried more often, or
     /// less, than it may be.
@@ -118,6 +120,7 @@ impl Account {
         self.unprovoked.extend(other.unprovoked);
         self.unrun.extend(other.unrun);
         self.given_back += other.given_back;
+        self.seen_through += other.seen_through;
         self.untrue.extend(other.untrue);
         self.refused += other.refused;
         self.skewed = self.skewed.max(other.skewed);
@@ -204,6 +207,7 @@ pub(crate) fn account(events: &[Event], ends: &Ends, pill_tries: u32, loss: Opti
             () => account.lost.push((*id).to_owned()),
         }
     }
+    let waits = waits(events, &runs, &answers);
     for (id, end) in &ends.known {
         let runs: &[Run] = runs.get(&**id).map_or(&[], Vec::as_slice);
         let before = account.told();
@@ -211,7 +215,11 @@ pub(crate) fn account(events: &[Event], ends: &Ends, pill_tries: u32, loss: Opti
         let settled = account.told();
         match Kind::of(id) {
             Kind::Aborted => aborts.settle(&mut account, id, *end, runs, &disturbances),
-            kind if kind.is_deadly() => pill(&mut account, id, *end, runs, &disturbances, pill_tries),
+            kind if kind.is_deadly() => {
+                let last = runs.last().map_or(Moment::NEVER, |run| run.stop);
+                let other = disturbances.somebody_else_died(runs, last, usual_wait(&waits, last));
+                pill(&mut account, id, *end, runs, pill_tries, other, disturbances.died());
+            }
             _ => {}
         }
         if losses.of_work(id) {
@@ -248,7 +256,8 @@ pub(crate) fn account(events: &[Event], ends: &Ends, pill_tries: u32, loss: Opti
             account.unheeded = account.unheeded.max(unheeded);
         }
     }
-    let waits = waits(events, &runs, &answers);
+    let saw_through = |run: &&Run| run.how == Stop::Ended && disturbances.was_told(run.pid, run.stop);
+    account.seen_through = runs.values().flatten().filter(saw_through).count();
     let recovery = recovery(events, &runs, &disturbances);
     let own = |(at, span): &(Moment, Duration)| span.saturating_sub(usual_wait(&waits, *at));
     account.slowest = recovery.iter().map(own).max().unwrap_or_default();
@@ -376,15 +385,13 @@ impl<'a> Aborts<'a> {
 }
 
 /// A job that kills its worker at each attempt is tried as often as it may be, and has that many starts; of a claim that
-/// came to no start, somebody else's death is the reason.
-fn pill(account: &mut Account, id: &str, end: End, runs: &[Run], disturbances: &Disturbances, tries: u32) {
+/// came to no start, somebody else's death is the reason: `other` is whether there was one when its turn came again.
+fn pill(account: &mut Account, id: &str, end: End, runs: &[Run], tries: u32, other: bool, deaths: usize) {
     let starts = u32::try_from(runs.len()).unwrap_or(u32::MAX);
-    let last = runs.last().map_or(Moment::NEVER, |run| run.stop);
-    let other = disturbances.somebody_else_died(runs, last);
     // The claim after the last one that it may have finds its tries used up, or its worker dies, too, before it says so.
     let counted = matches!(end, End::Dead { attempt } if attempt == tries + 1 || attempt > tries && other);
     // One that never started was claimed each time by a worker that another job killed before it came to this one.
-    let never_came_to_it = runs.is_empty() && disturbances.died() >= tries as usize;
+    let never_came_to_it = runs.is_empty() && deaths >= tries as usize;
     let is_explained = runs.last().is_some_and(|run| run.fence > starts) || other || never_came_to_it;
     if !counted || starts > tries || starts < tries && !is_explained {
         account.untrue.push(format!("{id} kills its worker, and has {starts} starts, of {tries} it may have: {end:?}"));

@@ -52,6 +52,39 @@ fn a_second_run_needs_a_fault() {
 }
 
 #[test]
+fn a_pill_that_was_claimed_once_more_needs_another_death() {
+    let starts =
+        "start 7 a-abort 1 1\n gone 7 - 0 0\n start 8 a-abort 2 2\n gone 8 - 0 0\n start 9 a-abort 3 3\n gone 9 - 0 0";
+    let dead = |attempt| [("a-abort", End::Dead { attempt })];
+    assert_eq!(check(starts, &dead(4)).untrue.len(), 0);
+    assert_eq!(check(starts, &dead(5)).untrue.len(), 1, "nobody died of anything else");
+    let nothing = |seconds: usize| "clock 1 - 0 0\n".repeat(seconds);
+    let died_after = |seconds| format!("{starts}\n {} gone 10 - 0 0", nothing(seconds));
+    assert_eq!(
+        check(&died_after(4), &dead(5)).untrue.len(),
+        0,
+        "its next worker died, too, two leases and a second later"
+    );
+    assert_eq!(check(&died_after(5), &dead(5)).untrue.len(), 1, "that was another time");
+    let queue = format!(
+        "asked 1 b-good 0 0\n answered 1 b-good 0 0\n {} start 11 b-good 1 1\n end 11 b-good 1 1\n",
+        nothing(2)
+    );
+    let in_line = |seconds| format!("{queue} {}", died_after(seconds));
+    let ends = [("a-abort", End::Dead { attempt: 5 }), ("b-good", DONE)];
+    assert_eq!(check(&in_line(7), &ends).untrue.len(), 0, "jobs waited three seconds for their turn just before");
+    assert_eq!(check(&in_line(8), &ends).untrue.len(), 1);
+}
+
+#[test]
+fn who_is_told_to_stop_sees_jobs_through() {
+    let run = "start 7 a-good 1 1\n told 7 - 0 0\n end 7 a-good 1 1\n gone 7 - 0 0";
+    assert_eq!(check(run, &[("a-good", DONE)]).seen_through, 1);
+    assert_eq!(check(&run.replace("end", "cut"), &[("a-good", DONE)]).seen_through, 0, "it was cut off");
+    assert_eq!(check(&run.replace("told 7", "told 8"), &[("a-good", DONE)]).seen_through, 0, "another one was told");
+}
+
+#[test]
 fn a_claim_that_nobody_ran_needs_a_fault_too() {
     let run = "asked 1 a-good 0 0\n answered 1 a-good 0 0\n start 7 a-good 2 2\n end 7 a-good 2 2";
     let end = [("a-good", End::Done { fence: 2 })];
