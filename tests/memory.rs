@@ -145,6 +145,17 @@ fn repeating(size: usize) -> Vec<(&'static str, Vec<u8>)> {
     let around = |before: &[u8], unit: &[u8], after: &[u8]| [before, &many(unit, size), after].concat();
     let half = u32::try_from(size / 2).expect("a small size").to_le_bytes();
     vec![
+        ("pickle: long lists within lists", {
+            let room = [&b"(N"[..], &many(b"2", size / 16), b"e"].concat();
+            pickle(&[&b"]"[..], &room.repeat(15)].concat())
+        }),
+        ("pickle: a long list within each of a chain", {
+            let mut chain = b"]".to_vec();
+            for _ in 0..15 {
+                chain = [&b"("[..], &chain, b"N", &many(b"2", size / 16), b"l"].concat();
+            }
+            pickle(&chain)
+        }),
         ("msgpack: large claims within claims", {
             let claims = b"\xdd\x00\x0f\xff\x00".repeat(15);
             msgpack(&[claims, many(b"\xc0", size)].concat())

@@ -37,7 +37,7 @@ async fn petrifies(ctx: &Context, State(at): State<Starts>) -> u32 {
 }
 
 #[task(queue = "petrified")]
-async fn passes(ctx: &Context, State(at): State<Starts>) {
+async fn strolls(ctx: &Context, State(at): State<Starts>) {
     at.note(ctx);
 }
 
@@ -64,7 +64,7 @@ impl Starts {
 }
 
 async fn harness(server: &RedisServer, starts: Starts) -> Harness {
-    let inventory = Inventory::empty().task::<petrifies>().task::<passes>().worker::<Petrified>();
+    let inventory = Inventory::empty().task::<petrifies>().task::<strolls>().worker::<Petrified>();
     let broker = RedisBroker::connect(server.url()).await.unwrap();
     Harness::on(Arc::new(broker)).inventory(inventory).setup(move |runner| runner.state(starts.clone()))
 }
@@ -108,7 +108,7 @@ async fn a_wholly_blocked_runtime_loses_no_lease_to_an_idle_worker() {
     });
     blocked.until(THREADS).await;
     let idle = harness.start();
-    let passed = client.enqueue(passes::job()).await.unwrap();
+    let passed = client.enqueue(strolls::job()).await.unwrap();
     timeout(LONG, passed.result()).await.expect("the idle worker works").unwrap();
     for job in &blocking {
         assert_eq!(timeout(LONG, job.result()).await.expect("it ends").unwrap(), 1, "the first attempt");

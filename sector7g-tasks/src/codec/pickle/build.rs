@@ -7,7 +7,7 @@ use crate::codec::arguments::Clip;
 use crate::codec::value::{Budget, Date, DateTime, Delta, MAX_DEPTH, Object, Time, TooMuch, Value, Zone};
 
 /// The longest name of a class: a few bytes can ask for a long one often.
-const NAME: usize = 120;
+const NAME: usize = 200;
 
 /// Makes values of what the machine left, and takes that away. What is shared is made once, and counted each time it is
 /// met: whoever reads it meets it as often.
@@ -18,6 +18,8 @@ pub(super) struct Builder<'a> {
     depth: usize,
     /// The most that have been, within the value being made.
     deepest: usize,
+    /// How many values are still to be made of what is open: room is there for all of them.
+    claimed: usize,
     /// The bytes of texts that Python's older protocols encode, by where the texts lie.
     encoded: HashMap<usize, Option<Arc<[u8]>>>,
     circle: Arc<str>,
@@ -31,6 +33,7 @@ impl<'a> Builder<'a> {
             budget: Budget::new(),
             depth: 0,
             deepest: 0,
+            claimed: 0,
             encoded: HashMap::new(),
             circle: "a value that contains itself".into(),
             no_name: "of no name".into(),
@@ -40,7 +43,7 @@ impl<'a> Builder<'a> {
     /// A value; in place of one that holds too much, that.
     pub(super) fn entry(&mut self, id: Id) -> Value {
         self.budget.next_entry();
-        (self.depth, self.deepest) = (0, 0);
+        (self.depth, self.deepest, self.claimed) = (0, 0, 0);
         self.value(id).unwrap_or_else(|TooMuch(what)| Value::Unread(what.into()))
     }
 
@@ -119,19 +122,32 @@ impl<'a> Builder<'a> {
     }
 
     fn values(&mut self, ids: &[Id]) -> Result<Arc<Vec<Value>>, TooMuch> {
-        let mut values = Vec::with_capacity(ids.len());
+        let mut values = Vec::with_capacity(self.claim(ids.len(), 1)?);
         for id in ids {
-            values.push(self.value(*id)?);
+            values.push(self.claimed_value(*id)?);
         }
         Ok(values.into())
     }
 
     fn entries(&mut self, ids: &[(Id, Id)]) -> Result<Arc<Vec<(Value, Value)>>, TooMuch> {
-        let mut entries = Vec::with_capacity(ids.len());
+        let mut entries = Vec::with_capacity(self.claim(ids.len(), 2)?);
         for (key, value) in ids {
-            entries.push((self.value(*key)?, self.value(*value)?));
+            entries.push((self.claimed_value(*key)?, self.claimed_value(*value)?));
         }
         Ok(entries.into())
+    }
+
+    /// For how many of `len` items, of so many values each, to make room: for all that is open together, no more than the
+    /// budget has left.
+    fn claim(&mut self, len: usize, values: usize) -> Result<usize, TooMuch> {
+        self.claimed += len * values;
+        self.budget.has(self.claimed)?;
+        Ok(len)
+    }
+
+    fn claimed_value(&mut self, id: Id) -> Result<Value, TooMuch> {
+        self.claimed -= 1;
+        self.value(id)
     }
 
     fn call(&mut self, call: &Call) -> Result<Value, TooMuch> {
@@ -266,7 +282,11 @@ fn plain(builder: &mut Builder<'_>, class: &str, args: &[Value]) -> Option<Value
         ("builtins.bytes", []) => Some(Value::Bytes([].into())),
         ("builtins.bytearray", []) => Some(Value::ByteArray([].into())),
         ("builtins.bytearray", [Value::Bytes(bytes)]) => Some(Value::ByteArray(Arc::clone(bytes))),
-        ("builtins.bytearray", [Value::Text(text), Value::Text(_)]) => builder.latin1(text).map(Value::ByteArray),
+        ("builtins.bytearray", [Value::Text(text), Value::Text(_)]) => match builder.latin1(text)? {
+            // Python keeps one text of each letter, for arrays that are not the same.
+            letter if letter.len() == 1 => Some(Value::ByteArray((*letter).into())),
+            bytes => Some(Value::ByteArray(bytes)),
+        },
         ("_codecs.encode", [Value::Text(text), Value::Text(_)]) => builder.latin1(text).map(Value::Bytes),
         ("datetime.date", [Value::Bytes(bytes)]) => Date::read((**bytes).try_into().ok()?).map(Value::Date),
         ("datetime.datetime", [Value::Bytes(bytes), zone @ ..]) => date_time(bytes, zone),

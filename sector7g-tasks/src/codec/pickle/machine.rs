@@ -151,6 +151,18 @@ fn check_room<T>(list: &[T]) -> Result<(), Problem> {
     if list.len() < MAX_VALUES { Ok(()) } else { Err(Problem(format!("it holds more than {MAX_VALUES} values"))) }
 }
 
+fn add<T>(items: &mut Vec<T>, more: Vec<T>) {
+    make_room(items, more.len());
+    items.extend(more);
+}
+
+/// By a quarter: the largest list would take too much if it became twice as long.
+fn make_room<T>(items: &mut Vec<T>, more: usize) {
+    if items.capacity() - items.len() < more {
+        items.reserve_exact(more.max(items.len() / 4 + 16));
+    }
+}
+
 fn broken(what: &str) -> Problem {
     Problem(format!("the pickle is broken: {what}"))
 }
@@ -345,9 +357,7 @@ impl Machine<'_> {
 
     fn push(&mut self, node: Node) -> Result<(), Problem> {
         check_room(&self.nodes)?;
-        if self.nodes.len() == self.nodes.capacity() {
-            self.nodes.reserve_exact(self.nodes.len() / 4 + 16); // the largest list: twice as long would be too much
-        }
+        make_room(&mut self.nodes, 1);
         let id = u32::try_from(self.nodes.len()).map_err(|_| broken("it has too many values"))?;
         self.nodes.push(node);
         self.push_id(Id(id))
@@ -415,8 +425,8 @@ impl Machine<'_> {
 
     fn extend(&mut self, ids: Vec<Id>) -> Result<(), Problem> {
         match self.top_node()? {
-            Node::List(items) | Node::Set(items) => items.extend(ids),
-            Node::Call(call) => call.items.extend(ids),
+            Node::List(items) | Node::Set(items) => add(items, ids),
+            Node::Call(call) => add(&mut call.items, ids),
             _ => return Err(broken("items are added to what has none")),
         }
         Ok(())
@@ -429,8 +439,8 @@ impl Machine<'_> {
 
     fn set_items(&mut self, ids: Vec<(Id, Id)>) -> Result<(), Problem> {
         match self.top_node()? {
-            Node::Dict(entries) => entries.extend(ids),
-            Node::Call(call) => call.entries.extend(ids),
+            Node::Dict(entries) => add(entries, ids),
+            Node::Call(call) => add(&mut call.entries, ids),
             _ => return Err(broken("entries are added to what has none")),
         }
         Ok(())
