@@ -241,6 +241,8 @@ fn outages() -> Vec<Scenario> {
 /// What jobs do, and all at once.
 fn mixtures() -> Vec<Scenario> {
     let recovery = Some(LEASE.saturating_add(MARGIN));
+    let load = Load { jobs: 1_500, batch: 20, ..PLAIN.load };
+    let mixture = Scenario { load, faults: WITH_REPLICAS, at_once: 2, pause: 100..600, recovery, ..PLAIN };
     vec![
         Scenario {
             name: "poison",
@@ -262,35 +264,18 @@ fn mixtures() -> Vec<Scenario> {
             name: "a mixture of all",
             server: Server::Durable,
             surroundings: Surroundings::Winding,
-            load: Load { jobs: 1_500, batch: 20, mix: Mix::Ending, ..PLAIN.load },
+            load: Load { mix: Mix::Ending, ..mixture.load },
             faults: ALL,
-            at_once: 2,
-            pause: 100..600,
-            recovery,
-            ..PLAIN
+            ..mixture.clone()
         },
         Scenario {
             // Clients are told by a sentinel where the master is: no way that could be made a bad one leads there.
             name: "a mixture with replicas",
             server: Server::Sentinel,
             surroundings: Surroundings::Confirmed,
-            load: Load { jobs: 1_500, batch: 20, ..PLAIN.load },
-            faults: WITH_REPLICAS,
-            at_once: 2,
-            pause: 100..600,
-            recovery,
-            ..PLAIN
+            ..mixture.clone()
         },
-        Scenario {
-            name: "a mixture on a cluster",
-            server: Server::Cluster,
-            load: Load { jobs: 1_500, batch: 20, ..PLAIN.load },
-            faults: WITH_REPLICAS,
-            at_once: 2,
-            pause: 100..600,
-            recovery,
-            ..PLAIN
-        },
+        Scenario { name: "a mixture on a cluster", server: Server::Cluster, ..mixture },
     ]
 }
 
