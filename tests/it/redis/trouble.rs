@@ -330,6 +330,41 @@ async fn attempts_outlive_an_attempt_of_days() {
     }
 }
 
+/// A claim asks for a job's end unless its id is as our clients make them and none of them has given a job of the queue one;
+/// what has one all the same is noticed by its first heartbeat.
+#[tokio::test]
+async fn what_has_started_expires_no_more_whoever_gave_it_an_end() {
+    let server = RedisServer::start();
+    let mut hand = Hand::new(&server).await;
+    let ends = |id: &JobId| server.cli(&["PTTL", &format!("arq:job:{id}")]) != "-1";
+    let endless = hand.add(b"{}").await.unwrap();
+    assert_eq!((hand.claim(LONG).await.len(), ends(&endless)), (1, false));
+    let ours = NewJob { expires_in: Some(LONG), ..hand.job(b"{}") };
+    let others = ["2f1c8a4e9b0d4c6e8f7a1b2c3d4e5f60", "0192-7-nobody's", "7"].map(|id| JobId::new(id).unwrap());
+    hand.broker.enqueue(std::slice::from_ref(&ours), RequestId::unique()).await.unwrap();
+    assert!(ends(&ours.id));
+    assert_eq!((hand.claim(LONG).await.len(), ends(&ours.id)), (1, false), "the queue says that some may expire");
+
+    server.cli(&["DEL", "arq:queue:trouble:s7:expiring"]);
+    for id in &others {
+        let job = NewJob { id: id.clone(), ..hand.job(b"{}") };
+        hand.broker.enqueue(&[job], RequestId::unique()).await.unwrap();
+        server.cli(&["PEXPIRE", &format!("arq:job:{id}"), "60000"]);
+        assert_eq!((hand.claim(LONG).await.len(), ends(id)), (1, false), "{id} is another's");
+    }
+
+    let like_ours = hand.add(b"{}").await.unwrap();
+    server.cli(&["PEXPIRE", &format!("arq:job:{like_ours}"), "60000"]);
+    let lease = hand.claim(LONG).await.remove(0).lease;
+    assert_eq!(hand.extend(&lease).await, Extended::Renewed);
+    assert!(!ends(&like_ours), "its first heartbeat has looked");
+    assert_eq!(hand.extend(&lease).await, Extended::Renewed);
+    let outcome = Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::UnknownTask };
+    hand.call(&[Finish { lease, outcome }], 0, LONG).await.unwrap();
+    assert!(ends(&like_ours), "nobody has started it, so it still expires");
+    assert_eq!(server.cli(&["EXISTS", "arq:queue:trouble:s7:expiring"]), "1", "which its next claim has to know");
+}
+
 /// A full server takes no new job and says so; those it has are worked off.
 #[tokio::test]
 async fn a_full_server_is_drained() {

@@ -50,7 +50,8 @@ impl Guard {
             Self::Lease => &[
                 ("elseif not is_held(before, now) then", "elseif true then"),
                 ("lost_at and (before or is_doubtful)", "false"), // it would let be what has not run out, too
-                ("ends[to + 1], ends[to + 2] = ends_at, leased[i]", "ends[to + 1], ends[to + 2] = now_text, leased[i]"),
+                ("id, text, ends_at, id", "id, text, now_text, id"),
+                ("= ends_at, leased[i]", "= now_text, leased[i]"),
             ],
             Self::Token => &[
                 ("value and (value == is_same or string.find(value, groups[at], 1, true) == 1)", "value"),

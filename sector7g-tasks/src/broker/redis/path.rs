@@ -136,24 +136,49 @@ fn json(failure: &Failure) -> Result<String, BrokerError> {
 
 /// What ended by one token in one way stands together: most of a worker's finishes do.
 fn add_finishes(call: &mut Call, finished: &[Finish]) -> Result<(), BrokerError> {
-    for group in finished.chunk_by(|a, b| a.lease.token == b.lease.token && kind_of(a) == kind_of(b)) {
-        call.arg(group[0].lease.token.to_string()).arg(kind_of(&group[0])).arg(group.len());
+    for group in finished.chunk_by(|a, b| a.lease.token == b.lease.token && Kind::of(a) == Kind::of(b)) {
+        let kind = Kind::of(&group[0]);
+        call.arg(group[0].lease.token.to_string());
+        match kind {
+            Kind::Dropped => call.arg("d"),
+            Kind::Kept(keep) => call.arg(keep.map_or_else(|| "k".to_owned(), |keep| format!("k{}", lifetime(keep)))),
+            Kind::Ended => call.arg("e"),
+            Kind::Retried => call.arg("r"),
+            Kind::GivenBack => call.arg("g"),
+        };
+        call.arg(group.len());
         for finish in group {
             call.arg(finish.lease.id.as_str());
-            if kind_of(finish) != "d" {
-                add_outcome(call, &finish.outcome)?;
+            match (kind, &finish.outcome) {
+                (Kind::Dropped, _) => {}
+                (Kind::Kept(_), Outcome::End { result: Some(result), .. }) => drop(call.arg(&*result.record)),
+                (_, outcome) => add_outcome(call, outcome)?,
             }
         }
     }
     Ok(())
 }
 
-fn kind_of(finish: &Finish) -> &'static str {
-    match &finish.outcome {
-        Outcome::End { result, dead: None, hold_id } if kept(result.as_ref()).is_none() && hold_id.is_zero() => "d",
-        Outcome::End { .. } => "e",
-        Outcome::Retry { .. } => "r",
-        Outcome::GiveBack { .. } => "g",
+/// What most ends are told by in fewer words, and all others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Dropped,
+    Kept(Option<Duration>),
+    Ended,
+    Retried,
+    GivenBack,
+}
+
+impl Kind {
+    fn of(finish: &Finish) -> Self {
+        match &finish.outcome {
+            Outcome::End { result, dead: None, hold_id } if hold_id.is_zero() => {
+                kept(result.as_ref()).map_or(Self::Dropped, |result| Self::Kept(result.keep))
+            }
+            Outcome::End { .. } => Self::Ended,
+            Outcome::Retry { .. } => Self::Retried,
+            Outcome::GiveBack { .. } => Self::GivenBack,
+        }
     }
 }
 

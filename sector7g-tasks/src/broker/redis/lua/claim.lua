@@ -3,8 +3,10 @@
 -- ARGV[1] worker   ARGV[2] number of this call of the worker's   ARGV[3] lease, ms   ARGV[4] how many jobs at most
 -- ARGV[5] dead letters kept at most   ARGV[6] their age at most, ms
 -- ARGV[7] a lost lease as a failure, JSON with @attempt and @at to be filled in   ARGV[8] number of finishes
--- ARGV[9..] groups of finishes: token, kind, how many; of each its id, and where the kind is not 'd' four values more:
---   'd' ended, and nothing of it is kept
+-- ARGV[9..] groups of finishes: token, kind, how many; of each its id; and of a kind
+--   'd' ended, and nothing of it is kept: no more
+--   'k<ms>' ended, with a result that is kept for so long, 'k' for ever: the result
+--   and of all others four values more:
 --   'e' result (or ''), ms to keep it ('' for ever), last failure of a dead letter (or ''), ms to hold the id
 --   'r' delay, ms; failure; attempt; ''
 --   'g' delay, ms; 's' stop, 'z' snooze or 'u' unknown task; ''; ''
@@ -25,7 +27,7 @@ local function make_general(now, known)
   -- with: claim_any.lua
 end
 
-local ask, find, format, unpack = redis.call, string.find, string.format, unpack
+local ask, find, byte, format, unpack = redis.call, string.find, string.byte, string.format, unpack
 local BATCH_BYTES = 4194304
 local AFTERLIFE = 30000
 local TOLD_EVERY = 200
@@ -33,6 +35,7 @@ local GAP = 1000
 local BELL_TTL = 60000
 local PLAIN = 48                 -- as in claim_any.lua, the others as in common.lua
 local MANY = 8                   -- jobs for which it pays to make trees of sorted sets
+local SEVEN, COLON = 55, 58      -- of an id, its UUID's version, and what ends its queue's name
 
 local q, worker, call, span, most = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local call_key, leases_key, finishes = q .. ':s7:call:' .. worker, q .. ':s7:leases', tonumber(ARGV[8])
@@ -41,26 +44,26 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local now_text, general, lost = format('%d', now), nil, nil
 
 -- What has ended, and what is known of it and of the queue.
-local asked, ended, deleted = { call_key, q .. ':s7:up', q .. ':s7:look', q .. ':s7:paused', q .. ':s7:python' }, {}, {}
-local plain, groups, results, at, told = true, {}, {}, 9, 0
+local asked, ended, deleted = { call_key, q .. ':s7:up', q .. ':s7:look', q .. ':s7:paused', q .. ':s7:python', q .. ':s7:expiring' },
+  {}, {}
+local plain, groups, results, kept, at, told = true, {}, {}, {}, 9, 0
 while told < finishes do
   local kind, size, to = ARGV[at + 1], tonumber(ARGV[at + 2]), #groups
+  local keep = string.match(kind, '^k(%d*)$')
   groups[to + 1], groups[to + 2], groups[to + 3], groups[to + 4] = ARGV[at] .. ' ', told + size, kind, at + 3
-  plain = plain and (kind == 'd' or kind == 'e')
+  plain = plain and (kind == 'd' or keep)
   at = at + 3
   for i = told + 1, told + size do
     local id = ARGV[at]
     local key, job_key = 'arq:in-progress:' .. id, 'arq:job:' .. id
-    ended[i], asked[i + 5], deleted[2 * i - 1], deleted[2 * i] = id, key, job_key, key
+    ended[i], asked[i + 6], deleted[2 * i - 1], deleted[2 * i] = id, key, job_key, key
     if kind == 'd' then
       at = at + 1
+    elseif keep then
+      local to = #kept + 1
+      results[2 * to - 1], results[2 * to], kept[to] = 'arq:result:' .. id, ARGV[at + 1], keep
+      at = at + 2
     else
-      local result, keep = ARGV[at + 1], ARGV[at + 2]
-      plain = plain and ARGV[at + 3] == '' and ARGV[at + 4] == '0'
-      if plain and result ~= '' then
-        local to = #results
-        results[to + 1], results[to + 2], results[to + 3] = 'arq:result:' .. id, result, keep
-      end
       at = at + 5
     end
   end
@@ -76,9 +79,9 @@ end
 plain = plain and finishes > 0 and not is_again
 local group, same = 1, nil
 for i = 1, plain and finishes or 0 do
-  local lease = known[i + 5]
+  local lease = known[i + 6]
   while i > groups[group + 1] do group, same = group + 4, nil end
-  if not lease or lease ~= same and (find(lease, groups[group], 1, true) ~= 1 or string.byte(lease, -1) ~= PLAIN) then
+  if not lease or lease ~= same and (find(lease, groups[group], 1, true) ~= 1 or byte(lease, -1) ~= PLAIN) then
     plain = false
     break
   end
@@ -95,12 +98,11 @@ end
 if is_again or finishes == 0 then
   lost = lost or {}
 elseif plain and ask('ZREM', leases_key, unpack(ended)) == finishes then
-  for i = 1, #results, 3 do
-    if results[i + 2] == '' then
-      ask('SET', results[i], results[i + 1])
-    else
-      ask('SET', results[i], results[i + 1], 'PX', results[i + 2])
-    end
+  if #results > 0 then ask('MSET', unpack(results)) end
+  local keep, till = nil, nil
+  for i = 1, #kept do
+    if kept[i] ~= keep then keep, till = kept[i], kept[i] ~= '' and format('%d', now + kept[i]) end
+    if till then ask('PEXPIREAT', results[2 * i - 1], till) end
   end
   ask('ZREM', q, unpack(ended))
   ask('DEL', unpack(deleted))
@@ -121,42 +123,47 @@ elseif now - last_asked > TOLD_EVERY and not general then
   ask('SET', q .. ':s7:up', known[2], 'PX', format('%d', math.max(3600000, shortest)))
 end
 
--- What is due: plain where of none anything is known, all have ids that are text, and no lost lease waits to be noticed.
+-- What is due: plain where all have ids that are text, of none anything is noted or leased, and no lost lease waits to be noticed.
 plain = not is_again and most > 0 and not known[4] and not known[5]
 local ids = plain and ask('ZRANGEBYSCORE', q, '-inf', now_text, 'LIMIT', '0', format('%d', most + 1)) or {}
-local many, keys, jobs = #ids, {}, {}
+local many, jobs, are_hex = #ids, {}, false
 if many > 0 then
-  local all = table.concat(ids)
+  local all, noted = table.concat(ids), {}
   -- Most ids are of hexadecimal digits, which as a number, up to its end or a zero byte, are soon seen.
-  plain = tonumber(all, 16) and not find(all, '\0', 1, true) or not find(all, '[\128-\255]')
+  are_hex = tonumber(all, 16) and not find(all, '\0', 1, true)
+  plain = are_hex or not find(all, '[\128-\255]')
   for i = 1, many do
-    local id, at = ids[i], many + 2 * i
+    local id = ids[i]
     plain = plain and id ~= ''
-    keys[i], keys[at - 1], keys[at], jobs[i] = 'arq:in-progress:' .. id, 'arq:retry:' .. id, 'arq:s7:job:' .. id, 'arq:job:' .. id
+    noted[2 * i - 1], noted[2 * i], jobs[i] = 'arq:retry:' .. id, 'arq:s7:job:' .. id, 'arq:job:' .. id
   end
-  plain = plain and ask('EXISTS', unpack(keys)) == 0 and ask('ZCOUNT', leases_key, '-inf', now_text) == 0
+  plain = plain and ask('EXISTS', unpack(noted)) == 0 and ask('ZCOUNT', leases_key, '-inf', now_text) == 0
 end
 
 -- Its payloads, and when each was due: of many at once, as to print a score is dear, and what was enqueued in one call is due at
 -- one moment.
 local ends_at, count, bytes, limit = format('%d', now + span), 0, 0, math.min(many, most)
-local answer, dues, leases, persisted = { 0, 0, 0, 0, 0 }, {}, {}, {}
+local answer, dues, leases, ends, persisted = { 0, 0, 0, 0, 0 }, {}, {}, { '0', '' }, {}
 if plain and limit > 0 then
   local due, scores = ask('ZSCORE', q, ids[1]), nil
   if limit > 1 and due ~= ask('ZSCORE', q, ids[limit]) then scores = ask('ZMSCORE', q, unpack(ids, 1, limit)) end
   local head, tail = worker .. '-' .. call .. ' ' .. ends_at .. ' ', ' ' .. ARGV[3] .. ' ' .. now_text .. ' 0'
-  local found, before, read, size = nil, 0, 0, 4
-  local text, said_due, said_expires, run, to = nil, nil, nil, 0, 5
+  local found, before, read, size = nil, 0, 0, 8
+  local text, said_due, said_expires, run, may_expire = nil, nil, nil, 0, known[6]
   while plain and count < limit and bytes < BATCH_BYTES do
     local place = count + 1
     if place > read then
       -- Few beyond those that one answer takes: each may be large.
       if bytes > 0 then size = math.min(size, math.ceil((BATCH_BYTES - bytes) * read / bytes)) end
       before, read = read, math.min(limit, read + size)
-      found, size = ask('MGET', unpack(jobs, place, read)), math.min(2 * size, 64)
+      found, size = ask('MGET', unpack(jobs, place, read)), math.min(4 * size, 64)
     end
-    local payload, ttl, expires = found[place - before], ask('PTTL', jobs[place]), '0'
-    if ttl >= 0 then persisted[#persisted + 1], expires = jobs[place], format('%d', now + ttl) end
+    local id, payload, expires, to = ids[place], found[place - before], '0', 2 * place
+    -- A job with an id as our clients make them expires only where they say so. If another's has one: extend.lua looks again.
+    if may_expire or byte(id, -20) ~= SEVEN or not (are_hex and #id == 32 or byte(id, -33) == COLON and find(id, '^%x+$', -32)) then
+      local ttl = ask('PTTL', jobs[place])
+      if ttl >= 0 then persisted[#persisted + 1], expires = jobs[place], format('%d', now + ttl) end
+    end
     if scores then due = scores[place] end
     if due ~= said_due then
       plain = find(due, '^[1-9]%d*$')
@@ -166,11 +173,11 @@ if plain and limit > 0 then
     if expires ~= said_expires then text, said_expires = head .. due .. ' ' .. expires .. tail, expires end
     plain = plain and payload
     count, run, bytes = place, run + 1, bytes + (payload and #payload or 0)
-    leases[2 * place - 1], leases[2 * place] = keys[place], text
-    answer[to + 1], answer[to + 2] = ids[place], payload
-    to = to + 2
+    leases[to - 1], leases[to], ends[to + 1], ends[to + 2] = 'arq:in-progress:' .. id, text, ends_at, id
+    answer[to + 4], answer[to + 5] = id, payload
   end
   dues[#dues + 1], dues[#dues + 2] = run, said_due
+  plain = plain and ask('MSETNX', unpack(leases)) == 1
 end
 local leased, odd, more = ids, {}, many > count
 for i = many, count + 1, -1 do leased[i] = nil end
@@ -178,27 +185,23 @@ if not plain then
   general = general or make_general(now, known)
   leased, leases, answer, dues, odd, more = general.lease(is_again)
   count, persisted = #leased, {}
+  for i = 1, count do ends[2 * i + 1], ends[2 * i + 2] = ends_at, leased[i] end
+  if count > 0 then ask('MSET', unpack(leases)) end
 end
 
 if count > 0 then
-  local ends, to = {}, 0
-  for i = count, 1, -1 do -- the last first: in a list each is looked for from the front
-    ends[to + 1], ends[to + 2] = ends_at, leased[i]
-    to = to + 2
-  end
   -- A sorted set of up to 128 short members is a list by default, which each command goes through for each member that it
   -- names. A long one makes a tree of it, which it stays until it is empty. One of another's is let be.
   -- No job that can be leased has such an id, as it is no text: a byte more than Redis keeps in a list by default.
-  local stopgap = count >= MANY and string.rep('\255', 65)
-  if stopgap then
-    if ask('ZCARD', q) <= 128 and ask('ZADD', q, 'NX', '0', stopgap) == 1 then ask('ZREM', q, stopgap) end
-    ask('ZADD', leases_key, '0', stopgap)
+  local for_trees = count >= MANY
+  if for_trees then
+    ends[2] = string.rep('\255', 65)
+    if ask('ZCARD', q) <= 128 and ask('ZADD', q, 'NX', '0', ends[2]) == 1 then ask('ZREM', q, ends[2]) end
   end
-  ask('ZADD', q, unpack(ends))
-  ask('ZADD', leases_key, unpack(ends))
-  if stopgap then ask('ZREM', leases_key, stopgap) end
-  -- One command for all and a short one for each cost less than one that does both for each.
-  ask('MSET', unpack(leases))
+  ask('ZADD', q, unpack(ends, 3))
+  ask('ZADD', leases_key, unpack(ends, for_trees and 1 or 3))
+  if for_trees then ask('ZREM', leases_key, ends[2]) end
+  -- With MSET, one command for all and a short one for each cost less than one that does both for each.
   local kept_until = format('%d', now + span + math.max(span, AFTERLIFE))
   for i = 1, 2 * count, 2 do ask('PEXPIREAT', leases[i], kept_until) end
   for i = 1, #persisted do ask('PERSIST', persisted[i]) end -- what has started in time expires no more

@@ -25,14 +25,6 @@ local again, again_jobs = {}, {}
 -- How many due members are passed over; from which score on they are looked at, and how many of these came before that.
 local passed, looked_from, before_look = 0, '-inf', 0
 
--- When a job expires, which it does no more once it has started in time: ms, or 0.
-local function keep_from_expiring(job_key)
-  local ttl = redis.call('PTTL', job_key)
-  if ttl < 0 then return '0' end
-  redis.call('PERSIST', job_key)
-  return int(now + ttl)
-end
-
 -- Reads payloads from place `from` on, some at a time, and few beyond those that one answer takes: each may be large.
 local function read_payloads(keys, many, payloads, from, size)
   local told = 0
@@ -165,7 +157,10 @@ local function finish_give_back(id, delay, why, value)
     if not since_of(hmget(meta(id), 'u')[1]) then redis.call('HSET', meta(id), 'u', int(now)) end
     redis.call('HSET', meta(id), 'c', int(now + delay + math.min(delay, LEFT_TO_PYTHON)), 'n', int(count))
     -- Nobody has started it, so it still expires.
-    if expires > 0 then redis.call('PEXPIREAT', 'arq:job:' .. id, int(expires)) end
+    if expires > 0 then
+      expect_expiry(q, expires - now)
+      redis.call('PEXPIREAT', 'arq:job:' .. id, int(expires))
+    end
   else
     redis.call('HDEL', meta(id), 'u', 'c', 'n')
   end
@@ -298,7 +293,7 @@ local function start(id, key, job_key, payload, score, is_lost, count, known, is
   if count > 1 or with_python then
     redis.call('SET', 'arq:retry:' .. id, int(count), 'PXAT', int(now + ATTEMPTS_TTL * 1000))
   end
-  lease(id, key, payload, int(score), keep_from_expiring(job_key), is_plain and '0' or '1')
+  lease(id, key, payload, int(score), keep_from_expiring(job_key, now), is_plain and '0' or '1')
   if not is_plain then tell_odd(count, known, unknown) end
 end
 
@@ -380,7 +375,7 @@ end
 local function finish_all(ids, asked, groups)
   local lost, ours, count, is_ours, is_same, at = {}, {}, 0, {}, nil, 1
   for i = 1, #ids do
-    local value = known[i + 5]
+    local value = known[i + 6]
     while i > groups[at + 1] do at, is_same = at + 4, nil end
     if value and (value == is_same or string.find(value, groups[at], 1, true) == 1) then
       count, is_same = count + 1, value
@@ -392,14 +387,17 @@ local function finish_all(ids, asked, groups)
   local first = 1
   for group = 1, #groups, 4 do
     local last, kind, from, plain = groups[group + 1], groups[group + 2], groups[group + 3], nil
+    local keep = string.match(kind, '^k(%d*)$')
     for i = first, last do
-      local id, key, value = ids[i], asked[i + 5], known[i + 5]
+      local id, key, value = ids[i], asked[i + 6], known[i + 6]
       local is_plain = value and (value == plain or string.byte(value, -1) == PLAIN)
       if is_plain then plain = value end
       if not is_ours[i] then
         lost[#lost + 1] = i
       elseif kind == 'd' then
         finish_end(id, key, is_plain, '', '', '', '0')
+      elseif keep then
+        finish_end(id, key, is_plain, ARGV[from + 1], keep, '', '0')
       elseif kind == 'e' then
         finish_end(id, key, is_plain, ARGV[from + 1], ARGV[from + 2], ARGV[from + 3], ARGV[from + 4])
       elseif kind == 'r' then
@@ -407,7 +405,7 @@ local function finish_all(ids, asked, groups)
       else
         finish_give_back(id, tonumber(ARGV[from + 1]), ARGV[from + 2], value)
       end
-      from = from + 5
+      from = from + (keep and 2 or 5)
     end
     first = last + 1
   end

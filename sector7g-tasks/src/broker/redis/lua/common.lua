@@ -22,6 +22,7 @@
 --                                 lease, ms; how many gaps in a row came before they had done so for as long as that lease
 --   q:s7:paused           string  while no worker of ours may claim: since when, ms
 --   q:s7:python           string  while a Python worker has been seen at work of late
+--   q:s7:expiring         string  while a job that one of ours has given an end may wait
 --   q:s7:asked:<client>   zset    <number>:<an answer, 1 or 0, a job> -> number, of its enqueue calls that may come again;
 --                                 ! -> the number below which it has settled all
 --   q:s7:call:<worker>    string  the last call of a token's worker, of which a worker has two: its number, then as
@@ -145,6 +146,13 @@ end
 
 local function meta(id)
   return 'arq:s7:job:' .. id
+end
+
+-- Before a job is given an end: claims need not ask each of theirs for one where this is not there.
+local function expect_expiry(q, ms)
+  local key = q .. ':s7:expiring'
+  local till = math.max(0, ms) + AFTERLIFE
+  if redis.call('PTTL', key) < till then redis.call('SET', key, '1', 'PX', int(till)) end
 end
 
 local function ring(q, what)

@@ -68,6 +68,7 @@ local function add_others(now, ids, unknown, scores)
         local at = #jobs
         jobs[at + 1], jobs[at + 2] = key, payload
       else
+        expect_expiry(q, tonumber(expires))
         redis.call('SET', key, payload, 'PX', expires)
       end
       earliest = math.min(earliest or due, due)

@@ -21,8 +21,12 @@ for i = 1, #ids do
   local lease = read_lease(values[i])
   local ours = lease and lease.token == ARGV[2 * i + 1] and scores[i]
   if ours then
-    local value = table.concat({ lease.token, till, int(lease.due), int(lease.expires), int(span), int(lease.since),
-      lease.noted }, ' ')
+    local expires = int(lease.expires)
+    if expires == '0' and lease.ends == lease.since + lease.span then
+      -- The first time: a claim does not ask for an end where ids and `q:s7:expiring` say that there is none.
+      expires = keep_from_expiring('arq:job:' .. ids[i], now)
+    end
+    local value = table.concat({ lease.token, till, int(lease.due), expires, int(span), int(lease.since), lease.noted }, ' ')
     redis.call('SET', keys[i], value, 'PX', kept)
     ends[#ends + 1] = till
     ends[#ends + 1] = ids[i]

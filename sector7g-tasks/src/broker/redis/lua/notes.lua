@@ -18,6 +18,14 @@ local function read_lease(value)
     since = moment_of(since), noted = noted }
 end
 
+-- When a job expires, which it does no more once it has started in time: ms, or 0.
+local function keep_from_expiring(job_key, now)
+  local ttl = redis.call('PTTL', job_key)
+  if ttl < 0 then return '0' end
+  redis.call('PERSIST', job_key)
+  return int(now + ttl)
+end
+
 -- Whether somebody has the job now.
 local function is_held(lease, now)
   return lease ~= nil and (lease.foreign or lease.ends > now)
