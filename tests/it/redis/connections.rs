@@ -93,7 +93,7 @@ async fn nobody_there_is_one_clear_error() {
 }
 
 /// What a worker and a client may do at the least; `sector7g-tasks/src/docs/redis.md` shows the same rules.
-pub(super) const RULES: &str = "resetchannels -@all ~arq:* +time +ping +info +eval +evalsha +script|load +set +del +exists +mget +mset \
+pub(super) const RULES: &str = "resetchannels -@all ~arq:* +time +ping +info +eval +evalsha +script|load +set +del +exists +mget +mset +msetnx \
     +persist +pttl +pexpire +pexpireat +time +zadd +zrem +zscore +zmscore +zcard +zcount +zrank +zrevrank +zrange \
     +zrevrange +zrangebyscore +zremrangebyscore +hset +hmget +hdel +rpush +lindex +blpop";
 
@@ -136,8 +136,18 @@ async fn a_user_with_the_least_rights() {
         assert!(is_of_rights, "{script}: {refused}");
     }
     assert_eq!(server.cli(&["EXISTS", "moes"]).trim(), "0");
-    for right in ["+blpop", "+lindex", "+mset", "+hset", "+hmget", "+hdel", "+zremrangebyscore", "+pexpireat", "+info"]
-    {
+    for right in [
+        "+blpop",
+        "+lindex",
+        "+mset",
+        "+msetnx",
+        "+hset",
+        "+hmget",
+        "+hdel",
+        "+zremrangebyscore",
+        "+pexpireat",
+        "+info",
+    ] {
         let fewer: Vec<&str> = RULES.split_whitespace().filter(|rule| *rule != right).collect();
         let server = RedisServer::builder().user("milhouse", &format!("on >thrillhouse {}", fewer.join(" "))).start();
         let concerns = RedisBroker::connect(as_user(&server)).await.unwrap().concerns().await.unwrap();

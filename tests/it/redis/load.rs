@@ -217,7 +217,7 @@ async fn a_queue_of_two_million_costs_no_more_calls() {
         tell_slowest(&server, size, "a worker");
     }
     assert_eq!(costs[0], costs[1]);
-    assert!(costs[0].1 < 420, "a check is not much by itself: {costs:?}");
+    assert!(costs[0].1 < 450, "a check is not much by itself: {costs:?}");
 }
 
 /// Says which commands took a server the longest, scripts as wholes; whether that is long, no test can say.

@@ -151,8 +151,7 @@ end
 -- Before a job is given an end: claims need not ask each of theirs for one where this is not there.
 local function expect_expiry(q, ms)
   local key = q .. ':s7:expiring'
-  local till = math.max(0, ms) + AFTERLIFE
-  if redis.call('PTTL', key) < till then redis.call('SET', key, '1', 'PX', int(till)) end
+  if redis.call('PTTL', key) <= ms then redis.call('SET', key, '1', 'PX', int(math.max(0, ms) + AFTERLIFE)) end
 end
 
 local function ring(q, what)
