@@ -18,7 +18,7 @@ use super::trouble::{Hand, LONG, done};
 /// Set where the test is to fail.
 const WITHOUT: &str = "S7_TESTS_WITHOUT_REPEATING";
 
-fn failure(message: &str, attempt: u32, hand: &Hand) -> Failure {
+pub(super) fn failure(message: &str, attempt: u32, hand: &Hand) -> Failure {
     Failure {
         kind: FailureKind::Error,
         message: message.to_owned(),

@@ -15,6 +15,7 @@ use sector7g_tasks::testing::Guard;
 use support::{Dice, Proxy, RedisServer, Way};
 use tokio::time::Instant;
 
+use super::cuts::failure;
 use super::load::calls;
 
 /// A worker with a connection of its own, call by call.
@@ -363,6 +364,35 @@ async fn what_has_started_expires_no_more_whoever_gave_it_an_end() {
     hand.call(&[Finish { lease, outcome }], 0, LONG).await.unwrap();
     assert!(ends(&like_ours), "nobody has started it, so it still expires");
     assert_eq!(server.cli(&["EXISTS", "arq:queue:trouble:s7:expiring"]), "1", "which its next claim has to know");
+
+    let retry = Outcome::Retry { delay: Duration::ZERO, failure: failure("failed", 1, &hand).into() };
+    for outcome in [retry, Outcome::GiveBack { delay: Duration::ZERO, why: GiveBack::Snooze }] {
+        server.cli(&["FLUSHALL"]);
+        let id = hand.add(b"{}").await.unwrap();
+        server.cli(&["PEXPIRE", &format!("arq:job:{id}"), "60000"]);
+        let lease = hand.claim(LONG).await.remove(0).lease;
+        hand.call(&[Finish { lease, outcome }], 0, LONG).await.unwrap();
+        assert!(!ends(&id), "it was over before its first heartbeat");
+    }
+}
+
+/// One of several due jobs that somebody has makes a claim begin anew, in which nothing of the first try is left.
+#[tokio::test]
+async fn a_claim_that_meets_anothers_job_touches_only_what_it_leases() {
+    let server = RedisServer::start();
+    let mut hand = Hand::new(&server).await;
+    let score = |key: &str, id: &str| server.cli(&["ZSCORE", key, id]);
+    for (id, holder, stays) in [("tick", "held", false), ("theirs", "1", true)] {
+        let free = hand.add(b"{}").await.unwrap();
+        let job = NewJob { id: JobId::new(id).unwrap(), ..hand.job(b"{}") };
+        hand.broker.enqueue(&[job], RequestId::unique()).await.unwrap();
+        server.cli(&["SET", &format!("arq:in-progress:{id}"), holder]);
+        let before = score("arq:queue:trouble", id);
+        let jobs = hand.claim(LONG).await;
+        assert_eq!(jobs.iter().map(|job| &job.lease.id).collect::<Vec<_>>(), [&free]);
+        assert_eq!(score("arq:queue:trouble", id), if stays { before } else { String::new() }, "{id}");
+        assert_eq!(score("arq:queue:trouble:s7:leases", id), "", "{id}");
+    }
 }
 
 /// A full server takes no new job and says so; those it has are worked off.

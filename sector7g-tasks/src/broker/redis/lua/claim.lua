@@ -159,7 +159,8 @@ if plain and limit > 0 then
       found, size = ask('MGET', unpack(jobs, place, read)), math.min(4 * size, 64)
     end
     local id, payload, expires, to = ids[place], found[place - before], '0', 2 * place
-    -- A job with an id as our clients make them expires only where they say so. If another's has one: extend.lua looks again.
+    -- A job with an id as our clients make them expires only where they say so. If another's has an end, it goes with the first
+    -- heartbeat, retry or snooze; its worker would have to be killed in a third of a lease before that end.
     if may_expire or byte(id, -20) ~= SEVEN or not (are_hex and #id == 32 or byte(id, -33) == COLON and find(id, '^%x+$', -32)) then
       local ttl = ask('PTTL', jobs[place])
       if ttl >= 0 then persisted[#persisted + 1], expires = jobs[place], format('%d', now + ttl) end
@@ -184,12 +185,15 @@ for i = many, count + 1, -1 do leased[i] = nil end
 if not plain then
   general = general or make_general(now, known)
   leased, leases, answer, dues, odd, more = general.lease(is_again)
-  count, persisted = #leased, {}
+  count, persisted, ends = #leased, {}, { '0', '' }
   for i = 1, count do ends[2 * i + 1], ends[2 * i + 2] = ends_at, leased[i] end
   if count > 0 then ask('MSET', unpack(leases)) end
 end
 
 if count > 0 then
+  -- With MSET before, one command for all and a short one for each cost less than one that does both for each.
+  local kept_until = format('%d', now + span + math.max(span, AFTERLIFE))
+  for i = 1, 2 * count, 2 do ask('PEXPIREAT', leases[i], kept_until) end
   -- A sorted set of up to 128 short members is a list by default, which each command goes through for each member that it
   -- names. A long one makes a tree of it, which it stays until it is empty. One of another's is let be.
   -- No job that can be leased has such an id, as it is no text: a byte more than Redis keeps in a list by default.
@@ -201,9 +205,6 @@ if count > 0 then
   ask('ZADD', q, unpack(ends, 3))
   ask('ZADD', leases_key, unpack(ends, for_trees and 1 or 3))
   if for_trees then ask('ZREM', leases_key, ends[2]) end
-  -- With MSET, one command for all and a short one for each cost less than one that does both for each.
-  local kept_until = format('%d', now + span + math.max(span, AFTERLIFE))
-  for i = 1, 2 * count, 2 do ask('PEXPIREAT', leases[i], kept_until) end
   for i = 1, #persisted do ask('PERSIST', persisted[i]) end -- what has started in time expires no more
 end
 ask('SET', call_key, call .. ' ' .. cmsgpack.pack({ lost, leased }), 'PX', format('%d', math.max(2 * span, 60000)))

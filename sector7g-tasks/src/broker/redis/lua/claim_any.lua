@@ -140,6 +140,7 @@ local function finish_retry(id, delay, failure, attempt)
     redis.call('HSET', meta(id), 'x', int(beyond(hmget(meta(id), 'x')[1]) + before - count))
   end
   redis.call('HDEL', meta(id), 'u', 'c', 'n')
+  redis.call('PERSIST', 'arq:job:' .. id) -- no claim or heartbeat need have looked
   put_back(id, now + delay)
 end
 
@@ -163,6 +164,7 @@ local function finish_give_back(id, delay, why, value)
     end
   else
     redis.call('HDEL', meta(id), 'u', 'c', 'n')
+    redis.call('PERSIST', 'arq:job:' .. id)
   end
   put_back(id, due)
 end

@@ -38,7 +38,8 @@
 
 -- A lease, as kept in arq:in-progress:<id>:
 --   <token> <end, ms> <due at, ms> <expires at, ms, or 0> <its span, ms> <since when, ms> <1 or 0>
--- The last says whether attempts or notes of the job may be stored: at a first one that runs, its lease is all there is.
+-- At 0 its job has no end as far as anybody has looked, which is at a claim or at its first heartbeat. The last says
+-- whether attempts or notes of the job may be stored: at a first one that runs, its lease is all there is.
 -- The key outlives the lease, so that a late finish is told from a stale one and a lost lease is
 -- noticed; until then a Python worker leaves the job alone, too.
 

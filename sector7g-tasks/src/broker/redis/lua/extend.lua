@@ -23,7 +23,7 @@ for i = 1, #ids do
   if ours then
     local expires = int(lease.expires)
     if expires == '0' and lease.ends == lease.since + lease.span then
-      -- The first time: a claim does not ask for an end where ids and `q:s7:expiring` say that there is none.
+      -- The first time: a claim does not ask for an end where its id and `q:s7:expiring` say that there is none.
       expires = keep_from_expiring('arq:job:' .. ids[i], now)
     end
     local value = table.concat({ lease.token, till, int(lease.due), expires, int(span), int(lease.since), lease.noted }, ' ')
