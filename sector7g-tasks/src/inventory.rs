@@ -19,9 +19,10 @@ pub enum Linked {
 
 inventory::collect!(Linked);
 
-/// The linked task of that name; any of them, if mistakenly there are several.
-pub(crate) fn linked_task(name: &str) -> Option<&'static TaskDef> {
-    inventory::iter::<Linked>.into_iter().find_map(|linked| match linked {
+/// The linked tasks of that name: one that is declared here and implemented elsewhere may stand beside another, and in what order
+/// is the linker's.
+pub(crate) fn linked_tasks(name: &str) -> impl Iterator<Item = &'static TaskDef> {
+    inventory::iter::<Linked>.into_iter().filter_map(move |linked| match linked {
         Linked::Task(def) if def.name == name => Some(*def),
         _ => None,
     })

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Client, RESULT_WAIT};
 use crate::broker::{BrokerError, JobId, JobRecord, JobState, QueueName, ResultState};
 use crate::clock::Timestamp;
-use crate::codec::{Codec, CodecError, Encoded, StoredResult};
+use crate::codec::{Codec, CodecError, Encoded, Place, StoredResult};
 use crate::inventory;
 use crate::job::{Failure, FailureKind, JobKind};
 
@@ -265,8 +265,8 @@ impl JobInfo {
         let ended: Option<StoredResult> = record.result.as_ref().and_then(|result| Codec::decode_result(result).ok());
         let task = job.as_ref().map(|job| job.task.clone().into_owned()).or(ended.as_ref().map(|end| end.task.clone()));
         let arguments = job.as_ref().map(|job| {
-            let params = inventory::linked_task(&job.task).map_or(&[][..], |def| def.params);
-            job.arguments.display(params, SHOWN_ARGUMENTS)
+            let may_show = |place: Place<'_>| place.is_shown(inventory::linked_tasks(&job.task).map(|def| def.params));
+            job.arguments.display_where(&may_show, SHOWN_ARGUMENTS)
         });
         Self {
             id: record.id,

@@ -101,12 +101,7 @@ impl Arguments {
     /// The arguments for people: `7, depth=null`, redacted ones as `***`, at most `limit` bytes. Those that
     /// are not JSON are shown as Python shows them.
     pub(crate) fn display(&self, params: &[Param], limit: usize) -> String {
-        // What no parameter is known for may be secret, too.
-        let may_show = |place: Place<'_>| match place {
-            Place::Nth(nth) => params.get(nth).is_some_and(|param| !param.redact),
-            Place::Named(name) => params.iter().find(|param| param.name == name).is_some_and(|param| !param.redact),
-        };
-        self.display_where(&may_show, limit)
+        self.display_where(&|place| place.is_shown([params]), limit)
     }
 
     /// The same, with `may_show` to say which of them may be shown.
@@ -208,6 +203,23 @@ pub(crate) enum Place<'a> {
     /// Among the positional ones, from 0.
     Nth(usize),
     Named(&'a str),
+}
+
+impl Place<'_> {
+    /// Whether what stands there may be shown, by the parameters of each task that it may be for: one knows it, and none hides it.
+    /// What no parameter is known for may be secret, too.
+    pub(crate) fn is_shown<'a>(self, tasks: impl IntoIterator<Item = &'a [Param]>) -> bool {
+        let mut is_known = false;
+        let is_hidden = tasks.into_iter().any(|params| {
+            let param = match self {
+                Self::Nth(nth) => params.get(nth),
+                Self::Named(name) => params.iter().find(|param| param.name == name),
+            };
+            is_known |= param.is_some();
+            param.is_some_and(|param| param.redact)
+        });
+        is_known && !is_hidden
+    }
 }
 
 impl Shown<'_> {

@@ -78,11 +78,9 @@ impl Reveal {
     }
 
     fn shows(&self, task: &str, place: Place<'_>) -> bool {
-        if let Some(def) = inventory::linked_task(task) {
-            return match place {
-                Place::Nth(nth) => def.params.get(nth).is_some_and(|param| !param.redact),
-                Place::Named(name) => def.params.iter().any(|param| param.name == name && !param.redact),
-            };
+        let mut linked = inventory::linked_tasks(task).peekable();
+        if linked.peek().is_some() {
+            return place.is_shown(linked.map(|def| def.params));
         }
         let Some(known) = self.tasks.get(task) else { return self.all_unknown };
         match place {

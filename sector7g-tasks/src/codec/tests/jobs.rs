@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::codec::Place;
 use crate::job::UntypedArgs;
 
 fn params() -> [Param; 3] {
@@ -149,4 +150,19 @@ fn what_python_calls_numbers_in_json_is_read_as_null() {
         bound::<f64>(&arguments(br#"{"f": "e", "a": [NaN], "k": {}, "et": 1}"#), "f64"),
         Err("argument `it` should be of type `f64`: invalid type: null, expected f64".to_owned())
     );
+}
+
+/// A task that is declared here and implemented elsewhere has the other's name, and the linker gives them in any order.
+#[test]
+fn of_tasks_with_one_name_each_may_hide_arguments() {
+    let open = [Param::new("reactor", "u8"), Param::new("by", "String")];
+    let closed = [Param::new("reactor", "u8"), Param::new("by", "String").redact()];
+    for tasks in [[&[][..], &open[..]], [&open[..], &[][..]]] {
+        assert!(Place::Nth(1).is_shown(tasks) && Place::Named("by").is_shown(tasks));
+        assert!(!Place::Nth(2).is_shown(tasks) && !Place::Named("colour").is_shown(tasks), "nobody knows it");
+    }
+    for tasks in [[&closed[..], &open[..]], [&open[..], &closed[..]]] {
+        assert!(Place::Nth(0).is_shown(tasks) && Place::Named("reactor").is_shown(tasks));
+        assert!(!Place::Nth(1).is_shown(tasks) && !Place::Named("by").is_shown(tasks), "one of them hides it");
+    }
 }

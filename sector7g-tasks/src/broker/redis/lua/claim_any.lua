@@ -130,7 +130,12 @@ local function put_back(id, due)
   tell_due(q, due, now)
 end
 
-local function finish_retry(id, delay, failure, attempt)
+-- A started job expires no more, also where neither its claim nor a heartbeat has looked.
+local function drop_unseen_end(id, lease)
+  if lease.expires == 0 then redis.call('PERSIST', 'arq:job:' .. id) end
+end
+
+local function finish_retry(id, delay, failure, attempt, value)
   local before = attempts(id)
   local count = math.max(before, tonumber(attempt))
   set_attempts(id, count, delay)
@@ -140,7 +145,7 @@ local function finish_retry(id, delay, failure, attempt)
     redis.call('HSET', meta(id), 'x', int(beyond(hmget(meta(id), 'x')[1]) + before - count))
   end
   redis.call('HDEL', meta(id), 'u', 'c', 'n')
-  redis.call('PERSIST', 'arq:job:' .. id) -- no claim or heartbeat need have looked
+  drop_unseen_end(id, read_lease(value))
   put_back(id, now + delay)
 end
 
@@ -164,7 +169,7 @@ local function finish_give_back(id, delay, why, value)
     end
   else
     redis.call('HDEL', meta(id), 'u', 'c', 'n')
-    redis.call('PERSIST', 'arq:job:' .. id)
+    drop_unseen_end(id, lease)
   end
   put_back(id, due)
 end
@@ -403,7 +408,7 @@ local function finish_all(ids, asked, groups)
       elseif kind == 'e' then
         finish_end(id, key, is_plain, ARGV[from + 1], ARGV[from + 2], ARGV[from + 3], ARGV[from + 4])
       elseif kind == 'r' then
-        finish_retry(id, tonumber(ARGV[from + 1]), ARGV[from + 2], ARGV[from + 3])
+        finish_retry(id, tonumber(ARGV[from + 1]), ARGV[from + 2], ARGV[from + 3], value)
       else
         finish_give_back(id, tonumber(ARGV[from + 1]), ARGV[from + 2], value)
       end
