@@ -143,6 +143,7 @@ end
 -- Its payloads, and when each was due: of many at once, as to print a score is dear, and what was enqueued in one call is due at
 -- one moment.
 local ends_at, count, bytes, limit = format('%d', now + span), 0, 0, math.min(many, most)
+-- `ends` begins with a place for what makes a tree of the leases, so that one command adds it before them.
 local answer, dues, leases, ends, persisted = { 0, 0, 0, 0, 0 }, {}, {}, { '0', '' }, {}
 if plain and limit > 0 then
   local due, scores = ask('ZSCORE', q, ids[1]), nil
