@@ -43,7 +43,7 @@ struct Owned {
 struct Ear {
     queues: Vec<String>,
     state: Mutex<Hearing>,
-    /// Tells the ear's task that `state` has changed.
+    /// Tells the ear's task that `state` has become one in which it is to do something.
     changed: Notify,
     /// Tells the waiter that the bell has rung, or that the connection failed.
     rung: Notify,
@@ -176,9 +176,14 @@ impl Ear {
         lock(&self.state)
     }
 
+    /// Wakes the ear's task only where there is something for it to do: beside a claim that is just being sent, one task more that
+    /// can run makes tokio wake another thread, which costs the claim a context switch.
     fn set(&self, hearing: Hearing) {
+        let is_for_task = matches!(hearing, Hearing::On | Hearing::PassOn(_));
         *self.state() = hearing;
-        self.changed.notify_one();
+        if is_for_task {
+            self.changed.notify_one();
+        }
     }
 
     /// Hears for a new waiter, who also gets what was heard for one who has just gone.

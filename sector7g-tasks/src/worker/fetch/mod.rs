@@ -3,6 +3,7 @@
 mod calls;
 mod stop;
 mod turns;
+mod under_way;
 
 pub(crate) use self::stop::LONGEST_END;
 pub(crate) use self::turns::Group;
@@ -12,14 +13,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::StreamExt as _;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::calls::{Answer, Line};
 use self::turns::{Prospect, Turns};
+use self::under_way::UnderWay;
 use super::crew::{Crew, CutOff};
 use super::engine::{Engine, Stop};
 use super::execute::{Ended, Taken, execute_guarded};
@@ -65,7 +64,7 @@ pub(super) struct Fetch {
     threads: JoinSet<()>,
     lines: Vec<Line>,
     turns: Turns,
-    calls: FuturesUnordered<BoxFuture<'static, Answer>>,
+    calls: UnderWay<Answer>,
     /// Held, and not started yet, by their keys.
     ready: Vec<(u64, Arc<Held>)>,
     /// How many endings are worth a second call of their queue.
@@ -96,7 +95,7 @@ impl Fetch {
             threads: JoinSet::new(),
             lines: engine.context.0.queues.iter().map(|_| Line::new()).collect(),
             turns: Turns::new(engine.settings.order, engine.groups.clone()),
-            calls: FuturesUnordered::new(),
+            calls: UnderWay::new(),
             ready: Vec::new(),
             enough: (engine.settings.max_jobs / 4).clamp(FEW, MANY),
             sent: 0,

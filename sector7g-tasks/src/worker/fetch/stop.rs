@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::Fetch;
