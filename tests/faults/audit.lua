@@ -29,10 +29,10 @@ for _, id in ipairs(ids_of('arq:job:')) do
   if not waiting[id] then tell(id, 'has a payload, and is not queued') end
 end
 if ours_alone then
-  for _, id in ipairs(redis.call('ZRANGE', q .. ':s7:leases', 0, -1)) do
+  for _, id in ipairs(redis.call('HKEYS', q .. ':s7:leases')) do
     if not waiting[id] then tell(id, 'is leased, and not queued') end
     if not exists('arq:in-progress:' .. id) then
-      local ends = tonumber(redis.call('ZSCORE', q .. ':s7:leases', id))
+      local ends = tonumber(redis.call('HGET', q .. ':s7:leases', id))
       local now = redis.call('TIME')
       if ends > now[1] * 1000 then tell(id, 'is leased, and nobody has it') end
     end

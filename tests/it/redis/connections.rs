@@ -95,7 +95,7 @@ async fn nobody_there_is_one_clear_error() {
 /// What a worker and a client may do at the least; `sector7g-tasks/src/docs/redis.md` shows the same rules.
 pub(super) const RULES: &str = "resetchannels -@all ~arq:* +time +ping +info +eval +evalsha +script|load +set +del +exists +mget +mset +msetnx \
     +persist +pttl +pexpire +pexpireat +time +zadd +zrem +zscore +zmscore +zcard +zcount +zrank +zrevrank +zrange \
-    +zrevrange +zrangebyscore +zremrangebyscore +hset +hmget +hdel +rpush +lindex +blpop";
+    +zrevrange +zrangebyscore +zremrangebyscore +hset +hmget +hrandfield +hlen +hscan +hdel +rpush +lindex +blpop";
 
 #[tokio::test]
 async fn a_user_with_the_least_rights() {
@@ -143,6 +143,9 @@ async fn a_user_with_the_least_rights() {
         "+msetnx",
         "+hset",
         "+hmget",
+        "+hrandfield",
+        "+hlen",
+        "+hscan",
         "+hdel",
         "+zremrangebyscore",
         "+pexpireat",

@@ -12,6 +12,7 @@ mod cuts;
 mod encryption;
 pub(super) mod load;
 mod model;
+mod noted;
 mod outages;
 mod replicas;
 mod trouble;

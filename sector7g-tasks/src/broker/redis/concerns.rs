@@ -9,8 +9,8 @@ use super::keys::{self, bell};
 use super::link::Link;
 use super::{RedisBroker, path};
 use crate::broker::{
-    Broker as _, BrokerError, Claim, Due, Finish, GiveBack, JobFilter, JobId, LeaseToken, NewJob, Outcome, QueueName,
-    RequestId, ServerInfo,
+    Broker as _, BrokerError, Claim, Due, Finish, GiveBack, JobFilter, JobId, LeaseToken, NewJob, Outcome, PageMark,
+    QueueName, RequestId, ServerInfo,
 };
 use crate::clock::Timestamp;
 use crate::job::{Failure, FailureKind};
@@ -155,6 +155,8 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
         broker.claim(&Claim { queue: &queue, finished: &finished, max: 0, lease: TRIAL, token }).await?;
     }
     broker.jobs(&queue, JobFilter::Dead, None, 1).await?;
+    let of_many = PageMark("0:".to_owned()); // as of more running jobs than are told in order
+    broker.jobs(&queue, JobFilter::Running, Some(of_many), 1).await?;
     broker.job(&queue, &new.id).await?;
     broker.discard_dead(&queue, &[new.id]).await?;
     broker.stats(&queue).await.map(drop)

@@ -50,8 +50,7 @@ impl Guard {
             Self::Lease => &[
                 ("elseif not is_held(before, now) then", "elseif true then"),
                 ("lost_at and (before or is_doubtful)", "false"), // it would let be what has not run out, too
-                ("id, text, ends_at, id", "id, text, now_text, id"),
-                ("= ends_at, leased[i]", "= now_text, leased[i]"),
+                ("format('%d.5', now + span - 1)", "now_text"),
             ],
             Self::Token => &[
                 ("value and (value == is_same or string.find(value, groups[at], 1, true) == 1)", "value"),

@@ -99,9 +99,11 @@ impl Model {
     }
 
     /// Whether `a` stands before `b` for sure. Jobs of one moment come in the order of their enqueueing where their ids
-    /// do, and in any order else; two calls of one tick may have been one moment, or not.
+    /// do, and in any order else; two calls of one tick may have been one moment, or not, and the end of a lease may stand before
+    /// what is due at that moment.
     pub(super) fn is_before(&self, a: &Live, b: &Live) -> bool {
-        let is_one_moment = a.at == b.at && (self.exact || a.set_by == b.set_by);
+        let are_alike = a.set_by == b.set_by && a.lease.is_some() == b.lease.is_some();
+        let is_one_moment = a.at == b.at && (self.exact || are_alike);
         a.at < b.at || is_one_moment && a.added < b.added && a.id < b.id
     }
 

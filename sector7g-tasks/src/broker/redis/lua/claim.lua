@@ -34,7 +34,7 @@ local TOLD_EVERY = 200
 local GAP = 1000
 local BELL_TTL = 60000
 local PLAIN = 48                 -- as in claim_any.lua, the others as in common.lua
-local MANY = 8                   -- jobs for which it pays to make trees of sorted sets
+local MANY = 8                   -- jobs for which it pays to make trees and tables of what are lists
 local SEVEN, COLON = 55, 58      -- of an id, its UUID's version, and what ends its queue's name
 
 local q, worker, call, span, most = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -43,9 +43,11 @@ local time = ask('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local now_text, general, lost = format('%d', now), nil, nil
 
--- What has ended, and what is known of it and of the queue.
-local asked, ended, deleted = { call_key, q .. ':s7:up', q .. ':s7:look', q .. ':s7:paused', q .. ':s7:python', q .. ':s7:expiring' },
-  {}, {}
+-- What has ended, and what is known of it and of the queue. Lists are made as long as they are to become, of the numbers of some
+-- string's bytes, which are then written over: to grow one value by value costs more than what is done with it.
+local signs = string.rep(' ', 2 * finishes)
+local asked, ended, deleted = { call_key, q .. ':s7:up', q .. ':s7:look', q .. ':s7:paused', q .. ':s7:python', q .. ':s7:expiring',
+  byte(signs, 1, finishes) }, { byte(signs, 1, finishes) }, { byte(signs, 1, -1) }
 local plain, groups, results, kept, at, told = true, {}, {}, {}, 9, 0
 while told < finishes do
   local kind, size, to = ARGV[at + 1], tonumber(ARGV[at + 2]), #groups
@@ -97,7 +99,7 @@ if is_again then
 end
 if is_again or finishes == 0 then
   lost = lost or {}
-elseif plain and ask('ZREM', leases_key, unpack(ended)) == finishes then
+elseif plain and ask('HDEL', leases_key, unpack(ended)) == finishes then
   if #results > 0 then ask('MSET', unpack(results)) end
   local keep, till = nil, nil
   for i = 1, #kept do
@@ -123,29 +125,34 @@ elseif now - last_asked > TOLD_EVERY and not general then
   ask('SET', q .. ':s7:up', known[2], 'PX', format('%d', math.max(3600000, shortest)))
 end
 
--- What is due: plain where all have ids that are text, of none anything is noted or leased, and no lost lease waits to be noticed.
+-- What is due: plain where all have ids that are text, of none anything is noted or leased, and none had a lease that was lost. What
+-- is noted of a job that waits counts only beside its attempts.
 plain = not is_again and most > 0 and not known[4] and not known[5]
 local ids = plain and ask('ZRANGEBYSCORE', q, '-inf', now_text, 'LIMIT', '0', format('%d', most + 1)) or {}
-local many, jobs, are_hex = #ids, {}, false
+local many, all, jobs, are_hex = #ids, table.concat(ids), nil, false
 if many > 0 then
-  local all, noted = table.concat(ids), {}
+  local retries = { byte(all, 1, many) }
+  jobs = { byte(all, 1, many) }
   -- Most ids are of hexadecimal digits, which as a number, up to its end or a zero byte, are soon seen.
   are_hex = tonumber(all, 16) and not find(all, '\0', 1, true)
   plain = are_hex or not find(all, '[\128-\255]')
   for i = 1, many do
     local id = ids[i]
     plain = plain and id ~= ''
-    noted[2 * i - 1], noted[2 * i], jobs[i] = 'arq:retry:' .. id, 'arq:s7:job:' .. id, 'arq:job:' .. id
+    retries[i], jobs[i] = 'arq:retry:' .. id, 'arq:job:' .. id
   end
-  plain = plain and ask('EXISTS', unpack(noted)) == 0 and ask('ZCOUNT', leases_key, '-inf', now_text) == 0
+  plain = plain and ask('EXISTS', unpack(retries)) == 0
 end
 
 -- Its payloads, and when each was due: of many at once, as to print a score is dear, and what was enqueued in one call is due at
 -- one moment.
-local ends_at, count, bytes, limit = format('%d', now + span), 0, 0, math.min(many, most)
--- `ends` begins with a place for what makes a tree of the leases, so that one command adds it before them.
-local answer, dues, leases, ends, persisted = { 0, 0, 0, 0, 0 }, {}, {}, { '0', '' }, {}
+local ends_at, mark, count, bytes, limit = format('%d', now + span), format('%d.5', now + span - 1), 0, 0, math.min(many, most)
+local answer, leases, marks, dues, persisted = { 0, 0, 0, 0, 0 }, nil, nil, {}, {}
 if plain and limit > 0 then
+  answer, leases = { 0, 0, 0, 0, 0, byte(all, 1, 2 * limit) }, { byte(all, 1, 2 * limit) }
+  -- What ZADD takes of the leases from its second value on; HSET takes the same from the third, or from the first, where that is
+  -- to make a table of them.
+  marks = { '', mark, byte(all, 1, 2 * limit) }
   local due, scores = ask('ZSCORE', q, ids[1]), nil
   if limit > 1 and due ~= ask('ZSCORE', q, ids[limit]) then scores = ask('ZMSCORE', q, unpack(ids, 1, limit)) end
   local head, tail = worker .. '-' .. call .. ' ' .. ends_at .. ' ', ' ' .. ARGV[3] .. ' ' .. now_text .. ' 0'
@@ -168,17 +175,18 @@ if plain and limit > 0 then
     end
     if scores then due = scores[place] end
     if due ~= said_due then
-      plain = find(due, '^[1-9]%d*$')
+      plain = find(due, '^[1-9]%d*$') -- no mark of a lease
       if run > 0 then dues[#dues + 1], dues[#dues + 2] = run, said_due end
       said_due, said_expires, run = due, nil, 0
     end
     if expires ~= said_expires then text, said_expires = head .. due .. ' ' .. expires .. tail, expires end
     plain = plain and payload
     count, run, bytes = place, run + 1, bytes + (payload and #payload or 0)
-    leases[to - 1], leases[to], ends[to + 1], ends[to + 2] = 'arq:in-progress:' .. id, text, ends_at, id
+    leases[to - 1], leases[to], marks[to + 1], marks[to + 2] = 'arq:in-progress:' .. id, text, id, mark
     answer[to + 4], answer[to + 5] = id, payload
   end
   dues[#dues + 1], dues[#dues + 2] = run, said_due
+  for i = 2 * count + 1, 2 * limit do answer[i + 5], leases[i], marks[i + 2] = nil, nil, nil end
   plain = plain and ask('MSETNX', unpack(leases)) == 1
 end
 local leased, odd, more = ids, {}, many > count
@@ -186,8 +194,8 @@ for i = many, count + 1, -1 do leased[i] = nil end
 if not plain then
   general = general or make_general(now, known)
   leased, leases, answer, dues, odd, more = general.lease(is_again)
-  count, persisted, ends = #leased, {}, { '0', '' }
-  for i = 1, count do ends[2 * i + 1], ends[2 * i + 2] = ends_at, leased[i] end
+  count, persisted, marks = #leased, {}, { '', mark }
+  for i = 1, count do marks[2 * i + 1], marks[2 * i + 2] = leased[i], mark end
   if count > 0 then ask('MSET', unpack(leases)) end
 end
 
@@ -195,17 +203,17 @@ if count > 0 then
   -- With MSET before, one command for all and a short one for each cost less than one that does both for each.
   local kept_until = format('%d', now + span + math.max(span, AFTERLIFE))
   for i = 1, 2 * count, 2 do ask('PEXPIREAT', leases[i], kept_until) end
-  -- A sorted set of up to 128 short members is a list by default, which each command goes through for each member that it
-  -- names. A long one makes a tree of it, which it stays until it is empty. One of another's is let be.
+  -- A sorted set or hash of up to 128 short members is a list by default, which each command goes through for each member that it
+  -- names. A long one makes a tree or table of it, which it stays until it is empty. One of another's is let be.
   -- No job that can be leased has such an id, as it is no text: a byte more than Redis keeps in a list by default.
-  local for_trees = count >= MANY
-  if for_trees then
-    ends[2] = string.rep('\255', 65)
-    if ask('ZCARD', q) <= 128 and ask('ZADD', q, 'NX', '0', ends[2]) == 1 then ask('ZREM', q, ends[2]) end
+  local are_many = count >= MANY
+  if are_many then
+    marks[1] = string.rep('\255', 65)
+    if ask('ZCARD', q) <= 128 and ask('ZADD', q, 'NX', '0', marks[1]) == 1 then ask('ZREM', q, marks[1]) end
   end
-  ask('ZADD', q, unpack(ends, 3))
-  ask('ZADD', leases_key, unpack(ends, for_trees and 1 or 3))
-  if for_trees then ask('ZREM', leases_key, ends[2]) end
+  ask('ZADD', q, unpack(marks, 2, 2 * count + 1))
+  ask('HSET', leases_key, unpack(marks, are_many and 1 or 3))
+  if are_many then ask('HDEL', leases_key, marks[1]) end
   for i = 1, #persisted do ask('PERSIST', persisted[i]) end -- what has started in time expires no more
 end
 ask('SET', call_key, call .. ' ' .. cmsgpack.pack({ lost, leased }), 'PX', format('%d', math.max(2 * span, 60000)))

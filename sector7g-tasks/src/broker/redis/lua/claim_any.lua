@@ -79,8 +79,7 @@ local function attempts(id)
 end
 
 local function set_attempts(id, count, delay)
-  if count <= 0 then return redis.call('DEL', 'arq:retry:' .. id) end
-  redis.call('SET', 'arq:retry:' .. id, int(count), 'PX', int(ATTEMPTS_TTL * 1000 + delay))
+  redis.call('SET', 'arq:retry:' .. id, int(math.max(0, count)), 'PX', int(ATTEMPTS_TTL * 1000 + delay))
 end
 
 -- Deliveries beyond the attempts, or fewer.
@@ -283,7 +282,7 @@ end
 -- A Python client's abort has moved it. A lease does not outlive its key, whatever end it tells.
 local function raise(id, key, before)
   local left = math.max(LEAST, redis.call('PTTL', key))
-  raised[#raised + 1] = int(math.min(before.ends, now + left))
+  raised[#raised + 1] = mark_of(math.min(before.ends, now + left))
   raised[#raised + 1] = id
 end
 
@@ -308,7 +307,7 @@ end
 -- more is due, or nothing where that is not known.
 -- Members of Python workers stay where they are, as their retries count from there; they are passed over.
 local function lease_others(ids, page)
-  local keys, values, noted, ends, many = page.keys, page.values, page.noted, page.ends, #ids
+  local keys, values, noted, marks, many = page.keys, page.values, page.noted, page.marks, #ids
   local payloads, read_to, size = {}, 0, 4
   for i = 1, many do
     local id, value, score = ids[i], values[i], page.score or page.scores[i]
@@ -326,8 +325,7 @@ local function lease_others(ids, page)
       set_aside(id)
     elseif not is_held(before, now) then
       local count = values[many + i] and count_of(values[many + i]) or 0
-      -- A job that somebody else has had since is not where its lost lease ended.
-      local lost_at = before and before.ends or ends[i] and tonumber(ends[i]) == score and score
+      local lost_at = before and before.ends or lost_end(marks[i], score)
       if lost_at and (before or is_doubtful) and may_come_back(lost_at, before) then
         passed = passed + 1
       else
@@ -339,7 +337,7 @@ local function lease_others(ids, page)
           passed = passed + 1
           drop_ended(id)
         else
-          start(id, keys[i], keys[3 * many + i], payload, score, lost_at, count, known, page.are_known)
+          start(id, keys[i], keys[3 * many + i], payload, math.ceil(score), lost_at, count, known, page.are_known)
         end
       end
     elseif before.foreign then
@@ -390,7 +388,7 @@ local function finish_all(ids, asked, groups)
     end
   end
   -- Who has a lease in this queue is a member of it, once.
-  if call_many('ZREM', leases_key, ours) < count then ours = keep_members(ids, is_ours) end
+  if call_many('HDEL', leases_key, ours) < count then ours = keep_members(ids, is_ours) end
   local first = 1
   for group = 1, #groups, 4 do
     local last, kind, from, plain = groups[group + 1], groups[group + 2], groups[group + 3], nil
@@ -398,7 +396,10 @@ local function finish_all(ids, asked, groups)
     for i = first, last do
       local id, key, value = ids[i], asked[i + 6], known[i + 6]
       local is_plain = value and (value == plain or string.byte(value, -1) == PLAIN)
-      if is_plain then plain = value end
+      if is_plain then
+        plain = value
+        if is_ours[i] and kind ~= 'd' and not keep then redis.call('DEL', meta(id)) end -- of an earlier job of its id
+      end
       if not is_ours[i] then
         lost[#lost + 1] = i
       elseif kind == 'd' then
@@ -439,15 +440,18 @@ local function read_page(ids)
   local all = table.concat(ids)
   -- Most ids are of hexadecimal digits, which as a number, up to its end or a zero byte, are soon seen.
   local are_text = tonumber(all, 16) and not string.find(all, '\0', 1, true) or not string.find(all, '[\128-\255]')
-  local first_end = redis.call('ZRANGE', leases_key, 0, 0, 'WITHSCORES')[2]
   -- To print a score is dear, and what was enqueued in one call is due at one moment.
   if many == 1 or many > 3 then
     local first = redis.call('ZSCORE', q, ids[1])
     if many == 1 or first == redis.call('ZSCORE', q, ids[many]) then score = sane(tonumber(first)) end
   end
+  local are_marked = score and score % 1 ~= 0
   if not score then
     scores = scores_of(q, ids)
-    for i = 1, many do scores[i] = sane(tonumber(scores[i])) end
+    for i = 1, many do
+      scores[i] = sane(tonumber(scores[i]))
+      are_marked = are_marked or scores[i] % 1 ~= 0
+    end
   end
   return {
     keys = keys, are_text = are_text, are_known = are_known,
@@ -455,8 +459,8 @@ local function read_page(ids)
     -- Leases, then attempts.
     values = are_known and redis.call('MGET', unpack(keys, 1, 2 * many)) or NOTHING,
     noted = are_known and redis.call('EXISTS', unpack(keys, 2 * many + 1, 3 * many)) > 0,
-    -- Where leases ended that were lost so long ago that their keys are gone; nearly always there is none.
-    ends = first_end and tonumber(first_end) <= now and ask_many('ZMSCORE', leases_key, ids) or NOTHING,
+    -- The scores that lost leases left, in case that their keys are gone; nearly always there is none.
+    marks = are_marked and ask_many('HMGET', leases_key, ids) or NOTHING,
   }
 end
 

@@ -2,10 +2,12 @@
 -- notes.lua.
 --
 -- Keys, all derived from a queue's own name q and a job's id:
---   q                     zset    job id -> due at, ms; of a leased job: the end of its lease      (arq's)
+--   q                     zset    job id -> due at, ms; of a leased job: half a ms before the end of its lease, which tells it
+--                                 from a job that nobody has had    (arq's)
 --   arq:job:<id>          string  the encoded job                                                  (arq's)
 --   arq:in-progress:<id>  string  who has it: '1' is a Python worker, else a lease, see below      (arq's)
---   arq:retry:<id>        string  attempts so far; not there while the first one runs                (arq's)
+--   arq:retry:<id>        string  attempts so far; not there before the first one, or while it runs, but 0 before it where
+--                                 something is noted of the job        (arq's)
 --   arq:result:<id>       string  the encoded result                                               (arq's)
 --   arq:s7:job:<id>       hash    f failures, a JSON object a line; x deliveries beyond the attempts, which may be fewer;
 --                                 u unknown since, ms, when n attempts were counted; c left to Python workers
@@ -15,7 +17,7 @@
 --                                 JSON object a line; for as long as the result is kept, a week at most
 --   arq:s7:hold:<id>      string  keeps the id of an ended schedule's job taken
 --   q:health-check        string  arq's line of what its worker has done, ours while one of our workers lives   (arq's)
---   q:s7:leases           zset    job id -> end of its lease, ms
+--   q:s7:leases           hash    job id -> its score in the queue, which it had last by a lease of ours
 --   q:s7:bell             list    at most one element: '1' «something is due», '0' «look at the queue»
 --   q:s7:look             string  when the next waiting worker looks by itself, ms
 --   q:s7:up               string  since when ours have asked of the queue without a gap, when the last one did, their shortest
@@ -51,6 +53,7 @@ local MOST_ATTEMPTS = 2147483647
 local LEFT_TO_PYTHON = 1000      -- ms that a due job of an unknown task is left alone, at most; arq polls each 500
 local BELL_TTL = 60000           -- ms
 local BATCH_BYTES = 4194304      -- of payloads in one answer, or one payload that is larger by itself
+local LEASES_AT_MOST = 1000      -- of a queue's, looked at in one call
 local LOOK_AT_MOST = 2000        -- due members that are Python workers' to take, passed over in one call
 
 local function now_ms()
@@ -143,6 +146,11 @@ end
 -- drains a queue, and what keeps its leases, must go on.
 local function allow_when_full(q)
   redis.call('DEL', q .. ':s7:none')
+end
+
+-- The score of a job whose lease ends then.
+local function mark_of(ends)
+  return int(ends - 1) .. '.5'
 end
 
 local function meta(id)

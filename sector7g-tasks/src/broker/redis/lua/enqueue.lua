@@ -43,7 +43,7 @@ local function add_others(now, ids, unknown, scores)
     if lease and not lease.foreign then
       -- Or by one whose keys somebody has deleted while it ran: its worker is not to end this one.
       redis.call('DEL', claimed)
-      redis.call('ZREM', q .. ':s7:leases', id)
+      redis.call('HDEL', q .. ':s7:leases', id)
     end
     return true
   end
@@ -81,7 +81,7 @@ local function add_others(now, ids, unknown, scores)
   return answers
 end
 
-local ask, unpack = redis.call, unpack
+local ask, byte, unpack = redis.call, string.byte, unpack
 local BATCH = 1000
 local BELL_TTL = 60000
 local q, time = KEYS[1], ask('TIME')
@@ -100,36 +100,55 @@ elseif not last and ask('EXISTS', asked) == 1 then
   return redis.error_reply('SETTLED it arrived when its caller had settled it; nothing was added')
 end
 
--- What is known of the ids, and what is written of them where it is nothing.
-local ids, keys, members, jobs, plain, has, due = {}, {}, {}, {}, true, {}, string.format('%d', now)
-for i = 5, #ARGV, 3 do
-  local id, nth = ARGV[i], #ids + 1
-  local at, job_key = 5 * nth, 'arq:job:' .. id
-  plain, has[id] = plain and ARGV[i + 2] == '' and not has[id], true
+-- What is known of the ids, and what is written of them where it is nothing. The lists are made as long as they are to become,
+-- of the numbers of some bytes, which are then written over: to grow them value by value costs more than what is done with them.
+local many = (#ARGV - 4) / 3
+local signs = string.rep(' ', math.min(5 * many, 5 * BATCH))
+local ids, keys, members, jobs = { byte(signs, 1, many) }, { byte(signs, 1, 5 * many) }, { byte(signs, 1, 2 * many) },
+  { byte(signs, 1, 2 * many) }
+local plain, due = true, string.format('%d', now)
+for nth = 1, many do
+  local i = 3 * nth + 2
+  local id, at = ARGV[i], 5 * nth
+  local job_key = 'arq:job:' .. id
+  plain = plain and ARGV[i + 2] == ''
   keys[at - 4], keys[at - 3], keys[at - 2], keys[at - 1], keys[at] =
     job_key, 'arq:result:' .. id, 'arq:s7:hold:' .. id, 'arq:in-progress:' .. id, 'arq:s7:job:' .. id
   ids[nth], answers[nth] = id, 1
   members[2 * nth - 1], members[2 * nth] = due, id
   jobs[2 * nth - 1], jobs[2 * nth] = job_key, ARGV[i + 1]
 end
-local unknown = true
-for from = 1, #keys, 5 * BATCH do
-  unknown = ask('EXISTS', unpack(keys, from, math.min(#keys, from + 5 * BATCH - 1))) == 0 and unknown
+-- A worker waits at an empty bell where the queue is not paused: then one command says so together with the rest.
+local bell, paused, found = q .. ':s7:bell', q .. ':s7:paused', 0
+keys[5 * many + 1], keys[5 * many + 2] = bell, paused
+for from = 1, #keys, 5 * BATCH do found = found + ask('EXISTS', unpack(keys, from, math.min(#keys, from + 5 * BATCH - 1))) end
+local is_rung = found > 0 and ask('EXISTS', bell) == 1
+local is_paused = found > (is_rung and 1 or 0) and ask('EXISTS', paused) == 1
+local unknown, scores = found == (is_rung and 1 or 0) + (is_paused and 1 or 0), nil
+plain = plain and unknown and many > 0
+local is_tried = plain
+plain = plain and ask('ZADD', q, 'NX', unpack(members)) == many
+if not plain then
+  scores = many > 0 and ask('ZMSCORE', q, unpack(ids)) or {}
+  -- One is told twice, or was a member whose job has run out: the others were none before.
+  for i = 1, is_tried and many or 0 do
+    if scores[i] == due then
+      ask('ZREM', q, ids[i])
+      scores[i] = false
+    end
+  end
 end
-local scores = #ids > 1 and ask('ZMSCORE', q, unpack(ids)) or { ids[1] and ask('ZSCORE', q, ids[1]) }
-for i = 1, #ids do plain = plain and not scores[i] end
-if plain and unknown and #ids > 0 then
-  ask('ZADD', q, unpack(members))
+if plain then
   ask('MSET', unpack(jobs))
-  local bell = q .. ':s7:bell'
-  if ask('EXISTS', bell) == 0 then -- as `ring` in common.lua
-    ask('RPUSH', bell, ask('MGET', q .. ':s7:paused')[1] and '0' or '1')
+  if not is_rung then -- as `ring` in common.lua
+    ask('RPUSH', bell, is_paused and '0' or '1')
     ask('PEXPIRE', bell, BELL_TTL)
   end
 else
   answers = add_others(now, ids, unknown, scores)
 end
 ask('ZREMRANGEBYSCORE', asked, '-inf', '(' .. ARGV[3])
-ask('ZADD', asked, 'GT', ARGV[3], '!', number, number .. ':' .. table.concat(answers))
+flags = plain and string.rep('1', many) or table.concat(answers) -- each number would be printed by itself
+ask('ZADD', asked, 'GT', ARGV[3], '!', number, number .. ':' .. flags)
 ask('PEXPIRE', asked, ARGV[4])
 return answers

@@ -15,7 +15,7 @@ allow_when_full(q)
 up_since(q, get(q .. ':s7:up'), now, span)
 local ids = {}
 for i = 2, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
-local scores, answers, ends, till = scores_of(q, ids), {}, {}, int(now + span)
+local scores, answers, till, mark, marks, fields = scores_of(q, ids), {}, int(now + span), mark_of(now + span), {}, {}
 local values, keys = mget('arq:in-progress:', ids)
 for i = 1, #ids do
   local lease = read_lease(values[i])
@@ -28,8 +28,8 @@ for i = 1, #ids do
     end
     local value = table.concat({ lease.token, till, int(lease.due), expires, int(span), int(lease.since), lease.noted }, ' ')
     redis.call('SET', keys[i], value, 'PX', kept)
-    ends[#ends + 1] = till
-    ends[#ends + 1] = ids[i]
+    local at = #marks
+    marks[at + 1], marks[at + 2], fields[at + 1], fields[at + 2] = mark, ids[i], ids[i], mark
     if now - lease.due > LONG then
       redis.call('PEXPIRE', 'arq:retry:' .. ids[i], int(ATTEMPTS_TTL * 1000))
       redis.call('PEXPIRE', meta(ids[i]), int(ATTEMPTS_TTL * 1000))
@@ -37,7 +37,7 @@ for i = 1, #ids do
   end
   answers[i] = ours and 1 or 0
 end
-call_many('ZADD', q, ends)
-call_many('ZADD', q .. ':s7:leases', ends)
-if #ends > 0 then tell_due(q, now + span, now) end
+call_many('ZADD', q, marks)
+call_many('HSET', q .. ':s7:leases', fields)
+if #marks > 0 then tell_due(q, now + span, now) end
 return answers

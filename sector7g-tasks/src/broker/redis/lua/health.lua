@@ -9,7 +9,12 @@
 local q, worker, now, ttl = KEYS[1], ARGV[1], now_ms(), tonumber(ARGV[3])
 local workers, entry, check = q .. ':s7:workers', q .. ':s7:worker:' .. ARGV[1], q .. ':health-check'
 redis.call('ZREMRANGEBYSCORE', workers, '-inf', int(now))
-redis.call('ZREMRANGEBYSCORE', q .. ':s7:leases', '-inf', int(now - 86400000)) -- of jobs that Python workers ended
+local leases = q .. ':s7:leases'
+local some, gone = redis.call('HRANDFIELD', leases, '100', 'WITHVALUES'), {}
+for i = 1, #some, 2 do
+  if tonumber(some[i + 1]) < now - 86400000 then gone[#gone + 1] = some[i] end -- of jobs that Python workers ended
+end
+call_many('HDEL', leases, gone)
 if ARGV[2] == '' then
   redis.call('DEL', entry)
   redis.call('ZREM', workers, worker)

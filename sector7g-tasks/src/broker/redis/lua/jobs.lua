@@ -1,7 +1,8 @@
 -- jobs.lua: what is known of jobs: of one, or of a page of a queue's.
 -- KEYS[1] queue   ARGV[1] 'one' id | 'live' limit mark-score mark-id | 'running' or 'dead', the same (mark '' for the first page)
 -- Returns { mark of the last (score, id) or nil, { of each: id, state, payload, result, attempt, due at, failures,
---   progress, abort asked, worker that has it ('': Python's), since when, ms } }, absent values as false.   O(limit log N).
+--   progress, abort asked, worker that has it ('': Python's), since when, ms } }, absent values as false.
+--   O(limit log N). Of more than LEASES_AT_MOST that run, in any order, and one that comes or goes meanwhile may be told or not.
 -- Keeps true: it changes nothing.
 
 -- with: common.lua
@@ -18,7 +19,7 @@ local function live(id, score)
   if known[4] and not is_noted_of(known[4], payload) then known = { false, false, false } end
   local state, due = score > now and 'deferred' or 'queued', score
   if is_held(lease, now) then state, due = 'running', lease.due or score end
-  local is_lost = not lease and tonumber(redis.call('ZSCORE', q .. ':s7:leases', id) or nil) == score
+  local is_lost = not lease and lost_end(redis.call('HMGET', q .. ':s7:leases', id)[1], score)
   if is_lost or lease and not lease.foreign then count = attempts_of_leased(count) end
   return { id, state, payload, false, int(count),
     int(due), known[1] or false, known[2] or false, known[3] or false,
@@ -61,8 +62,8 @@ local function start_after(key, score, id, newest_first)
   return redis.call('ZCOUNT', key, '-inf', score)
 end
 
-local function page(key, newest_first, read, least)
-  local limit, from = tonumber(ARGV[2]), math.max(least or 0, start_after(key, ARGV[3], ARGV[4], newest_first))
+local function page(key, newest_first, read)
+  local limit, from = tonumber(ARGV[2]), start_after(key, ARGV[3], ARGV[4], newest_first)
   local found = redis.call(newest_first and 'ZREVRANGE' or 'ZRANGE', key, from, from + limit - 1, 'WITHSCORES')
   local records = {}
   for i = 1, #found, 2 do records[#records + 1] = (read(found[i], tonumber(found[i + 1]))) end
@@ -70,12 +71,38 @@ local function page(key, newest_first, read, least)
   return { more and #found > 0 and { found[#found], found[#found - 1] } or false, records }
 end
 
+-- Leases are in no order, as each claim would pay for it: very many are told as they come, and their pages' marks have no id.
+local function scan_leases(key, cursor, limit)
+  local reply = redis.call('HSCAN', key, cursor, 'COUNT', limit)
+  local found, records = reply[2], {}
+  for i = 1, #found, 2 do
+    if tonumber(found[i + 1]) > now then records[#records + 1] = live(found[i], tonumber(found[i + 1])) end
+  end
+  return { reply[1] ~= '0' and { reply[1], '' } or false, records }
+end
+
+-- All others in that of their leases' ends.
+local function running()
+  local key = q .. ':s7:leases'
+  if ARGV[3] ~= '' and ARGV[4] == '' then return scan_leases(key, ARGV[3], ARGV[2]) end
+  local leases, last, held = redis.call('HRANDFIELD', key, int(LEASES_AT_MOST + 1), 'WITHVALUES'), tonumber(ARGV[3]) or now, {}
+  if #leases > 2 * LEASES_AT_MOST then return scan_leases(key, '0', ARGV[2]) end
+  for i = 1, #leases, 2 do
+    local id, mark = leases[i], tonumber(leases[i + 1])
+    if mark > math.max(last, now) or mark == last and id > ARGV[4] then held[#held + 1] = { id = id, mark = mark } end
+  end
+  table.sort(held, function(a, b) return a.mark < b.mark or a.mark == b.mark and a.id < b.id end)
+  local records, limit = {}, tonumber(ARGV[2])
+  for i = 1, math.min(limit, #held) do records[i] = live(held[i].id, held[i].mark) end
+  local mark = held[limit]
+  return { #held > limit and { string.format('%.1f', mark.mark), mark.id } or false, records }
+end
+
 if ARGV[1] == 'one' then
   return { false, one(ARGV[2]) }
 elseif ARGV[1] == 'live' then
   return page(q, false, live)
 elseif ARGV[1] == 'running' then
-  local leases = q .. ':s7:leases'
-  return page(leases, false, live, redis.call('ZCOUNT', leases, '-inf', int(now)))
+  return running()
 end
 return page(dead, true, letter)

@@ -106,6 +106,11 @@ local function lost_from(ends, span, up)
   return ends - up >= span / 2 and ends or math.max(ends, up + span)
 end
 
+-- When the lease ended of a job whose key is gone, if it had one last: one that somebody else has had since is not where it ended.
+local function lost_end(mark, score)
+  return mark and tonumber(mark) == score and math.ceil(score)
+end
+
 -- Most jobs have no notes, and then one command says so for all.
 local function have_notes(ids)
   local keys = {}
@@ -124,7 +129,7 @@ local function first_free(q, now, up, span)
     local ids = {}
     for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
     local values, noted = mget('arq:in-progress:', ids), have_notes(ids)
-    local ends = up and up + span > now and ask_many('ZMSCORE', q .. ':s7:leases', ids) or {}
+    local marks = up and up + span > now and ask_many('HMGET', q .. ':s7:leases', ids) or {}
     for i = 1, #ids do
       local score, lease = sane(tonumber(page[2 * i])), read_lease(values[i])
       if score == 0 then
@@ -133,10 +138,9 @@ local function first_free(q, now, up, span)
       elseif not is_held(lease, now) then
         local known = noted and hmget(meta(ids[i]), 'c', 'b') or {}
         local till = left_until(known[1], known[2], score)
-        -- A job that somebody else has had since is not where its lost lease ended.
-        local lost_at = lease and lease.ends or tonumber(ends[i] or nil) == score and score
+        local lost_at = lease and lease.ends or lost_end(marks[i], score)
         if up and lost_at then till = math.max(till, lost_from(lost_at, lease and lease.span or span, up)) end
-        if till <= now then return score, again, foreign, ours end
+        if till <= now then return math.ceil(score), again, foreign, ours end
         again = math.min(again or till, till)
       elseif lease.foreign then
         foreign = foreign + 1
