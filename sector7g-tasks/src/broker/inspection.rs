@@ -74,7 +74,8 @@ pub const MAX_FAILURES: usize = 20;
 pub enum JobFilter {
     /// Deferred, queued and running ones.
     Live,
-    /// Those whose lease has not run out, by its end, which moves as it is renewed: a later page may tell one again.
+    /// Those whose lease has not run out, by its end, which moves as it is renewed: a later page may tell one again. In Redis
+    /// more than a thousand come in any order.
     /// Jobs that workers of other programs run are among the live ones only.
     Running,
     /// Dead letters.

@@ -85,7 +85,8 @@ pub(super) async fn list(
         let room = args.limit - listing.jobs.len();
         if room == 0 {
             // Only if there is something in it.
-            if !site.broker.jobs(&queue, wanted.filter, None, 1).await?.jobs.is_empty() {
+            let page = site.broker.jobs(&queue, wanted.filter, None, 1).await?;
+            if !page.jobs.is_empty() || page.next.is_some() {
                 listing.next = Some(Next { queue: queue.as_str().to_owned(), after: None });
                 break;
             }
@@ -155,7 +156,7 @@ async fn read(
             page.jobs.into_iter().enumerate().filter(|(_, record)| (wanted.is_meant)(record)).collect();
         if meant.len() > left {
             // A mark stands at a page's end, so the page is to end with the last that there is room for. Each time it is
-            // smaller, and one as small as the room always fits.
+            // smaller, and one as small as the room always fits: no page has more jobs than it may.
             count = meant.swap_remove(left - 1).0 + 1;
             continue;
         }

@@ -65,23 +65,26 @@ async fn more_running_jobs_than_one_call_looks_at() {
             assert_eq!(broker.stats(&queue).await.unwrap().running, 1_800, "all go on: that is no guess");
         }
     }
-    let running = async || {
+    for size in [1, 7, 250] {
         let (mut ids, mut after) = (Vec::new(), None);
         loop {
-            let page = broker.jobs(&queue, JobFilter::Running, after, 250).await.unwrap();
+            let page = broker.jobs(&queue, JobFilter::Running, after, size).await.unwrap();
+            assert!(page.jobs.len() <= size, "{} where {size} were asked for", page.jobs.len());
             ids.extend(page.jobs.into_iter().map(|job| job.id));
             after = page.next;
             if after.is_none() {
-                break ids;
+                break;
             }
         }
-    };
-    let ids = running().await;
-    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 1_800);
+        assert_eq!((ids.len(), ids.iter().collect::<HashSet<_>>().len()), (1_800, 1_800), "pages of {size}");
+    }
+    for filter in [JobFilter::Live, JobFilter::Running, JobFilter::Dead] {
+        assert_eq!(broker.jobs(&queue, filter, None, 0).await.unwrap().jobs.len(), 0);
+    }
     // By chance a thousand of these 2,400 have far more or fewer of the 600 once in a life of this project.
     let stats = broker.stats(&queue).await.unwrap();
     assert!((1_600..=2_000).contains(&stats.running), "{stats:?}");
-    assert_eq!(stats.queued, 600);
+    assert_eq!((stats.queued, stats.live()), (600, 2_400), "{stats:?}");
 }
 
 /// A claim of many makes a tree of a short queue, and a table of few leases, by a name of 65 bytes: of its own, whatever

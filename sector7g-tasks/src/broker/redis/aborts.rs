@@ -117,7 +117,10 @@ async fn remove_unmarked(link: &Link, seen: &Seen, ended: Vec<JobId>, now: Times
     remove(link, &ended).await?;
     let looks = ended.into_iter().map(async |id| {
         let marks: Vec<Option<String>> = link.command(redis::cmd("HMGET").arg(notes(id.as_str())).arg("b")).await?;
-        Ok::<_, BrokerError>(marks.iter().any(Option::is_some).then_some(id))
+        // A mark may be left of an earlier job that a Python worker has ended.
+        let is_asked = marks.iter().any(Option::is_some)
+            && link.command::<bool>(redis::cmd("EXISTS").arg(job(id.as_str()))).await?;
+        Ok::<_, BrokerError>(is_asked.then_some(id))
     });
     let later: Vec<JobId> = try_join_all(looks).await?.into_iter().flatten().collect();
     for id in &later {

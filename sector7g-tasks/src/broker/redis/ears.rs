@@ -162,11 +162,16 @@ impl Listener<'_> {
 
 impl Drop for Listener<'_> {
     fn drop(&mut self) {
-        let heard = match *self.ear.state() {
+        let mut state = self.ear.state();
+        let heard = match *state {
             Hearing::Rung(ring) => Some(ring),
             _ => None,
         };
-        self.ear.set(heard.map_or(Hearing::Off, Hearing::PassOn));
+        *state = heard.map_or(Hearing::Off, Hearing::PassOn); // under one lock: it may ring at any time
+        drop(state);
+        if heard.is_some() {
+            self.ear.changed.notify_one();
+        }
         lock(&self.ears.shelf).extend(self.owned.take());
     }
 }

@@ -48,6 +48,9 @@ pub(super) async fn jobs(
         None => ("", ""),
         Some(mark) => read_mark(mark)?,
     };
+    if limit == 0 {
+        return Ok(Page::default()); // Redis would take the range from 0 to -1 for all
+    }
     let running_only = filter == JobFilter::Running; // a Python worker may have ended one, and left its lease
     let which = match filter {
         JobFilter::Live => "live",

@@ -203,8 +203,8 @@ if count > 0 then
   -- With MSET before, one command for all and a short one for each cost less than one that does both for each.
   local kept_until = format('%d', now + span + math.max(span, AFTERLIFE))
   for i = 1, 2 * count, 2 do ask('PEXPIREAT', leases[i], kept_until) end
-  -- A sorted set or hash of up to 128 short members is a list by default, which each command goes through for each member that it
-  -- names. A long one makes a tree or table of it, which it stays until it is empty. One of another's is let be.
+  -- A sorted set of up to 128 short members, and a hash of up to 512, is a list by default, which each command goes through for each
+  -- member that it names. A long one makes a tree or table of it, which it stays until it is empty. One of another's is let be.
   -- No job that can be leased has such an id, as it is no text: a byte more than Redis keeps in a list by default.
   local are_many = count >= MANY
   if are_many then

@@ -286,8 +286,8 @@ local function raise(id, key, before)
   raised[#raised + 1] = id
 end
 
--- Counts an attempt at a job and leases it: the first by the lease alone, which its end in `leases_key` outlives, where no
--- Python worker may take it over, who counts what is written.
+-- Counts an attempt at a job and leases it: the first by the lease alone, which its mark outlives, where no Python
+-- worker may take it over, who counts what is written.
 local function start(id, key, job_key, payload, score, is_lost, count, known, is_known)
   if is_lost then
     count = math.max(1, count)

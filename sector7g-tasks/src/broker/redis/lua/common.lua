@@ -6,8 +6,8 @@
 --                                 from a job that nobody has had    (arq's)
 --   arq:job:<id>          string  the encoded job                                                  (arq's)
 --   arq:in-progress:<id>  string  who has it: '1' is a Python worker, else a lease, see below      (arq's)
---   arq:retry:<id>        string  attempts so far; not there before the first one, or while it runs, but 0 before it where
---                                 something is noted of the job        (arq's)
+--   arq:retry:<id>        string  attempts so far; not there before the first one, and while it runs, or 0 where something had
+--                                 been noted of the job before it     (arq's)
 --   arq:result:<id>       string  the encoded result                                               (arq's)
 --   arq:s7:job:<id>       hash    f failures, a JSON object a line; x deliveries beyond the attempts, which may be fewer;
 --                                 u unknown since, ms, when n attempts were counted; c left to Python workers

@@ -126,12 +126,13 @@ local is_rung = found > 0 and ask('EXISTS', bell) == 1
 local is_paused = found > (is_rung and 1 or 0) and ask('EXISTS', paused) == 1
 local unknown, scores = found == (is_rung and 1 or 0) + (is_paused and 1 or 0), nil
 plain = plain and unknown and many > 0
-local is_tried = plain
-plain = plain and ask('ZADD', q, 'NX', unpack(members)) == many
+local added = plain and ask('ZADD', q, 'NX', unpack(members)) or 0
+plain = plain and added == many
 if not plain then
   scores = many > 0 and ask('ZMSCORE', q, unpack(ids)) or {}
-  -- One is told twice, or was a member whose job has run out: the others were none before.
-  for i = 1, is_tried and many or 0 do
+  -- One is told twice, or was a member whose job has run out: the others are none again. Should one of that kind have been due in
+  -- this very millisecond, it is taken for one of them.
+  for i = 1, added > 0 and many or 0 do
     if scores[i] == due then
       ask('ZREM', q, ids[i])
       scores[i] = false

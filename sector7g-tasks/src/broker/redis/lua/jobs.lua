@@ -2,12 +2,14 @@
 -- KEYS[1] queue   ARGV[1] 'one' id | 'live' limit mark-score mark-id | 'running' or 'dead', the same (mark '' for the first page)
 -- Returns { mark of the last (score, id) or nil, { of each: id, state, payload, result, attempt, due at, failures,
 --   progress, abort asked, worker that has it ('': Python's), since when, ms } }, absent values as false.
---   O(limit log N). Of more than LEASES_AT_MOST that run, in any order, and one that comes or goes meanwhile may be told or not.
+--   O(limit log N). More than LEASES_AT_MOST that run come in any order, by marks of their own; one of them may be told twice.
 -- Keeps true: it changes nothing.
 
 -- with: common.lua
 
 -- with: notes.lua
+
+local LEASES_AT_ONCE = 100
 
 local q, now = KEYS[1], now_ms()
 local dead = q .. ':s7:dead'
@@ -15,11 +17,13 @@ local dead = q .. ':s7:dead'
 local function live(id, score)
   local lease, count = read_lease(get('arq:in-progress:' .. id)), count_of(get('arq:retry:' .. id))
   score = sane(score)
+  local marked = score
+  score = math.ceil(score)
   local payload, known = payload_of(id), hmget(meta(id), 'f', 'p', 'b', 'j')
   if known[4] and not is_noted_of(known[4], payload) then known = { false, false, false } end
   local state, due = score > now and 'deferred' or 'queued', score
   if is_held(lease, now) then state, due = 'running', lease.due or score end
-  local is_lost = not lease and lost_end(redis.call('HMGET', q .. ':s7:leases', id)[1], score)
+  local is_lost = not lease and lost_end(redis.call('HMGET', q .. ':s7:leases', id)[1], marked)
   if is_lost or lease and not lease.foreign then count = attempts_of_leased(count) end
   return { id, state, payload, false, int(count),
     int(due), known[1] or false, known[2] or false, known[3] or false,
@@ -71,28 +75,32 @@ local function page(key, newest_first, read)
   return { more and #found > 0 and { found[#found], found[#found - 1] } or false, records }
 end
 
--- Leases are in no order, as each claim would pay for it: very many are told as they come, and their pages' marks have no id.
-local function scan_leases(key, cursor, limit)
-  local reply = redis.call('HSCAN', key, cursor, 'COUNT', limit)
-  local found, records = reply[2], {}
-  for i = 1, #found, 2 do
-    if tonumber(found[i + 1]) > now then records[#records + 1] = live(found[i], tonumber(found[i + 1])) end
+-- Leases are in no order, as each claim would pay for it: very many are told as they come. A mark is a cursor, and how many of
+-- what it leads to have been looked at; it leads to whole rows of the table, which may be more than a page has room for.
+local function scan_leases(key, cursor, seen, limit)
+  local reply = redis.call('HSCAN', key, cursor, 'COUNT', int(LEASES_AT_ONCE))
+  local found, records, at = reply[2], {}, 2 * seen
+  while at < #found and #records < limit do
+    local id, mark = found[at + 1], tonumber(found[at + 2])
+    if mark > now then records[#records + 1] = live(id, mark) end
+    at = at + 2
   end
-  return { reply[1] ~= '0' and { reply[1], '' } or false, records }
+  if at < #found then return { { cursor, int(at / 2) }, records } end
+  return { reply[1] ~= '0' and { reply[1], '0' } or false, records }
 end
 
 -- All others in that of their leases' ends.
 local function running()
-  local key = q .. ':s7:leases'
-  if ARGV[3] ~= '' and ARGV[4] == '' then return scan_leases(key, ARGV[3], ARGV[2]) end
+  local key, limit = q .. ':s7:leases', tonumber(ARGV[2])
+  if string.find(ARGV[3], '^%d+$') then return scan_leases(key, ARGV[3], tonumber(ARGV[4]) or 0, limit) end -- ends have a fraction
   local leases, last, held = redis.call('HRANDFIELD', key, int(LEASES_AT_MOST + 1), 'WITHVALUES'), tonumber(ARGV[3]) or now, {}
-  if #leases > 2 * LEASES_AT_MOST then return scan_leases(key, '0', ARGV[2]) end
+  if #leases > 2 * LEASES_AT_MOST then return scan_leases(key, '0', 0, limit) end
   for i = 1, #leases, 2 do
     local id, mark = leases[i], tonumber(leases[i + 1])
     if mark > math.max(last, now) or mark == last and id > ARGV[4] then held[#held + 1] = { id = id, mark = mark } end
   end
   table.sort(held, function(a, b) return a.mark < b.mark or a.mark == b.mark and a.id < b.id end)
-  local records, limit = {}, tonumber(ARGV[2])
+  local records = {}
   for i = 1, math.min(limit, #held) do records[i] = live(held[i].id, held[i].mark) end
   local mark = held[limit]
   return { #held > limit and { string.format('%.1f', mark.mark), mark.id } or false, records }

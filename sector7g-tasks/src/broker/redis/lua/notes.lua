@@ -106,7 +106,7 @@ local function lost_from(ends, span, up)
   return ends - up >= span / 2 and ends or math.max(ends, up + span)
 end
 
--- When the lease ended of a job whose key is gone, if it had one last: one that somebody else has had since is not where it ended.
+-- When the lease ended of a job whose key is gone, if it had one last: one that was moved since is not where that ended.
 local function lost_end(mark, score)
   return mark and tonumber(mark) == score and math.ceil(score)
 end

@@ -28,6 +28,7 @@ if #names > 0 then
     if text then health[#health + 1] = text end
   end
 end
-return { due - foreign - ours, math.max(0, total - due - (leases - ours)), leases + foreign,
+leases = math.min(leases, total - due + ours)
+return { due - foreign - ours, total - due - (leases - ours), leases + foreign,
   redis.call('ZCARD', q .. ':s7:dead'), oldest and int(now - oldest) or '-1', health,
   get(q .. ':health-check'), get(q .. ':s7:paused') }
