@@ -40,9 +40,9 @@ const BURST_LOOK: Duration = Duration::from_millis(50);
 /// How long a call is under way before its worker looks after its other queues meanwhile.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// How many endings, of a quarter of all slots, must wait for a second call of a queue: each costs the broker as much as
-/// four of them do.
-const FEW: usize = 8;
+/// How many endings, of a third of all slots, must wait for a second call of a queue: each costs the broker as much as four of
+/// them do, but with few slots what ends waits for a call longer than it runs.
+const FEW: usize = 2;
 const MANY: usize = 64;
 
 /// What runs in the loop's set.
@@ -97,7 +97,7 @@ impl Fetch {
             turns: Turns::new(engine.settings.order, engine.groups.clone()),
             calls: UnderWay::new(),
             ready: Vec::new(),
-            enough: (engine.settings.max_jobs / 4).clamp(FEW, MANY),
+            enough: (engine.settings.max_jobs / 3).clamp(FEW, MANY),
             sent: 0,
             next_key: 0,
             outage: Outage::default(),
