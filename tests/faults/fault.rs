@@ -215,8 +215,16 @@ impl Fault {
             }
             Self::SleepServer => {
                 let seconds = span.as_secs_f64().to_string();
-                let asleep = plant
-                    .ask_aside(move |connection| redis::cmd("DEBUG").arg("SLEEP").arg(seconds).query::<()>(connection));
+                let other = plant.connection();
+                let asleep = plant.ask_aside(move |connection| {
+                    match redis::cmd("DEBUG").arg("SLEEP").arg(seconds).query::<()>(connection) {
+                        // A child's death is a signal to this process, which ends a wait for an answer; the server sleeps on.
+                        Err(error) if error.is_io_error() && error.to_string().contains("Interrupted") => {
+                            redis::cmd("PING").query::<()>(&mut other?)
+                        }
+                        answer => answer,
+                    }
+                });
                 (span, End::Awake(asleep))
             }
             Self::RestartServer => {
