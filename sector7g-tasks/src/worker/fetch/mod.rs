@@ -40,9 +40,9 @@ const BURST_LOOK: Duration = Duration::from_millis(50);
 /// How long a call is under way before its worker looks after its other queues meanwhile.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// How many endings, of a third of all slots, must wait for a second call of a queue: each costs the broker as much as four of
-/// them do, but with few slots what ends waits for a call longer than it runs.
-const FEW: usize = 2;
+/// How many endings, of a third of all slots, must wait for a second call of a queue: each costs the broker as much as
+/// four of them do.
+const FEW: usize = 8;
 const MANY: usize = 64;
 
 /// What runs in the loop's set.
