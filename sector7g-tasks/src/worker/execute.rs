@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::engine::Engine;
-use super::fetch::Event;
 use super::log;
 use super::meters::NotStored;
 use super::outcome::{Rules, aborted, arguments_error, unknown_delay};
@@ -92,18 +91,11 @@ struct Seen {
 ///
 /// Task, hooks and middleware are guarded one by one inside, so that each failure is told as what
 /// it is. This is for what is left: an error's `Display` that panics, a drop.
-///
-/// Every byte of a future is copied several times on its way into the runtime and out of it, so this one comes
-/// boxed, and what is awaited rarely is boxed where it is awaited.
-pub(super) fn execute_guarded(taken: Taken) -> BoxFuture<'static, Event> {
-    Box::pin(guarded(taken))
-}
-
-async fn guarded(mut taken: Taken) -> Event {
+pub(super) async fn execute_guarded(mut taken: Taken) -> Ended {
     let executed = catch_all(execute(&taken)).await;
     let ended = executed.unwrap_or_else(|panic| taken.ended(Some(taken.broken(&panic)), None));
     taken.has_ended = true;
-    Event::Ended(ended)
+    ended
 }
 
 async fn execute(taken: &Taken) -> Ended {

@@ -1,140 +1,187 @@
+mod desk;
 mod ends;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::hash::BuildHasherDefault;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as Cx, Poll, ready};
 
-use futures_util::future::BoxFuture;
 use tokio::task::AbortHandle;
+use tokio::task::coop::consume_budget;
 
+use self::desk::Desk;
 use self::ends::Ends;
-use super::running::KeyHasher;
+use super::panics::catch;
 
-/// What `ends` is made of.
+/// What `desk` and `ends` are made of.
 mod sync {
     pub(super) use std::sync::{Mutex, MutexGuard};
 
     pub(super) use futures_util::task::AtomicWaker;
 }
 
-/// Spawned futures and what they have returned. Dropped, it aborts those that have not ended.
-///
-/// Like tokio's `JoinSet`, but cheaper: what has come in is taken in batches, under one lock, and nothing is allocated
-/// for a future beyond its task.
-pub(super) struct Crew<T> {
-    /// Those whose end has not been taken.
-    tasks: HashMap<u64, AbortHandle, BuildHasherDefault<KeyHasher>>,
-    next_key: u64,
-    ends: Arc<Ends<End<T>>>,
-    /// Moved out of `ends`, to be taken one by one.
-    batch: VecDeque<End<T>>,
+/// How many members without work are kept.
+const SPARE: usize = 1_024;
+
+/// What a crew does.
+pub(super) trait Work: Send + 'static {
+    type Output: Send + 'static;
+
+    fn run(self) -> impl Future<Output = Self::Output> + Send;
 }
 
-/// A future's key, and what it returned.
-type End<T> = (u64, Result<T, CutOff>);
+/// Works off what it is given, all at once, and keeps what that returns. Dropped, it drops what has not ended.
+///
+/// Like tokio's `JoinSet`, but cheaper: what has come in is taken in batches, under one lock; and each of its members, a
+/// task of tokio's, works off one after the other, as to make, move and free a task costs more than most jobs' ways
+/// through it. So a waker that is left over from something earlier may wake what comes after it, in vain.
+pub(super) struct Crew<W: Work> {
+    members: Vec<Option<Member<W>>>,
+    /// Places of members without work: who was the last to have some is the first to get more, as its memory is warm.
+    idle: Vec<usize>,
+    /// Places of nobody.
+    vacant: Vec<usize>,
+    ends: Arc<Ends<End<W::Output>>>,
+    /// Moved out of `ends`, to be taken one by one.
+    batch: VecDeque<End<W::Output>>,
+}
+
+/// A member's place, and what its work returned.
+type End<T> = (usize, Result<T, CutOff>);
 
 /// It panicked, or was aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CutOff;
 
-impl<T: Send + 'static> Crew<T> {
+/// Dropped, it is aborted.
+struct Member<W> {
+    desk: Arc<Desk<W>>,
+    task: AbortHandle,
+    is_aborted: bool,
+}
+
+impl<W: Work> Crew<W> {
     pub(super) fn new() -> Self {
-        Self { tasks: HashMap::default(), next_key: 0, ends: Arc::new(Ends::new()), batch: VecDeque::new() }
+        Self {
+            members: Vec::new(),
+            idle: Vec::new(),
+            vacant: Vec::new(),
+            ends: Arc::new(Ends::new()),
+            batch: VecDeque::new(),
+        }
     }
 
-    /// How many have not been taken.
+    /// How many works' ends have not been taken.
     pub(super) fn len(&self) -> usize {
-        self.tasks.len()
+        self.members.len() - self.idle.len() - self.vacant.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.tasks.is_empty()
+        self.len() == 0
     }
 
-    #[expect(clippy::disallowed_methods, reason = "nothing is detached: the handle is kept, and its end told")]
-    pub(super) fn spawn(&mut self, future: BoxFuture<'static, T>) {
-        let key = self.next_key;
-        self.next_key += 1;
-        let member = Member { future: Some(future), word: Word { key, ends: Some(Arc::clone(&self.ends)) } };
-        self.tasks.insert(key, tokio::spawn(member).abort_handle());
+    #[expect(clippy::disallowed_methods, reason = "nothing is detached: the handle is kept, and each end told")]
+    pub(super) fn start(&mut self, mut work: W) {
+        while let Some(place) = self.idle.pop() {
+            if let Some(member) = &self.members[place] {
+                match member.desk.put(work) {
+                    Ok(()) => return,
+                    Err(refused) => work = refused, // its runtime has ended
+                }
+            }
+            self.leave(place);
+        }
+        let place = self.vacant.pop().unwrap_or_else(|| {
+            self.members.push(None);
+            self.members.len() - 1
+        });
+        let desk = Arc::new(Desk::with(Some(work)));
+        let seat = Seat { place, is_at_work: false, desk: Arc::clone(&desk), ends: Arc::clone(&self.ends) };
+        self.members[place] =
+            Some(Member { desk, task: tokio::spawn(seat.work_off()).abort_handle(), is_aborted: false });
     }
 
-    /// The next one that has ended, without waiting.
-    pub(super) fn try_next(&mut self) -> Option<Result<T, CutOff>> {
-        let (key, end) = self.ends.try_next(&mut self.batch)?;
-        self.tasks.remove(&key);
-        Some(end)
+    /// What the next one that has ended returned, without waiting.
+    pub(super) fn try_next(&mut self) -> Option<Result<W::Output, CutOff>> {
+        let end = self.ends.try_next(&mut self.batch)?;
+        Some(self.take(end))
     }
 
-    /// The next one that ends; `None` when none is left.
+    /// The same of the next one that ends; `None` when none is left.
     ///
     /// Cancel safe: it takes only what it returns.
-    pub(super) async fn next(&mut self) -> Option<Result<T, CutOff>> {
+    pub(super) async fn next(&mut self) -> Option<Result<W::Output, CutOff>> {
         if self.is_empty() {
             return None;
         }
-        let (key, end) = poll_fn(|cx| self.ends.poll_next(&mut self.batch, cx)).await;
-        self.tasks.remove(&key);
-        Some(end)
+        let end = poll_fn(|cx| self.ends.poll_next(&mut self.batch, cx)).await;
+        Some(self.take(end))
+    }
+
+    fn take(&mut self, (place, end): End<W::Output>) -> Result<W::Output, CutOff> {
+        let may_go_on = self.members[place].as_ref().is_some_and(|member| !member.is_aborted);
+        if end.is_ok() && may_go_on && self.idle.len() < SPARE {
+            self.idle.push(place);
+        } else {
+            self.leave(place);
+        }
+        end
+    }
+
+    fn leave(&mut self, place: usize) {
+        self.members[place] = None;
+        self.vacant.push(place);
     }
 
     /// Drops all that have not ended, each at its next `.await`.
-    pub(super) fn abort_all(&self) {
-        self.tasks.values().for_each(AbortHandle::abort);
-    }
-}
-
-impl<T> Drop for Crew<T> {
-    fn drop(&mut self) {
-        self.tasks.values().for_each(AbortHandle::abort);
-    }
-}
-
-/// A future that tells its end, whatever that is.
-struct Member<T> {
-    /// `None` once it has returned. First of the fields: it is dropped before its end is told, so that nothing of
-    /// it is at work any more when that is taken.
-    future: Option<BoxFuture<'static, T>>,
-    word: Word<T>,
-}
-
-/// The word of a future's end.
-struct Word<T> {
-    key: u64,
-    /// `None` once it is given.
-    ends: Option<Arc<Ends<End<T>>>>,
-}
-
-impl<T> Future for Member<T> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<()> {
-        if let Some(future) = &mut self.future {
-            let value = ready!(future.as_mut().poll(cx));
-            self.future = None;
-            self.word.give(Ok(value));
+    pub(super) fn abort_all(&mut self) {
+        for member in self.members.iter_mut().flatten() {
+            member.task.abort();
+            member.is_aborted = true;
         }
-        Poll::Ready(())
-    }
-}
-
-impl<T> Word<T> {
-    fn give(&mut self, end: Result<T, CutOff>) {
-        if let Some(ends) = self.ends.take() {
-            ends.push((self.key, end));
+        while let Some(place) = self.idle.pop() {
+            self.leave(place);
         }
     }
 }
 
-impl<T> Drop for Word<T> {
+impl<W> Drop for Member<W> {
     fn drop(&mut self) {
-        self.give(Err(CutOff));
+        self.task.abort();
+    }
+}
+
+/// Where a member sits while its task lives. Dropped, it tells that its work is cut off.
+struct Seat<W: Work> {
+    place: usize,
+    is_at_work: bool,
+    desk: Arc<Desk<W>>,
+    ends: Arc<Ends<End<W::Output>>>,
+}
+
+impl<W: Work> Seat<W> {
+    async fn work_off(mut self) {
+        loop {
+            let work = poll_fn(|cx| self.desk.poll_take(cx)).await;
+            self.is_at_work = true;
+            // It is dropped before its end is told, so that nothing of it is at work any more when that is taken.
+            let returned = work.run().await;
+            self.is_at_work = false;
+            self.ends.push((self.place, Ok(returned)));
+            consume_budget().await; // another thread may feed it without end
+        }
+    }
+}
+
+impl<W: Work> Drop for Seat<W> {
+    fn drop(&mut self) {
+        let left = self.desk.close();
+        if self.is_at_work || left.is_some() {
+            let _ = catch(|| drop(left));
+            self.ends.push((self.place, Err(CutOff)));
+        }
     }
 }

@@ -1,17 +1,21 @@
-//! All orders in which futures end while one waits for them, by loom.
+//! All orders in which works end while one waits for them, and in which a member is given the next, by loom.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context as Cx, Poll, Waker};
 
 use loom::future::block_on;
 use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread;
 
+use self::desk::Desk;
 use self::ends::Ends;
 
+#[path = "desk.rs"]
+#[expect(clippy::duplicate_mod, reason = "once with the standard library's locks, once with loom's")]
+mod desk;
 #[path = "ends.rs"]
 #[expect(clippy::duplicate_mod, reason = "once with the standard library's locks, once with loom's")]
 mod ends;
@@ -125,5 +129,58 @@ fn none_is_lost_with_a_wait_that_is_given_up() {
                 taker.next().await;
             }
         });
+    });
+}
+
+#[test]
+fn no_work_is_slept_through() {
+    let mut model = Builder::new();
+    model.preemption_bound = Some(PREEMPTIONS);
+    model.check(|| {
+        let (desk, ends) = (Arc::new(Desk::with(Some(1))), Arc::new(Ends::new()));
+        let (own_desk, own_ends) = (Arc::clone(&desk), Arc::clone(&ends));
+        let member = thread::spawn(move || {
+            block_on(async {
+                for expected in 1..=3 {
+                    let work = poll_fn(|cx| own_desk.poll_take(cx)).await;
+                    assert_eq!(work, expected);
+                    own_ends.push(work);
+                }
+            });
+        });
+        let mut batch = VecDeque::new();
+        block_on(async {
+            for expected in 1..=3 {
+                assert_eq!(poll_fn(|cx| ends.poll_next(&mut batch, cx)).await, expected);
+                if expected < 3 {
+                    assert_eq!(desk.put(expected + 1), Ok(()), "its member is there");
+                }
+            }
+        });
+        member.join().expect("it takes all");
+    });
+}
+
+/// One of both knows of it: its member, which tells that it is cut off, or who is refused.
+#[test]
+fn what_is_given_to_a_member_that_goes_is_not_lost() {
+    let mut model = Builder::new();
+    model.preemption_bound = Some(PREEMPTIONS);
+    model.check(|| {
+        let (desk, ends) = (Arc::new(Desk::with(Some(1))), Arc::new(Ends::new()));
+        let (own_desk, own_ends) = (Arc::clone(&desk), Arc::clone(&ends));
+        let member = thread::spawn(move || {
+            let mut cx = Cx::from_waker(Waker::noop());
+            assert_eq!(own_desk.poll_take(&mut cx), Poll::Ready(1));
+            own_ends.push(1);
+            let next = own_desk.poll_take(&mut cx);
+            (next.is_ready().then_some(2), own_desk.close())
+        });
+        let mut batch = VecDeque::new();
+        block_on(poll_fn(|cx| ends.poll_next(&mut batch, cx)));
+        let refused = desk.put(2).err();
+        let (taken, left) = member.join().expect("it only takes");
+        let known: Vec<u32> = [taken, left, refused].into_iter().flatten().collect();
+        assert_eq!(known, [2], "{taken:?} {left:?} {refused:?}");
     });
 }

@@ -2,13 +2,29 @@ use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use super::*;
+
+struct Any<T>(BoxFuture<'static, T>);
+
+impl<T: Send + 'static> Work for Any<T> {
+    type Output = T;
+
+    fn run(self) -> impl Future<Output = T> + Send {
+        self.0
+    }
+}
+
+fn any<T>(future: impl Future<Output = T> + Send + 'static) -> Any<T> {
+    Any(Box::pin(future))
+}
 
 #[tokio::test]
 async fn ends_come_in_their_order_and_each_once() {
     let mut crew = Crew::new();
     for number in 0..3_u64 {
-        crew.spawn(Box::pin(async move {
+        crew.start(any(async move {
             tokio::time::sleep(Duration::from_millis(5 * (3 - number))).await;
             number
         }));
@@ -22,10 +38,10 @@ async fn ends_come_in_their_order_and_each_once() {
 
 #[tokio::test]
 async fn what_panics_or_is_aborted_ends_too() {
-    let mut crew = Crew::<()>::new();
-    crew.spawn(Box::pin(async { panic!("on purpose") }));
+    let mut crew = Crew::<Any<()>>::new();
+    crew.start(any(async { panic!("on purpose") }));
     assert_eq!(crew.next().await, Some(Err(CutOff)));
-    crew.spawn(Box::pin(pending()));
+    crew.start(any(pending()));
     crew.abort_all();
     assert_eq!(crew.next().await, Some(Err(CutOff)));
     assert!(crew.is_empty());
@@ -34,8 +50,8 @@ async fn what_panics_or_is_aborted_ends_too() {
 #[tokio::test]
 async fn dropped_it_drops_what_it_runs() {
     let (told, dropped) = tokio::sync::oneshot::channel::<()>();
-    let mut crew = Crew::<()>::new();
-    crew.spawn(Box::pin(async move {
+    let mut crew = Crew::<Any<()>>::new();
+    crew.start(any(async move {
         let _told = told;
         pending::<()>().await;
     }));
@@ -50,11 +66,11 @@ async fn dropped_it_drops_what_it_runs() {
 async fn no_end_is_slept_through() {
     let mut all = Crew::new();
     // In a task of its own: nobody else polls it.
-    all.spawn(Box::pin(async {
+    all.start(any(async {
         let mut crew = Crew::new();
         for round in 0..5_000 {
             for spins in (0..16).map(|index| (round + index) * 31 % 97) {
-                crew.spawn(Box::pin(async move { (0..spins).for_each(|_| std::hint::spin_loop()) }));
+                crew.start(any(async move { (0..spins).for_each(|_| std::hint::spin_loop()) }));
             }
             while !crew.is_empty() {
                 assert_eq!(crew.next().await, Some(Ok(())));
@@ -81,8 +97,8 @@ async fn what_is_cut_off_is_dropped_before_its_end_is_told() {
     for round in 0..1_000 {
         let dropped = Arc::new(AtomicBool::new(false));
         let slow = Slow(Arc::clone(&dropped));
-        let mut crew = Crew::<()>::new();
-        crew.spawn(Box::pin(async move {
+        let mut crew = Crew::<Any<()>>::new();
+        crew.start(any(async move {
             let _slow = slow;
             pending::<()>().await;
         }));
@@ -93,4 +109,97 @@ async fn what_is_cut_off_is_dropped_before_its_end_is_told() {
         assert_eq!(crew.next().await, Some(Err(CutOff)));
         assert!(dropped.load(Ordering::SeqCst), "round {round}");
     }
+}
+
+#[tokio::test]
+async fn members_work_off_one_after_the_other() {
+    let mut crew = Crew::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..10 {
+        for _ in 0..3 {
+            crew.start(any(async { tokio::task::id().to_string() }));
+        }
+        while let Some(member) = crew.next().await {
+            seen.insert(member.expect("it ends"));
+        }
+    }
+    assert_eq!(seen.len(), 3, "as many as work at once: {seen:?}");
+}
+
+#[tokio::test]
+async fn work_after_a_panic_or_an_abort_is_not_given_to_the_dead() {
+    let mut crew = Crew::new();
+    let run = async |crew: &mut Crew<Any<u32>>, number| {
+        crew.start(any(async move { number }));
+        assert_eq!(crew.next().await, Some(Ok(number)));
+    };
+    run(&mut crew, 1).await;
+    crew.start(any(async { panic!("on purpose") }));
+    assert_eq!(crew.next().await, Some(Err(CutOff)));
+    run(&mut crew, 2).await;
+    crew.abort_all(); // a member is idle
+    run(&mut crew, 3).await;
+    crew.start(any(async { 4 }));
+    tokio::task::yield_now().await; // it has ended, which nobody has taken
+    crew.abort_all();
+    assert_eq!(crew.next().await, Some(Ok(4)));
+    run(&mut crew, 5).await;
+    assert_eq!(crew.members.iter().flatten().count(), 1);
+}
+
+#[test]
+fn members_whose_runtime_has_ended_are_replaced() {
+    let mut crew = Crew::new();
+    for number in 0..3 {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("the system gives threads");
+        let ended = runtime.block_on(async {
+            crew.start(any(async move { number }));
+            crew.next().await
+        });
+        assert_eq!(ended, Some(Ok(number)));
+    }
+    assert_eq!((crew.members.iter().flatten().count(), crew.idle.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn not_all_are_kept_that_many_at_once_needed() {
+    let mut crew = Crew::new();
+    for _ in 0..SPARE + 10 {
+        crew.start(any(async {}));
+    }
+    while crew.next().await.is_some() {}
+    assert_eq!((crew.members.iter().flatten().count(), crew.len()), (SPARE, 0));
+    for _ in 0..SPARE + 10 {
+        crew.start(any(async {}));
+    }
+    assert_eq!((crew.members.len(), crew.len()), (SPARE + 10, SPARE + 10), "places are used again");
+}
+
+/// Gives its member the next one while it runs, as a loop on another thread may do just after.
+struct Endless(Arc<Desk<Endless>>, u32);
+
+impl Work for Endless {
+    type Output = ();
+
+    async fn run(self) {
+        let Self(desk, before) = self;
+        if before < 100_000 {
+            let _ = Arc::clone(&desk).put(Self(desk, before + 1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_is_given_more_and_more_lets_others_have_their_turn() {
+    let (desk, ends) = (Arc::new(Desk::with(None)), Arc::new(Ends::new()));
+    assert!(desk.put(Endless(Arc::clone(&desk), 0)).is_ok());
+    let mut member = tokio::task::JoinSet::new();
+    member.spawn(Seat { place: 0, is_at_work: false, desk, ends: Arc::clone(&ends) }.work_off());
+    tokio::task::yield_now().await;
+    member.shutdown().await;
+    let (mut batch, mut count) = (VecDeque::new(), 0);
+    while ends.try_next(&mut batch).is_some() {
+        count += 1;
+    }
+    assert!(count < 1_000, "{count} before anybody else");
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use super::turns::Prospect;
-use super::{Event, Fetch, Outage, SLOW};
+use super::{Chore, Fetch, Outage, SLOW};
 use crate::broker::{BrokerError, Claim, Claimed, ClaimedJob, Extended, Finish, Finished, Lease, LeaseToken, Outcome};
 use crate::client::batches;
 use crate::error::Chain;
@@ -312,10 +312,9 @@ impl Fetch {
                 continue;
             }
             if let (Some(hook), Some((ctx, end))) = (self.engine.settings.after_job_end, after.take()) {
-                self.jobs.spawn(Box::pin(async move {
+                self.jobs.start(Chore::Hook(Box::pin(async move {
                     guard_hook(&JobHook("after_job_end", ctx.clone()), || hook(ctx, end)).await;
-                    Event::Hooked
-                }));
+                })));
             }
         }
         self.engine.running.remove(ends.iter().map(|(key, _)| *key));

@@ -13,13 +13,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::calls::{Answer, Line};
 use self::turns::{Prospect, Turns};
 use self::under_way::UnderWay;
-use super::crew::{Crew, CutOff};
+use super::crew::{Crew, CutOff, Work};
 use super::engine::{Engine, Stop};
 use super::execute::{Ended, Taken, execute_guarded};
 use super::running::Held;
@@ -45,8 +46,29 @@ const SLOW: Duration = Duration::from_millis(50);
 const FEW: usize = 8;
 const MANY: usize = 64;
 
-/// What runs in the loop's set.
-pub(super) enum Event {
+/// What runs beside the loop.
+enum Chore {
+    Job(Taken),
+    /// An `after_job_end` hook.
+    Hook(BoxFuture<'static, ()>),
+}
+
+impl Work for Chore {
+    type Output = Event;
+
+    async fn run(self) -> Event {
+        match self {
+            Self::Job(taken) => Event::Ended(execute_guarded(taken).await),
+            Self::Hook(hook) => {
+                hook.await;
+                Event::Hooked
+            }
+        }
+    }
+}
+
+/// What came of it.
+enum Event {
     Ended(Ended),
     /// An `after_job_end` hook has come to its end.
     Hooked,
@@ -59,7 +81,7 @@ pub(super) enum Event {
 pub(super) struct Fetch {
     engine: Arc<Engine>,
     stop: Stop,
-    jobs: Crew<Event>,
+    jobs: Crew<Chore>,
     /// Waits for threads whose job has ended: each holds its slot until it returns. A stop does not wait for them.
     threads: JoinSet<()>,
     lines: Vec<Line>,
@@ -206,7 +228,7 @@ impl Fetch {
     fn start_ready(&mut self) {
         for (key, held) in std::mem::take(&mut self.ready) {
             let engine = Arc::clone(&self.engine);
-            self.jobs.spawn(execute_guarded(Taken { engine, key, held, has_ended: false }));
+            self.jobs.start(Chore::Job(Taken { engine, key, held, has_ended: false }));
         }
     }
 
