@@ -22,7 +22,9 @@ pub const MAX_PROGRESS: usize = 64 * 1024;
 
 /// The job that a task runs for, and its worker.
 ///
-/// A task takes it as `ctx: &Context`; clones are cheap and may be moved into what the task spawns.
+/// A task takes it as `ctx: &Context`; clones are cheap and may be moved into what the task spawns. What belongs to one run
+/// goes by [`job_id`](Self::job_id) and [`attempt`](Self::attempt): a worker runs many jobs in one of tokio's tasks, one after
+/// the other, so that `tokio::task::id()` tells nothing.
 #[derive(Clone)]
 pub struct Context(pub(crate) Arc<JobRun>);
 

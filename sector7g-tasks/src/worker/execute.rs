@@ -91,6 +91,8 @@ struct Seen {
 ///
 /// Task, hooks and middleware are guarded one by one inside, so that each failure is told as what
 /// it is. This is for what is left: an error's `Display` that panics, a drop.
+///
+/// Who runs it keeps room for all that it awaits, for one job after the other: what is awaited rarely is boxed there.
 pub(super) async fn execute_guarded(mut taken: Taken) -> Ended {
     let executed = catch_all(execute(&taken)).await;
     let ended = executed.unwrap_or_else(|panic| taken.ended(Some(taken.broken(&panic)), None));

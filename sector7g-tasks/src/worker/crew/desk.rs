@@ -31,10 +31,10 @@ impl<W> Desk<W> {
         if state.is_closed {
             return Err(work);
         }
-        debug_assert!(state.work.is_none(), "one at a time");
-        state.work = Some(work);
+        let left = state.work.replace(work);
         let waker = state.waker.take();
         drop(state);
+        debug_assert!(left.is_none(), "one at a time");
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -57,6 +57,7 @@ impl<W> Desk<W> {
     pub(super) fn close(&self) -> Option<W> {
         let mut state = self.state();
         state.is_closed = true;
+        state.waker = None;
         state.work.take()
     }
 }

@@ -8,9 +8,10 @@ mod tests;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::task::AbortHandle;
-use tokio::task::coop::consume_budget;
+use tokio::task::coop::{consume_budget, has_budget_remaining};
 
 use self::desk::Desk;
 use self::ends::Ends;
@@ -23,7 +24,7 @@ mod sync {
     pub(super) use futures_util::task::AtomicWaker;
 }
 
-/// How many members without work are kept.
+/// How many members without work are kept: each has the memory of a whole job's future.
 const SPARE: usize = 1_024;
 
 /// What a crew does.
@@ -33,7 +34,7 @@ pub(super) trait Work: Send + 'static {
     fn run(self) -> impl Future<Output = Self::Output> + Send;
 }
 
-/// Works off what it is given, all at once, and keeps what that returns. Dropped, it drops what has not ended.
+/// Works off what it is given, all at once, and keeps what that returns. Dropped, it drops what has not ended, soon.
 ///
 /// Like tokio's `JoinSet`, but cheaper: what has come in is taken in batches, under one lock; and each of its members, a
 /// task of tokio's, works off one after the other, as to make, move and free a task costs more than most jobs' ways
@@ -171,16 +172,33 @@ impl<W: Work> Seat<W> {
             let returned = work.run().await;
             self.is_at_work = false;
             self.ends.push((self.place, Ok(returned)));
-            consume_budget().await; // another thread may feed it without end
+            take_turn().await; // another thread may feed it without end
         }
     }
+}
+
+/// Lets other tasks go first, once the share of what one may do in its turn is spent.
+async fn take_turn() {
+    let mut may_go_on = has_budget_remaining();
+    poll_fn(|cx| {
+        if std::mem::replace(&mut may_go_on, true) {
+            return Poll::Ready(());
+        }
+        // Tokio's own ways of yielding leave a task with its thread, which the next one there may block.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+    consume_budget().await; // there is some, so this is no wait
 }
 
 impl<W: Work> Drop for Seat<W> {
     fn drop(&mut self) {
         let left = self.desk.close();
         if self.is_at_work || left.is_some() {
-            let _ = catch(|| drop(left));
+            if let Err(panic) = catch(|| drop(left)) {
+                tracing::error!("a job or hook that had not begun failed to be dropped, {panic}");
+            }
             self.ends.push((self.place, Err(CutOff)));
         }
     }

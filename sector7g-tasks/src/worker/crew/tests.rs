@@ -201,5 +201,52 @@ async fn a_member_that_is_given_more_and_more_lets_others_have_their_turn() {
     while ends.try_next(&mut batch).is_some() {
         count += 1;
     }
-    assert!(count < 1_000, "{count} before anybody else");
+    // Tokio asks who waits outside of its tasks after each 61st turn.
+    assert!(count < 61 * 128 + 128, "{count} before anybody else");
+}
+
+/// A turn that is given up is not given up to one thread, which may be blocked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_lets_others_go_first_does_not_wait_for_its_thread() {
+    let mut crew = Crew::new();
+    let (tell, told) = std::sync::mpsc::channel();
+    crew.start(any(async move {
+        while has_budget_remaining() {
+            consume_budget().await;
+        }
+        // The next one on this thread, which no other can take over.
+        let mut blocking = tokio::task::JoinSet::new();
+        blocking.spawn(async move { told.recv_timeout(Duration::from_secs(10)).is_ok() });
+        Some(blocking)
+    }));
+    let first = crew.next().await.expect("it was started").expect("it ends");
+    crew.start(any(async move {
+        let _ = tell.send(());
+        None
+    }));
+    let in_time = first.expect("it has spawned it").join_next().await.expect("there is one").expect("it ends");
+    assert!(in_time, "the second work waited for the blocked thread");
+    assert!(matches!(crew.next().await, Some(Ok(None))));
+}
+
+struct Bad;
+
+impl Work for Bad {
+    type Output = ();
+
+    async fn run(self) {}
+}
+
+impl Drop for Bad {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+#[tokio::test]
+async fn what_panics_as_it_is_dropped_unseen_ends_too() {
+    let mut crew = Crew::new();
+    crew.start(Bad);
+    crew.abort_all();
+    assert_eq!(crew.next().await, Some(Err(CutOff)));
 }
