@@ -35,12 +35,14 @@ impl<T> Slab<T> {
     }
 
     pub(super) fn remove(&mut self, slot: Slot) -> Option<T> {
-        let value = self.slots.get_mut(slot as usize)?.take()?;
-        self.free.push(slot);
-        if self.len() == 0 {
-            self.reset();
+        let value = self.slots.get_mut(slot as usize)?.take(); // as it is returned: each move of it is a copy
+        if value.is_some() {
+            self.free.push(slot);
+            if self.len() == 0 {
+                self.reset();
+            }
         }
-        Some(value)
+        value
     }
 
     /// Forgets all slots: cheaper to fill again in order, and a burst's memory goes back.

@@ -122,6 +122,7 @@ impl<W: Work> Crew<W> {
         Some(self.take(end))
     }
 
+    #[inline]
     fn take(&mut self, (place, end): End<W::Output>) -> Result<W::Output, CutOff> {
         let may_go_on = self.members[place].as_ref().is_some_and(|member| !member.is_aborted);
         if end.is_ok() && may_go_on && self.idle.len() < SPARE {

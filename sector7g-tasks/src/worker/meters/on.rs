@@ -82,13 +82,17 @@ impl Meters {
 
     /// An attempt has ended.
     pub(crate) fn ended(&self, queue: usize, def: &'static TaskDef, end: &JobEnd) {
-        self.ended_without_run(queue, Some(def), end);
-        self.of(queue, Some(def)).run_time.record(end.run_time.as_secs_f64()); // 0 where its clock stands
+        let meters = self.of(queue, Some(def));
+        meters.run_time.record(end.run_time.as_secs_f64()); // 0 where its clock stands
+        self.count_end(meters, queue, def.name, end);
     }
 
     /// A job that got no attempt has ended, or one whose attempt can't be told any more.
     pub(crate) fn ended_without_run(&self, queue: usize, def: Option<&'static TaskDef>, end: &JobEnd) {
-        let meters = self.of(queue, def);
+        self.count_end(self.of(queue, def), queue, def.map_or(UNKNOWN, |def| def.name), end);
+    }
+
+    fn count_end(&self, meters: &TaskMeters, queue: usize, task: &str, end: &JobEnd) {
         let count = match end.kind {
             JobEndKind::Done => &meters.done,
             JobEndKind::Failed => &meters.failed,
@@ -99,7 +103,6 @@ impl Meters {
         count.increment(1);
         let is_error = matches!(end.kind, JobEndKind::Failed | JobEndKind::Retried(_));
         if let Some(failure) = end.failure.as_ref().filter(|_| is_error) {
-            let task = def.map_or(UNKNOWN, |def| def.name);
             let labels = [("queue", &*self.queues[queue].name), ("task", task), ("error_type", failure.kind.label())];
             counter(names::ERRORS, labels).increment(1); // looked up each time: failures are few
         }
