@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sector7g_tasks::broker::{Broker, ClaimedJob, Finish, GiveBack, JobFilter, JobId, Outcome};
+use sector7g_tasks::broker::{AbortMark, Broker, ClaimedJob, Finish, GiveBack, JobFilter, JobId, Outcome};
 use support::RedisServer;
 
 use super::cuts::failure;
@@ -75,4 +75,21 @@ async fn notes_of_an_earlier_job_are_not_the_next_ones() {
             assert_eq!(told(&next), (if way == "retry" { 2 } else { 1 }, 2, false), "{way}");
         }
     }
+}
+
+/// A mark that an earlier job of an id has left is no request for its next one.
+#[tokio::test]
+async fn an_abort_ends_with_its_job_whatever_an_earlier_one_has_left() {
+    let server = RedisServer::start();
+    let mut hand = Hand::new(&server).await;
+    let id = hand.add(b"{}").await.unwrap();
+    let lease = hand.claim(LONG).await.remove(0).lease;
+    server.cli(&["HSET", &format!("arq:s7:job:{id}"), "b", "1"]);
+    server.cli(&["ZADD", "arq:abort", "1", id.as_str()]); // as a Python client asks
+    let asked = hand.broker.aborts(std::slice::from_ref(&hand.queue), AbortMark::default(), LONG, LONG).await.unwrap();
+    assert_eq!(asked.ids, [id.clone()]);
+    let end = Outcome::End { result: None, dead: None, hold_id: Duration::ZERO };
+    hand.call(&[Finish { lease, outcome: end }], 0, LONG).await.unwrap();
+    assert_eq!(server.cli(&["HGET", &format!("arq:s7:job:{id}"), "b"]), "1", "it is still there");
+    assert_eq!(server.cli(&["ZRANGE", "arq:abort", "0", "-1"]), "");
 }
