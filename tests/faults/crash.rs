@@ -183,7 +183,7 @@ async fn producing(plant: &mut Plant, fate: Fate) -> Result<bool, String> {
 
 fn is_up(plant: &Plant) -> bool {
     let key = format!("arq:queue:{}:health-check", plant.queue());
-    plant.tell(|connection| redis::cmd("EXISTS").arg(key).query::<bool>(connection)).unwrap_or_default()
+    plant.tell(|connection| redis::cmd("EXISTS").arg(&key).query::<bool>(connection)).unwrap_or_default()
 }
 
 /// Waits until a worker without jobs sends nothing for a while.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::ground::Ground;
 use crate::ledger::What;
-use crate::plant::Plant;
+use crate::plant::{Plant, is_interrupted};
 use crate::worker::{HASTY, LEASE};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,10 +218,7 @@ impl Fault {
                 let other = plant.connection();
                 let asleep = plant.ask_aside(move |connection| {
                     match redis::cmd("DEBUG").arg("SLEEP").arg(seconds).query::<()>(connection) {
-                        // A child's death is a signal to this process, which ends a wait for an answer; the server sleeps on.
-                        Err(error) if error.is_io_error() && error.to_string().contains("Interrupted") => {
-                            redis::cmd("PING").query::<()>(&mut other?)
-                        }
+                        Err(error) if is_interrupted(&error) => redis::cmd("PING").query::<()>(&mut other?), // it sleeps on
                         answer => answer,
                     }
                 });

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use redis::{Connection, RedisResult};
+use redis::{Connection, RedisError, RedisResult};
 use support::{Dice, Program, Proxy, Way};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -336,9 +336,15 @@ impl Plant {
         self.numbers
     }
 
-    /// Tells the server something, on a connection of its own.
-    pub(crate) fn tell<T>(&self, command: impl FnOnce(&mut Connection) -> RedisResult<T>) -> RedisResult<T> {
-        command(&mut self.connection()?)
+    /// Tells the server something, on a connection of its own; again, where a child's death ends the wait for the answer, which is
+    /// a signal to this process.
+    pub(crate) fn tell<T>(&self, command: impl Fn(&mut Connection) -> RedisResult<T>) -> RedisResult<T> {
+        loop {
+            match self.connection().and_then(|mut connection| command(&mut connection)) {
+                Err(error) if is_interrupted(&error) => {}
+                told => return told,
+            }
+        }
     }
 
     /// As [`Self::tell`], for what takes a while.
@@ -431,7 +437,7 @@ impl Plant {
     }
 
     pub(crate) fn left(&self) -> RedisResult<u64> {
-        redis::cmd("ZCARD").arg(format!("arq:queue:{}", self.queue())).query(&mut self.connection()?)
+        self.tell(|connection| redis::cmd("ZCARD").arg(format!("arq:queue:{}", self.queue())).query(connection))
     }
 
     pub(crate) fn connection(&self) -> RedisResult<Connection> {
@@ -491,4 +497,9 @@ fn own_program() -> String {
 
 fn path(path: &Path) -> &str {
     path.to_str().expect("a path in Unicode")
+}
+
+/// Whether a signal has ended a wait for an answer: who waits no longer than some time is not woken to wait on.
+pub(crate) fn is_interrupted(error: &RedisError) -> bool {
+    error.is_io_error() && error.to_string().contains("Interrupted")
 }

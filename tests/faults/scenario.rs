@@ -313,7 +313,7 @@ impl Scenario {
         broken.extend(plant.close().await.err().map(Breach::harm));
         plant.audit();
         let left = plant.tell(audit::leftovers).expect("the server answers, all faults are over");
-        let ends = plant.connection().and_then(|mut connection| ends::read(&mut connection, plant.queue()));
+        let ends = plant.tell(|connection| ends::read(connection, plant.queue()));
         let mut ends = ends.expect("the server answers, all faults are over");
         let events = ledger::read_all(plant.folder.path()).expect("the folder is ours");
         let (crashes, misplaced) = (std::mem::take(&mut plant.crashes), std::mem::take(&mut plant.misplaced));

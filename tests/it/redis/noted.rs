@@ -87,7 +87,7 @@ async fn an_abort_ends_with_its_job_whatever_an_earlier_one_has_left() {
     server.cli(&["HSET", &format!("arq:s7:job:{id}"), "b", "1"]);
     server.cli(&["ZADD", "arq:abort", "1", id.as_str()]); // as a Python client asks
     let asked = hand.broker.aborts(std::slice::from_ref(&hand.queue), AbortMark::default(), LONG, LONG).await.unwrap();
-    assert_eq!(asked.ids, [id.clone()]);
+    assert_eq!(asked.ids, std::slice::from_ref(&id));
     let end = Outcome::End { result: None, dead: None, hold_id: Duration::ZERO };
     hand.call(&[Finish { lease, outcome: end }], 0, LONG).await.unwrap();
     assert_eq!(server.cli(&["HGET", &format!("arq:s7:job:{id}"), "b"]), "1", "it is still there");
