@@ -208,7 +208,10 @@ impl Fault {
                 let mode = *plant.dice.pick(&["ALL", "WRITE"]);
                 let ms = u64::try_from(span.as_millis()).unwrap_or_default().max(1);
                 let pause = |connection: &mut Connection| {
-                    redis::cmd("CLIENT").arg("PAUSE").arg(ms).arg(mode).query::<()>(connection)
+                    match redis::cmd("CLIENT").arg("PAUSE").arg(ms).arg(mode).query::<()>(connection) {
+                        Err(error) if is_interrupted(&error) => Ok(()), // told again, it would begin when the first is over
+                        answer => answer,
+                    }
                 };
                 plant.tell(pause).expect("the server answers");
                 (span, End::Nothing)

@@ -232,7 +232,8 @@ impl RedisSentinel {
         let mut asked: Option<Instant> = None;
         until("the old master follows", || {
             // On a busy machine the sentinel may change its mind meanwhile, and tell both something else.
-            let (old, new) = (self.replica(), self.master());
+            let index = self.master_index();
+            let (old, new) = (&self.servers[1 - index], &self.servers[index]);
             let follows = is_in_step(old, new);
             if !follows && asked.is_none_or(|at| at.elapsed() > GIVEN_UP) {
                 let _ = old.try_cli(&["REPLICAOF", "127.0.0.1", &new.port().to_string()]);

@@ -44,13 +44,13 @@ impl<W> Desk<W> {
     /// The next work, or a wake-up when there is some.
     pub(super) fn poll_take(&self, cx: &mut Cx<'_>) -> Poll<W> {
         let mut state = self.state();
-        if let Some(work) = state.work.take() {
-            return Poll::Ready(work);
-        }
-        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
-        }
-        Poll::Pending
+        state.work.take().map_or_else(|| state.wait(cx), Poll::Ready)
+    }
+
+    /// The same, and leaves it there.
+    pub(super) fn poll_filled(&self, cx: &mut Cx<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if state.work.is_some() { Poll::Ready(()) } else { state.wait(cx) }
     }
 
     /// The member is no more: nothing is put here from now on. Returns what it has not taken.
@@ -59,5 +59,14 @@ impl<W> Desk<W> {
         state.is_closed = true;
         state.waker = None;
         state.work.take()
+    }
+}
+
+impl<W> State<W> {
+    fn wait<T>(&mut self, cx: &mut Cx<'_>) -> Poll<T> {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 }

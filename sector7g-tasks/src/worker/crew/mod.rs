@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::task::AbortHandle;
-use tokio::task::coop::{consume_budget, has_budget_remaining};
 
 use self::desk::Desk;
 use self::ends::Ends;
@@ -173,24 +172,26 @@ impl<W: Work> Seat<W> {
             let returned = work.run().await;
             self.is_at_work = false;
             self.ends.push((self.place, Ok(returned)));
-            take_turn().await; // another thread may feed it without end
+            self.next_turn().await;
         }
     }
-}
 
-/// Lets other tasks go first, once the share of what one may do in its turn is spent.
-async fn take_turn() {
-    let mut may_go_on = has_budget_remaining();
-    poll_fn(|cx| {
-        if std::mem::replace(&mut may_go_on, true) {
-            return Poll::Ready(());
-        }
-        // Tokio's own ways of yielding leave a task with its thread, which the next one there may block.
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-    consume_budget().await; // there is some, so this is no wait
+    /// Waits until there is work, and has a turn of its own for it, as a task of its own would have: tokio allows each so
+    /// much, and who feeds a member from another thread can't keep this one from all others.
+    async fn next_turn(&self) {
+        let mut is_next = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut is_next, true) {
+                return Poll::Ready(());
+            }
+            if self.desk.poll_filled(cx).is_ready() {
+                // Tokio's own ways of yielding leave a task with its thread, which the next one there may block.
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
+        .await;
+    }
 }
 
 impl<W: Work> Drop for Seat<W> {

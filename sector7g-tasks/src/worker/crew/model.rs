@@ -142,6 +142,7 @@ fn no_work_is_slept_through() {
         let member = thread::spawn(move || {
             block_on(async {
                 for expected in 1..=3 {
+                    poll_fn(|cx| own_desk.poll_filled(cx)).await;
                     let work = poll_fn(|cx| own_desk.poll_take(cx)).await;
                     assert_eq!(work, expected);
                     own_ends.push(work);
