@@ -8,7 +8,7 @@ use std::task::{Context as Cx, Poll, Waker};
 use loom::future::block_on;
 use loom::model::Builder;
 use loom::sync::Arc;
-use loom::thread;
+use loom::thread::{self, JoinHandle};
 
 use self::desk::Desk;
 use self::ends::Ends;
@@ -132,23 +132,31 @@ fn none_is_lost_with_a_wait_that_is_given_up() {
     });
 }
 
-#[test]
-fn no_work_is_slept_through() {
+/// What a member does at its desk, on a thread of its own, beside who gives it work and takes its ends.
+fn check_desk<T: 'static>(member: fn(&Desk<u32>, &Ends<u32>) -> T, giver: fn(&Desk<u32>, &Ends<u32>, JoinHandle<T>)) {
     let mut model = Builder::new();
     model.preemption_bound = Some(PREEMPTIONS);
-    model.check(|| {
+    model.check(move || {
         let (desk, ends) = (Arc::new(Desk::with(Some(1))), Arc::new(Ends::new()));
         let (own_desk, own_ends) = (Arc::clone(&desk), Arc::clone(&ends));
-        let member = thread::spawn(move || {
-            block_on(async {
-                for expected in 1..=3 {
-                    poll_fn(|cx| own_desk.poll_filled(cx)).await;
-                    let work = poll_fn(|cx| own_desk.poll_take(cx)).await;
-                    assert_eq!(work, expected);
-                    own_ends.push(work);
-                }
-            });
+        let at_work = thread::spawn(move || member(&own_desk, &own_ends));
+        giver(&desk, &ends, at_work);
+    });
+}
+
+#[test]
+fn no_work_is_slept_through() {
+    let member = |desk: &Desk<u32>, ends: &Ends<u32>| {
+        block_on(async {
+            for expected in 1..=3 {
+                poll_fn(|cx| desk.poll_filled(cx)).await;
+                let work = poll_fn(|cx| desk.poll_take(cx)).await;
+                assert_eq!(work, expected);
+                ends.push(work);
+            }
         });
+    };
+    check_desk(member, |desk, ends, member| {
         let mut batch = VecDeque::new();
         block_on(async {
             for expected in 1..=3 {
@@ -165,18 +173,14 @@ fn no_work_is_slept_through() {
 /// One of both knows of it: its member, which tells that it is cut off, or who is refused.
 #[test]
 fn what_is_given_to_a_member_that_goes_is_not_lost() {
-    let mut model = Builder::new();
-    model.preemption_bound = Some(PREEMPTIONS);
-    model.check(|| {
-        let (desk, ends) = (Arc::new(Desk::with(Some(1))), Arc::new(Ends::new()));
-        let (own_desk, own_ends) = (Arc::clone(&desk), Arc::clone(&ends));
-        let member = thread::spawn(move || {
-            let mut cx = Cx::from_waker(Waker::noop());
-            assert_eq!(own_desk.poll_take(&mut cx), Poll::Ready(1));
-            own_ends.push(1);
-            let next = own_desk.poll_take(&mut cx);
-            (next.is_ready().then_some(2), own_desk.close())
-        });
+    let member = |desk: &Desk<u32>, ends: &Ends<u32>| {
+        let mut cx = Cx::from_waker(Waker::noop());
+        assert_eq!(desk.poll_take(&mut cx), Poll::Ready(1));
+        ends.push(1);
+        let next = desk.poll_take(&mut cx);
+        (next.is_ready().then_some(2), desk.close())
+    };
+    check_desk(member, |desk, ends, member| {
         let mut batch = VecDeque::new();
         block_on(poll_fn(|cx| ends.poll_next(&mut batch, cx)));
         let refused = desk.put(2).err();

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::task::JoinSet;
 use tokio::task::coop::{consume_budget, has_budget_remaining};
 
 use super::*;
@@ -176,6 +177,17 @@ async fn not_all_are_kept_that_many_at_once_needed() {
     assert_eq!((crew.members.len(), crew.len()), (SPARE + 10, SPARE + 10), "places are used again");
 }
 
+type Told<W> = Arc<Ends<End<<W as Work>::Output>>>;
+
+/// A member without a crew, whose work may know its desk.
+fn member_of_none<W: Work>(first: impl FnOnce(Arc<Desk<W>>) -> W) -> (JoinSet<()>, Told<W>) {
+    let (desk, ends) = (Arc::new(Desk::with(None)), Arc::new(Ends::new()));
+    assert!(desk.put(first(Arc::clone(&desk))).is_ok());
+    let mut member = JoinSet::new();
+    member.spawn(Seat { place: 0, is_at_work: false, desk, ends: Arc::clone(&ends) }.work_off());
+    (member, ends)
+}
+
 /// Gives its member the next one while it runs, as a loop on another thread may do just after.
 struct Endless(Arc<Desk<Endless>>, u32);
 
@@ -192,10 +204,7 @@ impl Work for Endless {
 
 #[tokio::test]
 async fn a_member_that_is_given_more_and_more_lets_others_have_their_turn() {
-    let (desk, ends) = (Arc::new(Desk::with(None)), Arc::new(Ends::new()));
-    assert!(desk.put(Endless(Arc::clone(&desk), 0)).is_ok());
-    let mut member = tokio::task::JoinSet::new();
-    member.spawn(Seat { place: 0, is_at_work: false, desk, ends: Arc::clone(&ends) }.work_off());
+    let (mut member, ends) = member_of_none(|desk| Endless(desk, 0));
     tokio::task::yield_now().await;
     member.shutdown().await;
     let (mut batch, mut count) = (VecDeque::new(), 0);
@@ -214,7 +223,7 @@ async fn a_member_goes_on_while_its_thread_is_blocked() {
     crew.start(any(async move {
         spend().await;
         // The next one on this thread.
-        let mut blocking = tokio::task::JoinSet::new();
+        let mut blocking = JoinSet::new();
         blocking.spawn(async move { told.recv_timeout(Duration::from_secs(10)).is_ok() });
         Some(blocking)
     }));
@@ -277,10 +286,7 @@ impl Work for Spender {
 
 #[tokio::test]
 async fn none_has_to_do_with_what_the_one_before_has_left_of_its_turn() {
-    let (desk, ends) = (Arc::new(Desk::with(None)), Arc::new(Ends::new()));
-    assert!(desk.put(Spender(Arc::clone(&desk), 0)).is_ok());
-    let mut member = tokio::task::JoinSet::new();
-    member.spawn(Seat { place: 0, is_at_work: false, desk, ends: Arc::clone(&ends) }.work_off());
+    let (_member, ends) = member_of_none(|desk| Spender(desk, 0));
     let mut batch = VecDeque::new();
     for _ in 0..3 {
         assert_eq!(poll_fn(|cx| ends.poll_next(&mut batch, cx)).await, (0, Ok(true)));
