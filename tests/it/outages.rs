@@ -72,7 +72,7 @@ witness!(first in "first", second in "second", third in "third", fourth in "four
 #[worker(queues("first", "second", "third"), max_jobs = 10)]
 struct Clerk;
 
-/// With so many slots a queue has two calls under way once ten endings wait.
+/// With so many slots a queue has two calls under way once a third of their jobs have ended.
 #[derive(Worker)]
 #[worker(queues("fourth"), max_jobs = 40)]
 struct Desk;

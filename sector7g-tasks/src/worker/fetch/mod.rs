@@ -43,7 +43,7 @@ const SLOW: Duration = Duration::from_millis(50);
 
 /// How many endings, of a third of all slots, must wait for a second call of a queue: each costs the broker as much as
 /// four of them do.
-const FEW: usize = 8;
+const FEW: usize = 5;
 const MANY: usize = 64;
 
 /// What runs beside the loop.
