@@ -134,13 +134,13 @@ async fn producers_at_once_wait_together() {
     let well = waits(&master) - before;
     assert!(well <= 2, "{well} WAITs for 5 producers");
     replica.kill9();
-    let (before, began) = (waits(&master), Instant::now());
+    let before = waits(&master);
     for answer in at_once().await {
         let error = answer.unwrap_err();
         assert!(error.is_transient(), "{error:?}");
     }
-    let (badly, took) = (waits(&master) - before, began.elapsed());
-    assert!(badly <= 2 && took < 3 * PATIENCE, "{badly} WAITs for 5 producers, in {took:?}");
+    let badly = waits(&master) - before;
+    assert!(badly <= 2, "{badly} WAITs for 5 producers");
 }
 
 /// A replica that can be written to stands for a master that was demoted when it had taken the write: its answer to

@@ -18,16 +18,6 @@ fn two_servers_know_nothing_of_each_other() {
 }
 
 #[test]
-fn a_server_starts_in_less_than_a_tenth_of_a_second() {
-    let is_fast = |_| {
-        let started = Instant::now();
-        drop(RedisServer::start());
-        started.elapsed() < Duration::from_millis(100)
-    };
-    assert!((0..20).any(is_fast), "not once"); // the machine may be busy for the others
-}
-
-#[test]
 fn a_server_ends_when_its_process_is_killed() {
     let mut process = Command::new(env!("CARGO_BIN_EXE_fixture-server"))
         .stdin(Stdio::piped())

@@ -10,10 +10,8 @@ use crate::broker::{Due, GiveBack, NewJob, RequestId};
 pub async fn wait_returns_for_what_is_due(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "wait_returns_for_what_is_due").await;
     ground.add_one().await;
-    let began = ground.broker.clock().now();
-    ground.broker.wait(std::slice::from_ref(&ground.queue), ENDLESS, ENDLESS).await.expect("wait");
-    let took = ground.broker.clock().now().since(began);
-    assert!(took < Duration::from_secs(2), "it took {took:?}");
+    let wait = ground.broker.wait(std::slice::from_ref(&ground.queue), ENDLESS, ENDLESS);
+    timeout(LONG, wait).await.expect("it ends by itself").expect("wait");
 }
 
 /// A wait for nothing is over at its timeout, not before it and not much later.
