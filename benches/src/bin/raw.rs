@@ -38,7 +38,7 @@ fn connect(url: &str) -> Result<Connection, Cannot> {
 
 fn enqueue(ask: &Enqueue) -> Result<(), Cannot> {
     let batch = match ask.how {
-        How::Bulk => 100,
+        How::Bulk => side::BULK,
         How::Single => 1,
         How::Paced | How::Deferred => {
             return Err(Cannot("a minimal queue knows no time, and nobody waits at it".to_owned()));

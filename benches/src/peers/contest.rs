@@ -70,7 +70,7 @@ pub(super) const ALL: &[Contender] = &[
     contender(OUR_DEFAULTS, Home::Workspace, "contender", false, 30_000),
     Contender { queue: Queue::Tagged, ..contender("sector7g-tagged", Home::Workspace, "contender", true, 40_000) },
     Contender { queue: Queue::Parted, ..contender("sector7g-parted", Home::Workspace, "contender", true, 40_000) },
-    contender(RAW, Home::Workspace, "raw", true, 200_000),
+    contender(RAW, Home::Workspace, "raw", true, 120_000),
     // Beyond 8,000 due jobs its script fails, and the worker ends.
     Contender { most: 7_900, ..contender("apalis", Home::Rust, "apalis", true, 50_000) },
     Contender { most: 7_900, ..contender("apalis-defaults", Home::Rust, "apalis", false, 7_900) },

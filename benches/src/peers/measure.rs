@@ -31,6 +31,12 @@ const PAYLOAD: usize = 32;
 /// Payloads of one run together, at most.
 const MOST_BYTES: usize = 128 * 1024 * 1024;
 
+/// What a bulk enqueue adds: the same for all, as a longer backlog costs less memory a job.
+const MANY: usize = 50_000;
+
+/// Processor time that is told in ticks of 10 ms must be this much to be told at all, seconds.
+const LEAST_CPU: f64 = 0.2;
+
 /// A run that would take longer is left out.
 const LONGEST_DRAIN: usize = 40;
 
@@ -44,6 +50,8 @@ pub(super) enum Measure {
         /// Processes.
         processes: usize,
     },
+    /// Jobs are added in as large calls as the library takes; no worker runs.
+    Bulk,
     /// Jobs are added one by one, each awaited.
     Single,
     /// Jobs are added in bulk while a worker runs them.
@@ -97,6 +105,7 @@ impl fmt::Display for Measure {
             Self::Cluster { processes } => {
                 write!(f, "on a cluster of three nodes, 400 slots, {processes} processes")
             }
+            Self::Bulk => write!(f, "bulk enqueue of {MANY} jobs"),
             Self::Single => f.write_str("enqueue, one await at a time"),
             Self::Both => f.write_str("producer and worker together"),
             Self::Idle => f.write_str("idle latency, defaults"),
@@ -119,7 +128,7 @@ impl Measure {
         for slots in [10, 1] {
             all.extend([false, true].map(|keeps| drain(Drain { slots, keeps, ..DRAIN })));
         }
-        all.extend([Self::Single, Self::Both, Self::Idle, Self::Deferred]);
+        all.extend([Self::Bulk, Self::Single, Self::Both, Self::Idle, Self::Deferred]);
         all.extend([1_000, 10_000, 100_000, 1_000_000].map(|jobs| drain(Drain { backlog: Some(jobs), ..DRAIN })));
         all.extend([100, 10_000, 500_000].map(|payload| drain(Drain { payload, ..DRAIN })));
         all.extend([1, 2].map(|processes| Self::Cluster { processes }));
@@ -174,7 +183,7 @@ impl Measure {
     pub(super) fn main(&self) -> Metric {
         match self {
             Self::Drain(_) | Self::Cluster { .. } | Self::Both => Metric::Ran,
-            Self::Single => Metric::Added,
+            Self::Bulk | Self::Single => Metric::Added,
             Self::Idle | Self::Deferred => Metric::P50,
             Self::Dispatch { .. } => Metric::Beyond,
         }
@@ -207,7 +216,7 @@ impl Measure {
             Self::Drain(drain) if !contender.is_tuned && *drain != DRAIN => {
                 Some("with its defaults it has slots of its own".to_owned())
             }
-            Self::Single | Self::Both | Self::Deferred if !contender.is_tuned => {
+            Self::Bulk | Self::Single | Self::Both | Self::Deferred if !contender.is_tuned => {
                 Some("measured with its tuned settings".to_owned())
             }
             Self::Idle if contender.is_tuned => Some("measured with its defaults".to_owned()),
@@ -228,10 +237,11 @@ impl Measure {
         match self {
             Self::Cluster { processes } => stage.drain(&Drain { processes: *processes, ..DRAIN }, seconds),
             Self::Drain(drain) => stage.drain(drain, seconds),
+            Self::Bulk => stage.bulk(),
             Self::Single => stage.enqueue(4_000 * seconds, PAYLOAD, "single"),
             Self::Both => stage.both(seconds),
-            // A percentile of few is one job's luck: 5 and 3 seconds of them.
-            Self::Idle => stage.delays(250 * seconds, "paced"),
+            // A percentile of few is one job's luck: 10 and 3 seconds of them.
+            Self::Idle => stage.delays(500 * seconds, "paced"),
             Self::Deferred => stage.delays(150 * seconds, "deferred"),
             Self::Dispatch { .. } => Err(Broken::new("it is measured without Redis")),
         }
@@ -307,16 +317,20 @@ impl Stage<'_> {
         let Drain { slots, keeps, processes, payload, backlog } = *drain;
         let by_load = (self.contender.load * seconds / if slots == 1 { 5 } else { 1 }).min(self.contender.most);
         let jobs = backlog.unwrap_or_else(|| by_load.min(MOST_BYTES / payload).max(100));
-        let before = self.site.info()?.memory;
         let added = self.enqueue(jobs, payload, "bulk")?;
-        let queued = self.site.info()?.memory - before;
         let mut workers = (0..processes).map(|_| self.worker(slots, keeps, false)).collect::<Result<Vec<_>, _>>()?;
         let start = self.start(&workers)?;
         workers.iter_mut().try_for_each(Process::go)?;
         let ran = self.collect(&start, &workers, jobs, LONGEST)?;
         let mut figures = ran.figures(jobs);
         figures.extend(added);
-        figures.insert(Metric::Memory, queued / rate(jobs, 1.0));
+        Ok(figures)
+    }
+
+    fn bulk(&self) -> Result<Figures, Broken> {
+        let before = self.site.info()?.memory;
+        let mut figures = self.enqueue(MANY, PAYLOAD, "bulk")?;
+        figures.insert(Metric::Memory, (self.site.info()?.memory - before) / rate(MANY, 1.0));
         Ok(figures)
     }
 
@@ -386,9 +400,9 @@ impl Stage<'_> {
 impl Ran {
     fn figures(&self, jobs: usize) -> Figures {
         let per_job = |seconds: f64| seconds * 1e6 / rate(jobs, 1.0);
-        let rates = [(Metric::Ran, rate(jobs, self.seconds))];
-        let costs = [(Metric::WorkerCpu, per_job(self.worker_cpu)), (Metric::RedisCpu, per_job(self.redis_cpu))];
-        rates.into_iter().chain(costs).collect()
+        let ran = [(Metric::Ran, rate(jobs, self.seconds)), (Metric::RedisCpu, per_job(self.redis_cpu))];
+        let worker = (self.worker_cpu >= LEAST_CPU).then(|| (Metric::WorkerCpu, per_job(self.worker_cpu)));
+        ran.into_iter().chain(worker).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::contest::{OURS, QUICK, RAW};
@@ -36,7 +37,7 @@ pub(super) fn text(setting: &Setting<'_>, table: &Table) -> String {
     if options.is_quick && options.only.is_empty() {
         let _ = writeln!(
             text,
-            "Each run lasts about a second; one slot, backlogs, processes and payloads are of {} only.\n",
+            "Most runs last about a second; one slot, backlogs, processes and payloads are of {} only.\n",
             QUICK.join(", ")
         );
     }
@@ -134,7 +135,15 @@ fn machine() -> String {
     };
     let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     let system = field("/etc/os-release", "PRETTY_NAME").unwrap_or_else(|| std::env::consts::OS.to_owned());
-    format!("{processor}, {cores} cores, {system}")
+    let said = |program: &str, words: &[&str]| {
+        let output = Command::new(program).args(words).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        (output.status.success() && !text.is_empty()).then_some(text)
+    };
+    let compiler = said("rustc", &["--version"]).map_or_else(String::new, |version| format!(", {version}"));
+    let commit = said("git", &["describe", "--always", "--dirty", "--exclude=*"]);
+    let commit = commit.map_or_else(String::new, |commit| format!(", sector7g at {commit}"));
+    format!("{processor}, {cores} cores, {system}{compiler}{commit}")
 }
 
 #[cfg(test)]

@@ -74,8 +74,8 @@ const TARGETS: &[Target] = &[
     ),
     beside(
         "bulk enqueue, beside the raw ceiling",
-        spot(Measure::Drain(DRAIN), OURS, Metric::Added),
-        spot(Measure::Drain(DRAIN), "raw", Metric::Added),
+        spot(Measure::Bulk, OURS, Metric::Added),
+        spot(Measure::Bulk, "raw", Metric::Added),
         0.7,
     ),
     beside(
@@ -117,8 +117,8 @@ const TARGETS: &[Target] = &[
     beside("drain by two processes, beside one", spot(TWO, OURS, Metric::Ran), drained(OURS), 1.0),
     beside(
         "Redis memory of a queued job, beside arq",
-        spot(Measure::Drain(DRAIN), OURS, Metric::Memory),
-        spot(Measure::Drain(DRAIN), "arq", Metric::Memory),
+        spot(Measure::Bulk, OURS, Metric::Memory),
+        spot(Measure::Bulk, "arq", Metric::Memory),
         1.0,
     ),
     beyond("dispatch beyond the function itself, 100 at once, ns", false),
