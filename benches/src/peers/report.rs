@@ -76,6 +76,9 @@ fn better(table: &Table, is_asked: impl Fn(&str) -> bool) -> String {
         for (name, theirs) in row.iter().filter(|(name, _)| !name.starts_with(OURS) && is_asked(name)) {
             for (metric, their) in &theirs.samples {
                 let Some(our) = ours.samples.get(metric) else {
+                    if *metric == Metric::WorkerCpu {
+                        continue; // ours was too little to be told
+                    }
                     let _ =
                         writeln!(lines, "| {measure} | {name} | {} | {} | – | – |", metric.head(), their.show(*metric));
                     continue;
@@ -158,7 +161,8 @@ mod tests {
             ..Shown::default()
         };
         let ours = shown(&[(Metric::Ran, 50.0), (Metric::Added, 40.0), (Metric::Memory, 300.0)]);
-        let arq = shown(&[(Metric::Ran, 5.0), (Metric::Added, 80.0), (Metric::Memory, 200.0)]);
+        let arq =
+            shown(&[(Metric::Ran, 5.0), (Metric::Added, 80.0), (Metric::Memory, 200.0), (Metric::WorkerCpu, 9.0)]);
         let raw = shown(&[(Metric::Ran, 100.0), (Metric::P99, 1.0)]);
         let table = Table { rows: vec![(Measure::Drain(DRAIN), vec![(OURS, ours), ("arq", arq), (RAW, raw)])] };
         let of_peers = better(&table, |name| name != RAW);
