@@ -1,9 +1,10 @@
 //! Who is compared: sector7g, the raw ceiling, and the peers that are installed.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::measure::Measure;
+use super::process;
 
 /// What a contender needs beside cargo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,9 +130,7 @@ impl Contender {
     /// What it says it is; `None` when it is not installed.
     #[must_use]
     pub(super) fn version(&self, root: &Path) -> Option<String> {
-        let output = self.command(root).arg("version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        (output.status.success() && !said.is_empty()).then_some(said)
+        process::said(self.command(root).arg("version"))
     }
 }
 

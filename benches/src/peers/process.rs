@@ -122,6 +122,13 @@ impl Process {
     }
 }
 
+/// What a program says, when it ends well and says anything.
+pub(super) fn said(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !said.is_empty()).then_some(said)
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         self.input = None; // the word to end

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use super::contest::{OURS, QUICK, RAW};
 use super::figures::{Metric, ratio};
 use super::plot;
+use super::process;
 use super::targets::{Verdict, verdicts};
 use super::{Options, Shown, Table};
 
@@ -128,7 +129,7 @@ fn capital(words: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// Processor, cores and system, as far as the system says.
+/// Processor, cores, system, compiler and commit, as far as they are to be known.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let field = |file: &str, name: &str| {
@@ -138,15 +139,10 @@ fn machine() -> String {
     };
     let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     let system = field("/etc/os-release", "PRETTY_NAME").unwrap_or_else(|| std::env::consts::OS.to_owned());
-    let said = |program: &str, words: &[&str]| {
-        let output = Command::new(program).args(words).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        (output.status.success() && !text.is_empty()).then_some(text)
-    };
-    let compiler = said("rustc", &["--version"]).map_or_else(String::new, |version| format!(", {version}"));
-    let commit = said("git", &["describe", "--always", "--dirty", "--exclude=*"]);
-    let commit = commit.map_or_else(String::new, |commit| format!(", sector7g at {commit}"));
-    format!("{processor}, {cores} cores, {system}{compiler}{commit}")
+    let compiler = process::said(Command::new("rustc").arg("--version"));
+    let commit = process::said(Command::new("git").args(["describe", "--always", "--dirty", "--exclude=*"]));
+    let known = [compiler, commit.map(|commit| format!("sector7g at {commit}"))].into_iter().flatten();
+    [processor, format!("{cores} cores"), system].into_iter().chain(known).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
