@@ -11,7 +11,7 @@ pub async fn wait_returns_for_what_is_due(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "wait_returns_for_what_is_due").await;
     ground.add_one().await;
     let wait = ground.broker.wait(std::slice::from_ref(&ground.queue), ENDLESS, ENDLESS);
-    timeout(LONG, wait).await.expect("it ends by itself").expect("wait");
+    timeout(LONG, wait).await.expect("it ends at once").expect("wait");
 }
 
 /// A wait for nothing is over at its timeout, not before it and not much later.
