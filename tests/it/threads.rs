@@ -12,6 +12,7 @@ use sector7g_tasks::inventory::Inventory;
 use sector7g_tasks::prelude::*;
 use sector7g_tasks::testing::Harness;
 use sector7g_tasks::testing::chaos::{Call, ChaosBroker, Fault};
+use tokio::sync::watch;
 
 /// A result that takes longer never comes.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -25,7 +26,7 @@ struct Threads(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    at_work: Mutex<HashMap<String, u32>>,
+    at_work: watch::Sender<HashMap<String, u32>>,
     /// The most threads at once; of all jobs, and of one.
     most: Mutex<(u32, u32)>,
     is_open: AtomicBool,
@@ -35,16 +36,17 @@ struct AtWork(Threads, String);
 
 impl Threads {
     fn begin(&self, ctx: &Context) -> AtWork {
-        let mut at_work = self.0.at_work.lock().unwrap();
-        *at_work.entry(ctx.job_id().to_string()).or_default() += 1;
-        let mut most = self.0.most.lock().unwrap();
-        most.0 = most.0.max(at_work.values().sum());
-        most.1 = most.1.max(at_work.values().copied().max().unwrap_or(0));
+        self.0.at_work.send_modify(|at_work| {
+            *at_work.entry(ctx.job_id().to_string()).or_default() += 1;
+            let mut most = self.0.most.lock().unwrap();
+            most.0 = most.0.max(sum(at_work));
+            most.1 = most.1.max(at_work.values().copied().max().unwrap_or(0));
+        });
         AtWork(self.clone(), ctx.job_id().to_string())
     }
 
     fn count(&self) -> u32 {
-        self.0.at_work.lock().unwrap().values().sum()
+        sum(&self.0.at_work.borrow())
     }
 
     fn open(&self) {
@@ -52,15 +54,18 @@ impl Threads {
     }
 
     async fn until(&self, count: u32) {
-        while self.count() != count {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let mut at_work = self.0.at_work.subscribe();
+        at_work.wait_for(|at_work| sum(at_work) == count).await.expect("its sender is here");
     }
+}
+
+fn sum(at_work: &HashMap<String, u32>) -> u32 {
+    at_work.values().sum()
 }
 
 impl Drop for AtWork {
     fn drop(&mut self) {
-        *self.0.0.at_work.lock().unwrap().get_mut(&self.1).unwrap() -= 1;
+        self.0.0.at_work.send_modify(|at_work| *at_work.get_mut(&self.1).unwrap() -= 1);
     }
 }
 

@@ -10,6 +10,7 @@ use sector7g_tasks::prelude::*;
 use sector7g_tasks::testing::Harness;
 use support::RedisServer;
 use tokio::runtime::Builder;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -45,21 +46,20 @@ async fn strolls(ctx: &Context, State(at): State<Starts>) {
 #[derive(Clone, Debug)]
 struct Starts {
     of_blocked: bool,
-    all: Arc<Mutex<Vec<(String, bool)>>>,
+    all: Arc<watch::Sender<Vec<(String, bool)>>>,
 }
 
 impl Starts {
     fn note(&self, ctx: &Context) {
-        self.all.lock().unwrap().push((ctx.job_id().to_string(), self.of_blocked));
+        self.all.send_modify(|all| all.push((ctx.job_id().to_string(), self.of_blocked)));
     }
 
     async fn until(&self, count: usize) {
-        let reached = async {
-            while self.all.lock().unwrap().len() < count {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(LONG, reached).await.expect("the jobs start");
+        let mut all = self.all.subscribe();
+        timeout(LONG, all.wait_for(|all| all.len() >= count))
+            .await
+            .expect("the jobs start")
+            .expect("its sender is here");
     }
 }
 
@@ -117,7 +117,7 @@ async fn a_wholly_blocked_runtime_loses_no_lease_to_an_idle_worker() {
     let idle_lost = idle.stop().await.unwrap().workers[0].lease_lost;
     stop.cancel();
     let (lost, longest) = tokio::task::spawn_blocking(|| alone.join().unwrap()).await.unwrap();
-    let starts = blocked.all.lock().unwrap().clone();
+    let starts = blocked.all.borrow().clone();
     let expected = blocking.iter().map(|job| (job.id().to_string(), true)).chain([(passed.id().to_string(), false)]);
     assert_eq!(starts.iter().cloned().collect::<BTreeSet<_>>(), expected.collect(), "where they started");
     assert_eq!(starts.len(), THREADS + 1, "each once: {starts:?}");
