@@ -211,6 +211,7 @@ async fn peak_of(harness: &Harness, payload: &[u8]) -> usize {
     let job = NewJob {
         queue: QueueName::new("memory").expect("a name"),
         id: JobId::generate(),
+        is_new_id: false,
         payload: payload.into(),
         due: Due::Now,
         expires_in: None,

@@ -70,6 +70,7 @@ async fn run_raw(harness: &Harness, id: &str, payload: &'static [u8]) -> JobHand
     let job = NewJob {
         queue: QueueName::new("codecs").unwrap(),
         id: JobId::new(id).unwrap(),
+        is_new_id: false,
         payload: payload.into(),
         due: Due::Now,
         expires_in: None,
@@ -187,6 +188,7 @@ async fn an_unknown_task_with_an_object_is_left_for_others() {
     let job = NewJob {
         queue: QueueName::new("codecs").unwrap(),
         id: JobId::new("theirs").unwrap(),
+        is_new_id: false,
         payload: payload[..].into(),
         due: Due::Now,
         expires_in: None,

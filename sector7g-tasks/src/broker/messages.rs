@@ -19,6 +19,9 @@ pub struct NewJob {
     /// Its id, taken while the job lives and, by default, while its result is kept. (That of a job which has expired, and
     /// whose end nobody has recorded yet, for sure in its own queue only.)
     pub id: JobId,
+    /// Whether that id was [generated](JobId::generate) for this very job, so that nobody can have had it: a broker need not look
+    /// for it among all that it keeps. Told of an id that was used before, it may add a second job once the first has ended.
+    pub is_new_id: bool,
     /// The encoded job; the broker never looks inside.
     pub payload: Bytes,
     /// When it may run.

@@ -78,7 +78,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Not cancel safe: dropped, the jobs may or may not have been added.
     ///
     /// Promises: `conformance::{enqueue_is_kept, a_taken_id_is_no_second_job,
-    /// an_id_is_one_job_in_all_queues, a_batch_keeps_its_order, a_batch_has_a_bound, a_past_moment_is_now,
+    /// an_id_is_one_job_in_all_queues, a_new_id_is_one_job, a_batch_keeps_its_order, a_batch_has_a_bound, a_past_moment_is_now,
     /// a_repeated_enqueue_adds_nothing, a_settled_enqueue_adds_nothing, expired_has_no_payload,
     /// a_started_job_never_expires, an_unknown_task_is_not_a_start, expired_shows_no_payload, expired_keeps_its_history,
     /// unknown_names_are_no_error}`.

@@ -275,6 +275,7 @@ impl Client {
         let (queue, id) = queue.place(options.partitions, key, id).map_err(name)?;
         Ok(NewJob {
             id,
+            is_new_id: options.id.is_none(),
             queue,
             payload,
             due: options.due,

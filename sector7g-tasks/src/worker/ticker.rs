@@ -134,6 +134,7 @@ impl Engine {
         let (queue, id) = queue.place(task.partitions, None, Some(&format!("{first}{id}")))?;
         Ok(NewJob {
             id,
+            is_new_id: false,
             queue,
             payload: self.context.0.client.codec.encode_job(task.name, self.clock().now(), &extra, &())?,
             due: Due::At(tick),

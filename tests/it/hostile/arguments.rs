@@ -76,6 +76,7 @@ fn run(payloads: Vec<Vec<u8>>) -> Vec<Result<Value, Failure>> {
             let job = NewJob {
                 queue: queue.clone(),
                 id: JobId::new(format!("job-{n}")).unwrap(),
+                is_new_id: false,
                 payload: payload.into(),
                 due: Due::Now,
                 expires_in: None,

@@ -96,6 +96,7 @@ async fn store(harness: &Harness, id: &str, payload: Vec<u8>) -> JobHandle<Untyp
     let job = NewJob {
         queue: QueueName::new("sizes").unwrap(),
         id: JobId::new(id).unwrap(),
+        is_new_id: false,
         payload: payload.into(),
         due: Due::Now,
         expires_in: None,

@@ -22,6 +22,7 @@ async fn a_claim_of_large_jobs_takes_what_fits_into_an_answer() {
     let job = |size: usize| NewJob {
         queue: queue.clone(),
         id: JobId::generate(),
+        is_new_id: false,
         payload: vec![b'x'; size].into(),
         due: Due::Now,
         expires_in: None,
@@ -49,6 +50,7 @@ async fn more_running_jobs_than_one_call_looks_at() {
     let job = || NewJob {
         queue: queue.clone(),
         id: JobId::generate(),
+        is_new_id: false,
         payload: "{}".into(),
         due: Due::Now,
         expires_in: None,

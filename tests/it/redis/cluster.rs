@@ -40,6 +40,7 @@ impl Hand {
         let job = NewJob {
             queue: self.queue.clone(),
             id: JobId::generate_in(&self.queue),
+            is_new_id: true,
             payload: "{}".into(),
             due,
             expires_in: None,

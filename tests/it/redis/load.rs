@@ -40,6 +40,7 @@ impl Hand {
         let job = || NewJob {
             queue: self.queue.clone(),
             id: JobId::generate(),
+            is_new_id: false,
             payload: "{}".into(),
             due: Due::Now,
             expires_in: None,

@@ -40,6 +40,7 @@ impl Hand {
         NewJob {
             queue: self.queue.clone(),
             id: JobId::generate(),
+            is_new_id: false,
             payload: payload.into(),
             due: Due::Now,
             expires_in: None,
@@ -169,7 +170,7 @@ async fn a_cut_answer_adds_no_job_twice() {
         assert_eq!(count + hand.claim(LONG).await.len(), 3, "cut after {bytes} bytes: each came once");
         if !is_cut {
             assert_eq!(cuts, bytes, "each shorter one was cut");
-            assert!(added >= 10, "the answer to what was added has more bytes than {added}");
+            assert!(added >= 5, "the answer to what was added has more bytes than {added}");
             break;
         }
     }

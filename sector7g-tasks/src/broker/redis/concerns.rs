@@ -115,6 +115,7 @@ async fn try_out(broker: &RedisBroker) -> Result<(), BrokerError> {
     let new = NewJob {
         queue: queue.clone(),
         id: JobId::generate_in(&queue),
+        is_new_id: true,
         payload: Bytes::from_static(b"{}"),
         due: Due::Now,
         expires_in: Some(TRIAL),

@@ -40,17 +40,26 @@ pub(super) async fn enqueue(
 ) -> Result<Vec<Enqueued>, BrokerError> {
     let RequestId { client, number, settled } = request;
     let mut call = ENQUEUE.key(queue);
-    call.arg(format!("{client:016x}")).arg(number).arg(settled).arg(lifetime(REQUEST_MEMORY));
+    let are_new = jobs.iter().all(|job| job.is_new_id && is_due_at_once(job));
+    call.arg(format!("{client:016x}")).arg(number).arg(settled).arg(lifetime(REQUEST_MEMORY)).arg(u8::from(are_new));
     for job in jobs {
-        call.arg(job.id.as_str()).arg(&*job.payload).arg(options(job));
+        call.arg(job.id.as_str()).arg(&*job.payload);
+        if !are_new {
+            call.arg(options(job));
+        }
     }
     let added = flags("enqueue", link.script(&call).await?)?;
     Ok(added.into_iter().map(|added| if added { Enqueued::New } else { Enqueued::Duplicate }).collect())
 }
 
+/// Whether it is due at once, and nothing else is asked for.
+fn is_due_at_once(job: &NewJob) -> bool {
+    job.due == Due::Now && job.expires_in.is_none() && !job.replace_finished
+}
+
 /// What the script is to know of a job besides; most need nothing.
 fn options(job: &NewJob) -> String {
-    if job.due == Due::Now && job.expires_in.is_none() && !job.replace_finished {
+    if is_due_at_once(job) {
         return String::new();
     }
     let due = match job.due {

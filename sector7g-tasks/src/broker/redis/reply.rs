@@ -112,10 +112,12 @@ impl Reply {
 /// How many bytes of an unusable id are shown.
 const SHOWN_ID: usize = 100;
 
-/// The flags that several scripts answer with.
+/// The flags that several scripts answer with: a digit each, as a list of integers would cost Redis more than what they are about.
 pub(super) fn flags(script: &'static str, value: Value) -> Result<Vec<bool>, BrokerError> {
-    let mut reply = Reply::of(script, value)?;
-    (0..reply.len()).map(|_| reply.flag()).collect()
+    match value {
+        Value::BulkString(digits) => Ok(digits.into_iter().map(|digit| digit == b'1').collect()),
+        other => Err(odd(script, &other)),
+    }
 }
 
 fn odd(script: &str, value: &dyn std::fmt::Debug) -> BrokerError {

@@ -40,7 +40,15 @@ fn lenny() -> QueueName {
 
 fn job() -> NewJob {
     let (queue, id) = (lenny(), JobId::generate());
-    NewJob { queue, id, payload: Bytes::new(), due: Due::Now, expires_in: None, replace_finished: false }
+    NewJob {
+        queue,
+        id,
+        is_new_id: false,
+        payload: Bytes::new(),
+        due: Due::Now,
+        expires_in: None,
+        replace_finished: false,
+    }
 }
 
 /// One call of a worker.

@@ -110,6 +110,29 @@ pub async fn a_batch_keeps_its_order(fixture: &impl Fixture) {
     assert_eq!(ids(&ground.claim(100, LEASE).await), expected, "first in, first out");
 }
 
+/// Jobs of new ids are added as all others, in their order; and an id that was told as new, but has a job that waits or runs,
+/// in whichever queue, is no second one.
+pub async fn a_new_id_is_one_job(fixture: &impl Fixture) {
+    let ground = Ground::new(fixture, "a_new_id_is_one_job").await;
+    let new = || NewJob { is_new_id: true, ..ground.job() };
+    let enqueue = async |jobs: &[NewJob]| ground.broker.enqueue(jobs, RequestId::unique()).await.expect("enqueue");
+    let jobs: Vec<NewJob> = (0..3).map(|_| new()).collect();
+    assert_eq!(enqueue(&jobs).await, [Enqueued::New; 3]);
+    assert_eq!(enqueue(&jobs).await, [Enqueued::Duplicate; 3], "they wait");
+    let running = ground.claim_one(LEASE).await.lease.id;
+    assert_eq!(running, jobs[0].id, "first in, first out");
+    let (more, last) = (new(), new());
+    let again = [more.clone(), jobs[0].clone(), jobs[1].clone(), last.clone(), last.clone()];
+    let expected = [Enqueued::New, Enqueued::Duplicate, Enqueued::Duplicate, Enqueued::New, Enqueued::Duplicate];
+    assert_eq!(enqueue(&again).await, expected, "one runs, one waits, one comes twice");
+    let elsewhere = NewJob { queue: unique("elsewhere"), ..more.clone() };
+    assert_eq!(ground.add(elsewhere.clone()).await, Enqueued::Duplicate, "its job is in another queue");
+    let claim = Claim { queue: &elsewhere.queue, finished: &[], max: 10, lease: LEASE, token: ground.token() };
+    assert_eq!(ids(&ground.broker.claim(&claim).await.expect("claim").jobs), [], "nor is it a member of that queue");
+    let waiting = [&jobs[1], &jobs[2], &more, &last].map(|job| job.id.clone());
+    assert_eq!(ids(&ground.claim(10, LEASE).await), waiting);
+}
+
 /// More than `MAX_BATCH` things in one call are refused, and nothing is done.
 pub async fn a_batch_has_a_bound(fixture: &impl Fixture) {
     let ground = Ground::new(fixture, "a_batch_has_a_bound").await;

@@ -95,6 +95,7 @@ macro_rules! broker_conformance {
             a_repeated_enqueue_adds_nothing
             a_settled_enqueue_adds_nothing
             an_id_is_one_job_in_all_queues
+            a_new_id_is_one_job
             a_batch_keeps_its_order
             a_batch_has_a_bound
             a_past_moment_is_now
@@ -276,6 +277,7 @@ impl<'a, F: Fixture> Ground<'a, F> {
         NewJob {
             queue: self.queue.clone(),
             id: JobId::generate(),
+            is_new_id: false,
             payload: Bytes::from_static(b"payload"),
             due: Due::Now,
             expires_in: None,
@@ -291,7 +293,7 @@ impl<'a, F: Fixture> Ground<'a, F> {
 
     /// Adds a job that is due now.
     async fn add_one(&self) -> JobId {
-        let job = self.job();
+        let job = NewJob { is_new_id: true, ..self.job() };
         let id = job.id.clone();
         assert_eq!(self.add(job).await, Enqueued::New, "a generated id is free");
         id

@@ -267,6 +267,7 @@ impl<'a, G: Ground> Driver<'a, G> {
         let new = jobs.iter().map(|(job, payload)| NewJob {
             queue: self.queue(queue).clone(),
             id: self.id(job.id).clone(),
+            is_new_id: false,
             payload: numbered("payload", *payload),
             due: Due::In(self.pace.span(job.delay)),
             expires_in: job.expires.map(|span| self.pace.span(span)),

@@ -95,6 +95,7 @@ fn job(name: &str, id: &str) -> NewJob {
     NewJob {
         queue: queue(name),
         id: job_id(id),
+        is_new_id: false,
         payload: Bytes::from_static(b"payload"),
         due: Due::Now,
         expires_in: None,

@@ -1,6 +1,6 @@
 -- dead.lua: put dead letters back, or delete them.
 -- KEYS[1] queue   ARGV[1] 'retry' or 'discard'   ARGV[2..] ids
--- Returns n integers in order: 1 done, 0 there is none (or, for a retry, its id is taken).   O(n log N).
+-- Returns n digits in order: 1 done, 0 there is none (or, for a retry, its id is taken).   O(n log N).
 -- Keeps true: a dead letter is in one place, its list or the queue.
 
 -- with: common.lua
@@ -32,4 +32,4 @@ for i = 2, #ARGV do
   end
   answers[#answers + 1] = done and 1 or 0
 end
-return answers
+return table.concat(answers)

@@ -1,17 +1,17 @@
 -- enqueue.lua: add jobs to one queue, each only if its id is free.
 -- KEYS[1] queue
 -- ARGV[1] the caller   ARGV[2] its request's number   ARGV[3] its requests below this number come no more
--- ARGV[4] ms for which a request is known
--- ARGV[5..] of each job three values: id, payload, and '' or
+-- ARGV[4] ms for which a request is known   ARGV[5] '1' all are due at once, and of new ids, which nobody can have had; else '0'
+-- ARGV[6..] of each job two values, id and payload, and unless all are new a third, '' or
 --   «<'d' delay or 'a' at><ms of that> <ms until it expires, or nothing> <'1' to replace what has finished, or '0'>»
--- Returns n integers in order: 1 added, 0 its id is taken.   O(n log N).
+-- Returns n digits in order: 1 added, 0 its id is taken.   O(n log N).
 -- Keeps true: job key and member appear together; an id is one job, whatever its queue; a repeated
 -- request adds nothing, and is answered as before; one that was held up until its caller settled it is refused.
 
 -- Most jobs are due at once and of ids that nobody has had: they are added without a function, as to make one costs half a
 -- microsecond in each call anew. All others are left to this one, which returns the answers; `unknown` says that nothing is stored
--- under any key of these ids.
-local function add_others(now, ids, unknown, scores)
+-- under any key of these ids, `size` how many values were told of each.
+local function add_others(now, size, ids, unknown, scores)
   -- with: common.lua
   local q = KEYS[1]
 
@@ -50,7 +50,8 @@ local function add_others(now, ids, unknown, scores)
 
   local answers, earliest, taken, members, jobs = {}, nil, {}, {}, {}
   for i = 1, #ids do
-    local id, payload, options = ids[i], ARGV[3 * i + 3], ARGV[3 * i + 4]
+    local at = 6 + size * (i - 1)
+    local id, payload, options = ids[i], ARGV[at + 1], size == 3 and ARGV[at + 2] or ''
     local due, expires, replace = now, '', '0'
     if options ~= '' then
       local kind, ms
@@ -78,7 +79,7 @@ local function add_others(now, ids, unknown, scores)
   call_many('ZADD', q, members)
   ask_many('MSET', nil, jobs)
   if earliest then tell_due(q, earliest, now) end
-  return answers
+  return table.concat(answers)
 end
 
 local ask, byte, unpack = redis.call, string.byte, unpack
@@ -86,7 +87,7 @@ local BATCH = 1000
 local BELL_TTL = 60000
 local q, time = KEYS[1], ask('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local asked, number, answers = q .. ':s7:asked:' .. ARGV[1], ARGV[2], {}
+local asked, number, answers = q .. ':s7:asked:' .. ARGV[1], ARGV[2], nil
 
 -- Nothing of a settled request is kept, and what is kept of others is never below '!', which sorts before digits.
 local last = ask('ZRANGE', asked, number, '-inf', 'BYSCORE', 'REV', 'LIMIT', '0', '1')[1]
@@ -94,62 +95,68 @@ local known, flags = string.match(last or '', '^(%d+):(%d*)$')
 if known == number then
   -- A write, for who waits until replicas have those of this connection: the first one may have come on another.
   ask('PEXPIRE', asked, ARGV[4])
-  for flag in string.gmatch(flags, '%d') do answers[#answers + 1] = tonumber(flag) end
-  return answers
+  return flags
 elseif not last and ask('EXISTS', asked) == 1 then
   return redis.error_reply('SETTLED it arrived when its caller had settled it; nothing was added')
 end
 
--- What is known of the ids, and what is written of them where it is nothing. The lists are made as long as they are to become,
--- of the numbers of some bytes, which are then written over: to grow them value by value costs more than what is done with them.
-local many = (#ARGV - 4) / 3
-local signs = string.rep(' ', math.min(5 * many, 5 * BATCH))
-local ids, keys, members, jobs = { byte(signs, 1, many) }, { byte(signs, 1, 5 * many) }, { byte(signs, 1, 2 * many) },
-  { byte(signs, 1, 2 * many) }
-local plain, due = true, string.format('%d', now)
+-- What is written of the jobs, if they are plain, and the keys under which an id that somebody has had is known. The lists are
+-- made as long as they are to become, of the numbers of some bytes, which are then written over: to grow them value by value costs
+-- more than what is done with them.
+local are_new, size, looks = ARGV[5] == '1', 3, 5
+if are_new then size, looks = 2, 0 end
+local many = (#ARGV - 5) / size
+local signs = string.rep(' ', math.max(2, looks) * math.min(many, BATCH))
+local members, jobs, keys = { byte(signs, 1, 2 * many) }, { byte(signs, 1, 2 * many) }, { byte(signs, 1, looks * many) }
+local plain, due, at = true, string.format('%d', now), 6
 for nth = 1, many do
-  local i = 3 * nth + 2
-  local id, at = ARGV[i], 5 * nth
+  local id = ARGV[at]
   local job_key = 'arq:job:' .. id
-  plain = plain and ARGV[i + 2] == ''
-  keys[at - 4], keys[at - 3], keys[at - 2], keys[at - 1], keys[at] =
-    job_key, 'arq:result:' .. id, 'arq:s7:hold:' .. id, 'arq:in-progress:' .. id, 'arq:s7:job:' .. id
-  ids[nth], answers[nth] = id, 1
   members[2 * nth - 1], members[2 * nth] = due, id
-  jobs[2 * nth - 1], jobs[2 * nth] = job_key, ARGV[i + 1]
+  jobs[2 * nth - 1], jobs[2 * nth] = job_key, ARGV[at + 1]
+  if not are_new then
+    local last = 5 * nth
+    keys[last - 4], keys[last - 3], keys[last - 2], keys[last - 1], keys[last] =
+      job_key, 'arq:result:' .. id, 'arq:s7:hold:' .. id, 'arq:in-progress:' .. id, 'arq:s7:job:' .. id
+    plain = plain and ARGV[at + 2] == ''
+  end
+  at = at + size
 end
 -- A worker waits at an empty bell where the queue is not paused: then one command says so together with the rest.
 local bell, paused, found = q .. ':s7:bell', q .. ':s7:paused', 0
-keys[5 * many + 1], keys[5 * many + 2] = bell, paused
+keys[looks * many + 1], keys[looks * many + 2] = bell, paused
 for from = 1, #keys, 5 * BATCH do found = found + ask('EXISTS', unpack(keys, from, math.min(#keys, from + 5 * BATCH - 1))) end
 local is_rung = found > 0 and ask('EXISTS', bell) == 1
 local is_paused = found > (is_rung and 1 or 0) and ask('EXISTS', paused) == 1
-local unknown, scores = found == (is_rung and 1 or 0) + (is_paused and 1 or 0), nil
+local unknown = found == (is_rung and 1 or 0) + (is_paused and 1 or 0)
 plain = plain and unknown and many > 0
+-- Both commands look, too: the queue's own members are known so, and a new id that was no new one is found out while its job waits.
 local added = plain and ask('ZADD', q, 'NX', unpack(members)) or 0
 plain = plain and added == many
-if not plain then
-  scores = many > 0 and ask('ZMSCORE', q, unpack(ids)) or {}
-  -- One is told twice, or was a member whose job has run out: the others are none again. Should one of that kind have been due in
-  -- this very millisecond, it is taken for one of them.
+if plain then
+  if are_new then plain = ask('MSETNX', unpack(jobs)) == 1 else ask('MSET', unpack(jobs)) end
+end
+if plain then
+  answers = string.rep('1', many)
+  if not is_rung then -- as `ring` in common.lua
+    ask('RPUSH', bell, is_paused and '0' or '1')
+    ask('PEXPIRE', bell, BELL_TTL)
+  end
+else
+  local ids = {}
+  for i = 1, many do ids[i] = members[2 * i] end
+  local scores = many > 0 and ask('ZMSCORE', q, unpack(ids)) or {}
+  -- One is told twice, or was a member whose job has run out, or is known: the others are none again. Should one of that kind have
+  -- been due in this very millisecond, it is taken for one of them.
   for i = 1, added > 0 and many or 0 do
     if scores[i] == due then
       ask('ZREM', q, ids[i])
       scores[i] = false
     end
   end
-end
-if plain then
-  ask('MSET', unpack(jobs))
-  if not is_rung then -- as `ring` in common.lua
-    ask('RPUSH', bell, is_paused and '0' or '1')
-    ask('PEXPIRE', bell, BELL_TTL)
-  end
-else
-  answers = add_others(now, ids, unknown, scores)
+  answers = add_others(now, size, ids, unknown and not are_new, scores)
 end
 ask('ZREMRANGEBYSCORE', asked, '-inf', '(' .. ARGV[3])
-flags = plain and string.rep('1', many) or table.concat(answers) -- each number would be printed by itself
-ask('ZADD', asked, 'GT', ARGV[3], '!', number, number .. ':' .. flags)
+ask('ZADD', asked, 'GT', ARGV[3], '!', number, number .. ':' .. answers)
 ask('PEXPIRE', asked, ARGV[4])
 return answers

@@ -1,6 +1,6 @@
 -- extend.lua: renew the leases of running jobs, each only while the caller holds it.
 -- KEYS[1] queue   ARGV[1] lease, ms   ARGV[2..] id and token of each
--- Returns n integers in order: 1 renewed, 0 lost.   O(n log N).
+-- Returns n digits in order: 1 renewed, 0 lost.   O(n log N).
 -- Keeps true: only the newest token moves a score.
 
 -- with: common.lua
@@ -40,4 +40,4 @@ end
 call_many('ZADD', q, marks)
 call_many('HSET', q .. ':s7:leases', fields)
 if #marks > 0 then tell_due(q, now + span, now) end
-return answers
+return table.concat(answers)
