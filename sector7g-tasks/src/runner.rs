@@ -419,7 +419,7 @@ impl Runner {
             meters,
             attempts,
             last_codecs,
-            instance: rand::random::<u64>() & !1, // see `LeaseToken::worker`
+            instance: rand::random::<u64>() & !3, // see `LeaseToken::worker`
             burst: self.burst.then(|| Arc::clone(all)),
             told_schedules: Mutex::default(),
             cut: CancellationToken::new(),

@@ -74,8 +74,8 @@ pub enum Enqueued {
 /// A worker draws a random number once and counts its calls, so no two calls share a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseToken {
-    /// Random for each start of a worker, but for its lowest bit: a worker may have two calls of a queue under way, and
-    /// makes each as if it were a worker of its own.
+    /// Random for each start of a worker, but for its two lowest bits: a worker may have three calls of a queue under way,
+    /// one of which waits, and makes each as if it were a worker of its own.
     pub worker: u64,
     /// Counts that worker's claims.
     pub call: u64,
@@ -85,7 +85,7 @@ impl LeaseToken {
     /// Which worker's it is, as [`WorkerHealth::instance`](super::WorkerHealth::instance) has it.
     #[must_use]
     pub fn instance(&self) -> String {
-        format!("{:016x}", self.worker & !1)
+        format!("{:016x}", self.worker & !3)
     }
 }
 

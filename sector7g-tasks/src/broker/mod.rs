@@ -122,6 +122,32 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// Mirrors: arq's poll, start and finish, in one round trip.
     async fn claim(&self, request: &Claim<'_>) -> Result<Claimed, BrokerError>;
 
+    /// Makes a claim once a job of its queue may be due, or `timeout` has passed: a [`wait`](Broker::wait) for that queue and a
+    /// [`claim`](Broker::claim) in one, which a broker may make in less time than both.
+    ///
+    /// It may be made too early, and bring none, never too late. What it leases is leased from then on, not from when it was sent.
+    ///
+    /// # Errors
+    /// As [`claim`](Broker::claim). `Unavailable` may also say that waiting is not possible: the caller should make the claim
+    /// without that, and back off before it waits again.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped, it may have been made, or be made. Made again by [`claim`](Broker::claim) under the same token, for
+    /// as many jobs or for none, it tells what it has leased, and leases no more.
+    ///
+    /// Promises: `conformance::{a_claim_waits_for_what_comes, a_claim_waits_for_what_is_deferred,
+    /// a_waiting_claim_is_made_at_once_where_work_is, a_waiting_claim_ends_at_its_time, each_job_is_one_waiting_claims,
+    /// a_dropped_waiting_claim_is_told_by_its_token}`.
+    async fn claim_when_due(
+        &self,
+        request: &Claim<'_>,
+        poll_delay: Duration,
+        timeout: Duration,
+    ) -> Result<Claimed, BrokerError> {
+        self.wait(std::slice::from_ref(request.queue), poll_delay, timeout).await?;
+        self.claim(request).await
+    }
+
     /// Renews leases for `lease` from now; says of each, in order, whether it was still held.
     ///
     /// Called from a thread and a runtime of its own, beside all other calls.

@@ -16,4 +16,5 @@ mod noted;
 mod outages;
 mod replicas;
 mod trouble;
+mod waiting;
 mod walkthrough;

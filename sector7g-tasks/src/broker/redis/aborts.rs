@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use redis::{Cmd, Value};
 use tokio::time::{Instant, sleep_until};
 
 use super::keys::{ABORTS, job, notes};
@@ -160,8 +161,17 @@ const MOST_REQUESTS: usize = 10_000;
 
 /// All requests, at most [`MOST_REQUESTS`], the earliest first.
 pub(super) async fn requests(link: &Link) -> Result<Vec<JobId>, BrokerError> {
-    let value = link.command(redis::cmd("ZRANGE").arg(ABORTS).arg(0).arg(MOST_REQUESTS - 1)).await?;
-    let mut reply = Reply::of("ZRANGE", value)?;
+    requested(link.command(&asking()).await?)
+}
+
+/// Asks for them.
+pub(super) fn asking() -> Cmd {
+    redis::cmd("ZRANGE").arg(ABORTS).arg(0).arg(MOST_REQUESTS - 1).clone()
+}
+
+/// What that was answered.
+pub(super) fn requested(answer: Value) -> Result<Vec<JobId>, BrokerError> {
+    let mut reply = Reply::of("ZRANGE", answer)?;
     let mut ids = Vec::with_capacity(reply.len());
     while !reply.is_over() {
         ids.extend(reply.id("can't be aborted")?);

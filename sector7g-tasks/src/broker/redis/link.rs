@@ -282,7 +282,7 @@ fn advice(is_encrypted: bool, problem: &str) -> Option<&'static str> {
 const PASSING: [&str; 5] = ["BUSY", "MISCONF", "NOREPLICAS", "UNBLOCKED", "UNKILLABLE"];
 
 /// Whether the script that was called was not there, though it had been loaded: nothing has run.
-fn is_not_loaded(error: &RedisError) -> bool {
+pub(super) fn is_not_loaded(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 

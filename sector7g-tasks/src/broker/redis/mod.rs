@@ -1,6 +1,7 @@
 //! Jobs in Redis, in arq's wire format: Rust and Python workers and clients share queues.
 
 mod aborts;
+mod claims;
 mod concerns;
 mod copied;
 mod ears;
@@ -12,6 +13,7 @@ mod keys;
 mod link;
 mod listed;
 mod path;
+mod posts;
 mod reply;
 mod script;
 mod source;
@@ -19,15 +21,14 @@ mod waits;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::{Either, join_all, select};
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use self::aborts::Seen;
 use self::ears::Ears;
@@ -36,6 +37,7 @@ pub use self::guards::Guard;
 use self::keys::Keys;
 use self::link::{Link, Replicas};
 use self::path::DeadLetters;
+use self::posts::Posts;
 use self::reply::Reply;
 use self::source::Source;
 use super::url::{Address, redacted};
@@ -74,6 +76,7 @@ struct Shared {
     dead_letters: DeadLetters,
     clock: Clock,
     ears: Ears,
+    posts: Posts,
     aborts: Seen,
     /// When each queue was last noted as used.
     noted: Mutex<HashMap<QueueName, Instant>>,
@@ -181,6 +184,7 @@ impl RedisBrokerBuilder {
                 dead_letters: self.dead_letters,
                 clock: Clock::of_another(),
                 ears: Ears::default(),
+                posts: Posts::default(),
                 aborts: Seen::default(),
                 noted: Mutex::default(),
                 workers: Mutex::default(),
@@ -320,9 +324,6 @@ fn given_up(error: BrokerError, tries: u32) -> BrokerError {
     }
 }
 
-/// How long the answer to a claim waits for the abort requests, which were asked for with it.
-const REQUESTS_WAIT: Duration = Duration::from_millis(100);
-
 /// Where `result` begins and ends with its looks: short for quick jobs, bounded for the server's sake.
 const RESULT_LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
@@ -381,33 +382,16 @@ impl Broker for RedisBroker {
     }
 
     async fn claim(&self, request: &Claim<'_>) -> Result<Claimed, BrokerError> {
-        check_batch("finished jobs", request.finished.len())?;
-        check_batch("jobs to claim", request.max)?;
-        check_lease(request.lease)?;
-        let Shared { link, aborts, dead_letters, clock, .. } = &*self.shared;
-        let queue = self.key_for(request.queue, request.finished.iter().map(|finish| &finish.lease.id))?;
-        let claiming = path::claim(link, &queue, request, *dead_letters);
-        let mut claimed = if request.max == 0 {
-            claiming.await?
-        } else {
-            // arq's requests are in one key for all queues, which a script must not touch. A cluster may have it on a node
-            // that does not answer: what is not heard here, the watch for aborts hears once it does.
-            let (claimed, requests) = match select(pin!(claiming), pin!(aborts::requests(link))).await {
-                Either::Left((claimed, requests)) => (claimed, timeout(REQUESTS_WAIT, requests).await.ok()),
-                Either::Right((requests, claiming)) => (claiming.await, Some(requests)),
-            };
-            let (mut claimed, requests) = (claimed?, requests.and_then(Result::ok).unwrap_or_default());
-            aborts::sweep(link, aborts, &queue, &requests).await;
-            for job in claimed.jobs.iter_mut().filter(|job| requests.contains(&job.lease.id)) {
-                job.abort_requested = true;
-            }
-            claimed
-        };
-        clock.follow(claimed.now);
-        aborts.add(claimed.jobs.iter().filter(|job| job.abort_requested).map(|job| job.lease.id.clone()));
-        aborts::clean_up(link, aborts, request.finished, &claimed.finished, claimed.now).await;
-        claimed.jobs.shrink_to_fit();
-        Ok(claimed)
+        Box::pin(claims::claim(self, request)).await
+    }
+
+    async fn claim_when_due(
+        &self,
+        request: &Claim<'_>,
+        poll_delay: Duration,
+        timeout: Duration,
+    ) -> Result<Claimed, BrokerError> {
+        Box::pin(claims::claim_when_due(self, request, poll_delay, timeout)).await
     }
 
     async fn extend(&self, queue: &QueueName, leases: &[Lease], lease: Duration) -> Result<Vec<Extended>, BrokerError> {

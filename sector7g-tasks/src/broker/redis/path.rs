@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use redis::Value;
+
 use super::link::Link;
 use super::reply::{Reply, flags};
 use super::script::{CLAIM, Call, ENQUEUE, EXTEND};
@@ -71,26 +73,32 @@ fn options(job: &NewJob) -> String {
     format!("{due} {expires} {}", u8::from(job.replace_finished))
 }
 
-/// Reports what has ended and leases what is due. The same request may be sent again as it is: its token tells.
-pub(super) async fn claim(
-    link: &Link,
+/// Reports what has ended and leases what is due. The same request may be sent again as it is: its token tells. Whether it is to wait
+/// behind another command is said, as it is then no sign that the server could be asked meanwhile.
+pub(super) fn claim(
     queue: &str,
     request: &Claim<'_>,
     dead: DeadLetters,
-) -> Result<Claimed, BrokerError> {
+    is_to_wait: bool,
+) -> Result<Call, BrokerError> {
     let mut call = CLAIM.key(queue);
     call.arg(format!("{:016x}", request.token.worker)).arg(format!("{:x}", request.token.call));
     call.arg(lifetime(request.lease)).arg(request.max).arg(dead.most).arg(lifetime(dead.age));
-    call.arg(lost_lease()?).arg(request.finished.len());
+    call.arg(lost_lease()?).arg(request.finished.len()).arg(u8::from(is_to_wait));
     add_finishes(&mut call, request.finished)?;
-    let mut reply = Reply::of("claim", link.script(&call).await?)?;
+    Ok(call)
+}
+
+/// What that call was answered.
+pub(super) fn claimed(request: &Claim<'_>, answer: Value) -> Result<Claimed, BrokerError> {
+    let mut reply = Reply::of("claim", answer)?;
     let (now, more_due) = (reply.moment()?, reply.flag()?);
     let mut finished = vec![Finished::Applied; request.finished.len()];
     let (lost, odd) = (reply.count::<usize>()?, reply.count::<usize>()?);
     let runs = reply.count::<usize>()?;
     let others = odd.saturating_mul(5).saturating_add(runs.saturating_mul(2)).saturating_add(lost);
     let many = reply.len().saturating_sub(others) / 2;
-    let mut jobs = (0..many).map(|_| claimed(&mut reply, request)).collect::<Result<Vec<_>, _>>()?;
+    let mut jobs = (0..many).map(|_| claimed_job(&mut reply, request)).collect::<Result<Vec<_>, _>>()?;
     let mut undated = jobs.iter_mut();
     for _ in 0..runs {
         let (count, due_at) = (reply.count::<usize>()?, reply.moment()?);
@@ -118,7 +126,7 @@ fn tell_odd(reply: &mut Reply, jobs: &mut [Option<ClaimedJob>]) -> Result<(), Br
 }
 
 /// A job at its first attempt, of which nothing else is known; when it was due is told of many at once.
-fn claimed(reply: &mut Reply, request: &Claim<'_>) -> Result<Option<ClaimedJob>, BrokerError> {
+fn claimed_job(reply: &mut Reply, request: &Claim<'_>) -> Result<Option<ClaimedJob>, BrokerError> {
     let id = reply.id("is not run but kept as a dead letter")?;
     let payload = reply.bytes()?;
     Ok(id.map(|id| ClaimedJob {

@@ -13,16 +13,16 @@ use super::script::LOOK;
 use crate::broker::BrokerError;
 
 /// How long a due job that the bell was rung for may stay unclaimed before the bell is rung again.
-const RING_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const RING_AGAIN: Duration = Duration::from_secs(1);
 
 /// A day: within what Lua's numbers and Redis's expiries hold.
 const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 
 /// What a look at the queues says.
-struct Look {
-    is_due: bool,
+pub(super) struct Look {
+    pub(super) is_due: bool,
     /// Until the next job is due, or until it was said that the next look comes.
-    pause: Duration,
+    pub(super) pause: Duration,
 }
 
 /// Waits until something of `queues` may be due; see [`Broker::wait`](crate::broker::Broker::wait).
@@ -91,7 +91,7 @@ pub(super) async fn pass_on(link: &Link, queues: &[String]) -> Result<(), Broker
     look_at(link, queues, Duration::ZERO, true).await.map(drop)
 }
 
-async fn look_at(link: &Link, queues: &[String], pause: Duration, ring: bool) -> Result<Look, BrokerError> {
+pub(super) async fn look_at(link: &Link, queues: &[String], pause: Duration, ring: bool) -> Result<Look, BrokerError> {
     let mut call = LOOK.keys(queues.iter().map(String::as_str));
     call.arg(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)).arg(u8::from(ring));
     let mut reply = Reply::of("look", link.script(&call).await?)?;

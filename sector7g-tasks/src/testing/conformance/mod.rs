@@ -38,6 +38,7 @@ mod leases;
 mod manage;
 mod outcomes;
 mod results;
+mod waiting_claims;
 mod waits;
 
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub use self::leases::*;
 pub use self::manage::*;
 pub use self::outcomes::*;
 pub use self::results::*;
+pub use self::waiting_claims::*;
 pub use self::waits::*;
 use crate::broker::{
     Broker, Claim, Claimed, ClaimedJob, Due, Enqueued, Finish, Finished, GiveBack, JobId, JobRecord, KeptResult, Lease,
@@ -156,6 +158,13 @@ macro_rules! broker_conformance {
             one_job_wakes_one_waiter
             what_is_left_wakes_another_waiter
             a_dropped_waiter_passes_the_wake_on
+            // claims that wait
+            a_claim_waits_for_what_comes
+            a_claim_waits_for_what_is_deferred
+            a_waiting_claim_is_made_at_once_where_work_is
+            a_waiting_claim_ends_at_its_time
+            each_job_is_one_waiting_claims
+            a_dropped_waiting_claim_is_told_by_its_token
             // aborts
             abort_of_an_unknown_job_is_false
             abort_makes_a_waiting_job_due

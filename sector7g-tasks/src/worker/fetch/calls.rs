@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::turns::Prospect;
 use super::{Chore, Fetch, Outage, SLOW};
@@ -16,8 +18,12 @@ use crate::worker::log;
 use crate::worker::meters::NotStored;
 use crate::worker::running::Held;
 
-/// How many calls of a queue may be under way: the broker works on one while the jobs of the other run.
-const LANES: usize = 2;
+/// How many calls of a queue may be under way: the broker works on one while the jobs of the other run, and a third waits for what
+/// becomes due.
+const LANES: usize = 3;
+
+/// The lane of the one that waits.
+const WAITING: usize = 2;
 
 /// One queue: its endings, and its calls.
 #[derive(Default)]
@@ -54,6 +60,8 @@ struct Asked {
     token: LeaseToken,
     max: usize,
     sent_at: Instant,
+    /// How long it waits for something to be due; none but the first try of the call that waits does.
+    waits: Option<Duration>,
 }
 
 /// What came of a call.
@@ -61,13 +69,16 @@ pub(super) struct Answer {
     queue: usize,
     /// Which of the queue's lanes it came by.
     nth: usize,
+    /// Whether it was one that waited.
+    has_waited: bool,
     finished: Vec<Finish>,
     claimed: Result<Claimed, BrokerError>,
 }
 
 impl Lane {
+    /// Whether it is to be answered at once.
     fn is_under_way(&self) -> bool {
-        self.asked.is_some() && !self.is_lost
+        self.asked.is_some_and(|asked| asked.waits.is_none()) && !self.is_lost
     }
 }
 
@@ -94,9 +105,17 @@ impl Line {
 
     /// Whether a call can be sent.
     fn has_lane(&self, now: Instant) -> bool {
-        self.paused_until.is_none_or(|until| until <= now)
-            && !self.has_lost()
-            && self.lanes.iter().any(|lane| lane.asked.is_none())
+        self.paused_until.is_none_or(|until| until <= now) && !self.has_lost() && self.free_lane().is_some()
+    }
+
+    /// A lane by which a call can be sent that waits for nothing.
+    fn free_lane(&self) -> Option<usize> {
+        self.lanes[..WAITING].iter().position(|lane| lane.asked.is_none())
+    }
+
+    /// Whether a claim waits for what becomes due, or has.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.lanes[WAITING].asked.is_some()
     }
 
     /// Whether a call is under way.
@@ -210,13 +229,24 @@ impl Fetch {
     /// Sends one finish-and-claim of a queue that is open, for up to `max` jobs.
     pub(super) fn send(&mut self, queue: usize, max: usize) {
         let line = &mut self.lines[queue];
-        let Some(nth) = line.lanes.iter().position(|lane| lane.asked.is_none()) else { return };
-        self.sent += 1;
-        let token = LeaseToken { worker: self.engine.instance | u64::from(nth > 0), call: self.sent };
+        let Some(nth) = line.free_lane() else { return };
         let (finishes, ends) = line.take(line.batch());
-        line.lanes[nth] =
-            Lane { asked: Some(Asked { token, max, sent_at: Instant::now() }), is_lost: false, finishes, ends };
+        let asked = self.asked(nth, max, None);
+        self.lines[queue].lanes[nth] = Lane { asked: Some(asked), is_lost: false, finishes, ends };
         self.call(queue, nth);
+    }
+
+    /// Sends a claim for up to `max` jobs that waits until something is due, for so long at most.
+    pub(super) fn send_waiting(&mut self, queue: usize, max: usize, limit: Duration) {
+        let asked = self.asked(WAITING, max, Some(limit));
+        self.lines[queue].lanes[WAITING] = Lane { asked: Some(asked), ..Lane::default() };
+        self.call(queue, WAITING);
+    }
+
+    fn asked(&mut self, nth: usize, max: usize, waits: Option<Duration>) -> Asked {
+        self.sent += 1;
+        let token = LeaseToken { worker: self.engine.instance | nth as u64, call: self.sent };
+        Asked { token, max, sent_at: Instant::now(), waits }
     }
 
     fn call(&mut self, queue: usize, nth: usize) {
@@ -224,17 +254,23 @@ impl Fetch {
         let here = &mut line.lanes[nth];
         let Some(asked) = &mut here.asked else { return };
         asked.sent_at = Instant::now();
-        let (token, max, finished) = (asked.token, asked.max, std::mem::take(&mut here.finishes));
-        (here.is_lost, line.paused_until) = (false, None);
-        let engine = Arc::clone(&self.engine);
+        let (asked, finished) = (*asked, std::mem::take(&mut here.finishes));
+        here.is_lost = false;
+        if asked.waits.is_none() {
+            line.paused_until = None;
+        }
+        let (engine, stop) = (Arc::clone(&self.engine), self.stop.graceful.clone());
         self.calls.push(Box::pin(async move {
-            let claimed = claim(&engine, queue, (token, max), &finished).await;
-            Answer { queue, nth, finished, claimed }
+            let claimed = claim(&engine, queue, asked, &finished, &stop).await;
+            Answer { queue, nth, has_waited: asked.waits.is_some(), finished, claimed }
         }));
     }
 
     /// Takes what a call brought. Endings stay unreported until the broker has answered.
-    pub(super) fn answered(&mut self, Answer { queue, nth, finished, claimed }: Answer) {
+    pub(super) fn answered(&mut self, Answer { queue, nth, has_waited, finished, claimed }: Answer) {
+        if has_waited && self.has_waited(queue, claimed.as_ref().err()) {
+            return;
+        }
         let line = &mut self.lines[queue];
         match claimed {
             Ok(claimed) => {
@@ -277,6 +313,27 @@ impl Fetch {
                 self.outage.note(&self.engine, &error);
             }
         }
+    }
+
+    /// Takes notice of how a claim has waited; says whether it is to be made again, without that.
+    fn has_waited(&mut self, queue: usize, error: Option<&BrokerError>) -> bool {
+        let lane = &mut self.lines[queue].lanes[WAITING];
+        let Some(error) = error else {
+            // A broker that says «work» and gives none, time after time, must not spin this loop.
+            if lane.asked.is_some_and(|asked| asked.sent_at.elapsed() > Duration::from_millis(1)) {
+                self.idle_rounds = 0;
+            }
+            self.deaf.over(&self.engine);
+            return false;
+        };
+        // Whether it has been made is not known: made again, it tells.
+        lane.is_lost = true;
+        if let Some(asked) = &mut lane.asked {
+            asked.waits = None;
+        }
+        self.deaf.note(&self.engine, error);
+        self.deaf_until = Some(Instant::now() + self.deaf.pause());
+        true
     }
 
     /// A finish that the broker refuses for good must not hold up those behind it: results go
@@ -324,15 +381,23 @@ impl Fetch {
 async fn claim(
     engine: &Engine,
     queue: usize,
-    (token, max): (LeaseToken, usize),
+    Asked { token, max, waits, .. }: Asked,
     finished: &[Finish],
+    stop: &CancellationToken,
 ) -> Result<Claimed, BrokerError> {
     let name = &engine.context.0.queues[queue];
     let lease = engine.settings.lease;
     let request = Claim { queue: name, finished, max, lease, token };
     let asked_at = Instant::now();
-    let mut claimed = engine.broker.claim(&request).await?;
-    if asked_at.elapsed() > lease / 2 {
+    let mut claimed = match waits {
+        None => engine.broker.claim(&request).await?,
+        Some(limit) => tokio::select! {
+            biased; // what has been leased first
+            claimed = engine.broker.claim_when_due(&request, engine.settings.poll_delay, limit) => claimed?, // dropped, it is made again
+            () = stop.cancelled() => engine.broker.claim(&Claim { max: 0, ..request }).await?, // cancel safe: stays cancelled
+        },
+    };
+    if !claimed.jobs.is_empty() && asked_at.elapsed() > lease / 2 {
         claimed.jobs = still_ours(engine, queue, claimed.jobs).await;
     }
     Ok(claimed)

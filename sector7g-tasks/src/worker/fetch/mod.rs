@@ -248,11 +248,18 @@ impl Fetch {
         }
         let waiting = self.wait_at(now);
         self.idle_rounds += u32::from(!waiting.is_empty());
+        if !waiting.is_empty() && self.idle_rounds > 3 {
+            sleep(Duration::from_millis(5)).await;
+        }
         // While all queues are being asked, as often as they can be, there is nobody to tell of an ending.
         let is_open = self.lines.iter().any(|line| line.may_open(now));
         // Who asks more seldom than twice a lease can't know that the broker was there meanwhile.
         let often = WAIT.min(self.engine.settings.lease * 9 / 20);
         let longest = if self.engine.burst.is_some() { BURST_LOOK } else { self.engine.look(often) };
+        if self.is_alone() && !waiting.is_empty() {
+            self.send_waiting(0, self.free(now).min(self.enough), longest);
+            return;
+        }
         let look_at = self.next_look(now);
         let engine = Arc::clone(&self.engine);
         tokio::select! {
@@ -279,9 +286,12 @@ impl Fetch {
                 }
             }
         }
-        if !waiting.is_empty() && self.idle_rounds > 3 {
-            sleep(Duration::from_millis(5)).await;
-        }
+    }
+
+    /// Whether what becomes due can be claimed as soon as it is: of one queue alone is known where that will be. A burst is to
+    /// look elsewhere meanwhile.
+    fn is_alone(&self) -> bool {
+        self.lines.len() == 1 && self.engine.burst.is_none()
     }
 
     /// The queues to wait at: all, once none of them is being asked or away. Where they lie on different servers, one that does
@@ -294,7 +304,8 @@ impl Fetch {
         } else {
             self.lines.iter().all(is_open)
         };
-        if !may_wait || self.deaf_until.is_some() || self.free(now) == 0 {
+        let has_waiting = self.lines.iter().any(Line::has_waiting);
+        if !may_wait || has_waiting || self.deaf_until.is_some() || self.free(now) == 0 {
             return Vec::new();
         }
         let queues = self.lines.iter().zip(&self.engine.context.0.queues);

@@ -68,6 +68,7 @@ fn promises_are_documented_and_run() {
         include_str!("../../../testing/conformance/manage.rs"),
         include_str!("../../../testing/conformance/outcomes.rs"),
         include_str!("../../../testing/conformance/results.rs"),
+        include_str!("../../../testing/conformance/waiting_claims.rs"),
         include_str!("../../../testing/conformance/waits.rs"),
     ];
     let promises = suite.iter().flat_map(|file| file.split("\npub async fn ").skip(1));

@@ -3,7 +3,8 @@
 -- ARGV[1] worker   ARGV[2] number of this call of the worker's   ARGV[3] lease, ms   ARGV[4] how many jobs at most
 -- ARGV[5] dead letters kept at most   ARGV[6] their age at most, ms
 -- ARGV[7] a lost lease as a failure, JSON with @attempt and @at to be filled in   ARGV[8] number of finishes
--- ARGV[9..] groups of finishes: token, kind, how many; of each its id; and of a kind
+-- ARGV[9] '1' it has waited on its connection for something to be due, else '0'
+-- ARGV[10..] groups of finishes: token, kind, how many; of each its id; and of a kind
 --   'd' ended, and nothing of it is kept: no more
 --   'k<ms>' ended, with a result that is kept for so long, 'k' for ever: the result
 --   and of all others four values more:
@@ -48,7 +49,7 @@ local now_text, general, lost = format('%d', now), nil, nil
 local signs = string.rep(' ', 2 * finishes)
 local asked, ended, deleted = { call_key, q .. ':s7:up', q .. ':s7:look', q .. ':s7:paused', q .. ':s7:python', q .. ':s7:expiring',
   byte(signs, 1, finishes) }, { byte(signs, 1, finishes) }, { byte(signs, 1, -1) }
-local plain, groups, results, kept, at, told = true, {}, {}, {}, 9, 0
+local plain, groups, results, kept, at, told = true, {}, {}, {}, 10, 0
 while told < finishes do
   local kind, size, to = ARGV[at + 1], tonumber(ARGV[at + 2]), #groups
   local keep = string.match(kind, '^k(%d*)$')
@@ -115,14 +116,16 @@ else
   lost = general.finish(ended, asked, groups)
 end
 
--- Since when the server is known to answer: as `up_since` in common.lua.
-local first, last_asked, shortest, gaps = string.match(known[2] or '', '^(%d+) (%d+) (%d+) (%d+)$')
-if not first or now - last_asked > GAP then
-  general = general or make_general(now, known)
-elseif now - last_asked > TOLD_EVERY and not general then
-  shortest = math.min(tonumber(shortest), span)
-  known[2] = first .. ' ' .. now_text .. ' ' .. format('%d', shortest) .. ' ' .. gaps
-  ask('SET', q .. ':s7:up', known[2], 'PX', format('%d', math.max(3600000, shortest)))
+-- Since when the server is known to answer: as `up_since` in common.lua. A call that was sent long ago does not say so.
+if ARGV[9] == '0' then
+  local first, last_asked, shortest, gaps = string.match(known[2] or '', '^(%d+) (%d+) (%d+) (%d+)$')
+  if not first or now - last_asked > GAP then
+    general = general or make_general(now, known)
+  elseif now - last_asked > TOLD_EVERY and not general then
+    shortest = math.min(tonumber(shortest), span)
+    known[2] = first .. ' ' .. now_text .. ' ' .. format('%d', shortest) .. ' ' .. gaps
+    ask('SET', q .. ':s7:up', known[2], 'PX', format('%d', math.max(3600000, shortest)))
+  end
 end
 
 -- What is due: plain where all have ids that are text, of none anything is noted or leased, and none had a lease that was lost. What

@@ -1,5 +1,5 @@
 -- claim_any.lua: a claim in its general way, whatever is stored of its jobs: what claim.lua does, which tells the rest.
--- KEYS[1] and ARGV[1..9] as there. Returns what that one does. O((n + m) log N), too.
+-- KEYS[1] and ARGV[1..10] as there. Returns what that one does. O((n + m) log N), too.
 -- It stands in a function of that script, whose `now` and `known` it takes, and returns the steps as functions that share their state.
 
 -- with: notes.lua
@@ -477,7 +477,8 @@ local function lease_due()
   end
 end
 
-up, shortest = up_since(q, told_up, now, span)
+-- One that has waited takes nothing over, and says of nothing that it has: it may have been sent before the server was away.
+if ARGV[9] == '1' then up, shortest = now, span else up, shortest = up_since(q, told_up, now, span) end
 is_doubtful = up + shortest > now
 local way = {}
 

@@ -27,7 +27,7 @@
 --   q:s7:expiring         string  while a job that one of ours has given an end may wait
 --   q:s7:asked:<client>   zset    <number>:<an answer, 1 or 0, a job> -> number, of its enqueue calls that may come again;
 --                                 ! -> the number below which it has settled all
---   q:s7:call:<worker>    string  the last call of a token's worker, of which a worker has two: its number, then as
+--   q:s7:call:<worker>    string  the last call of a token's worker, of which a worker has three: its number, then as
 --                                 MessagePack which finishes were lost, what it leased
 --   q:s7:dead             zset    id of a dead letter -> when it died, ms
 --   q:s7:dead:<id>        hash    p payload, f failures, a attempts; r digest of its result
