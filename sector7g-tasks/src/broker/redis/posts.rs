@@ -18,7 +18,7 @@ use super::keys::bell;
 use super::link::{Link, is_not_loaded};
 use super::script::Call;
 use super::source::Route;
-use super::waits::{RING_AGAIN, look_at};
+use super::waits::{LONGEST_PAUSE, RING_AGAIN, look_at};
 use crate::broker::BrokerError;
 
 /// The longest that one claim waits; the server ends that by itself.
@@ -83,7 +83,7 @@ pub(super) async fn claim_when_rung(
     limit: Duration,
 ) -> Result<Option<Answers>, BrokerError> {
     let queues = [queue.to_owned()];
-    let pause = poll_delay.min(limit);
+    let pause = poll_delay.min(limit).min(LONGEST_PAUSE);
     let mut look = look_at(link, &queues, pause, false).await?;
     if look.is_due || limit.is_zero() {
         return Ok(None);

@@ -16,7 +16,7 @@ use crate::broker::BrokerError;
 pub(super) const RING_AGAIN: Duration = Duration::from_secs(1);
 
 /// A day: within what Lua's numbers and Redis's expiries hold.
-const LONGEST_PAUSE: Duration = Duration::from_hours(24);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 
 /// What a look at the queues says.
 pub(super) struct Look {
