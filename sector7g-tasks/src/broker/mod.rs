@@ -128,7 +128,7 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// It may be made too early, and bring none, never too late. What it leases is leased from then on, not from when it was sent.
     ///
     /// # Errors
-    /// As [`claim`](Broker::claim). `Unavailable` may also say that waiting is not possible: the caller should make the claim
+    /// As [`claim`](Broker::claim). `Unavailable` and `Refused` may also say that waiting is not possible: the caller should make the claim
     /// without that, and back off before it waits again.
     ///
     /// # Cancel safety

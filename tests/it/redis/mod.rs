@@ -12,6 +12,7 @@ mod cuts;
 mod encryption;
 pub(super) mod load;
 mod model;
+mod new_ids;
 mod noted;
 mod outages;
 mod replicas;

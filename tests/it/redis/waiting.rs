@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sector7g_tasks::broker::{Broker, Claim, Extended, JobState, LeaseToken, RedisBroker};
+use sector7g_tasks::broker::{Broker, Claim, Extended, JobState, LeaseToken, QueueName, RedisBroker};
 use sector7g_tasks::prelude::*;
 use support::{Proxy, RedisServer, Way};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::load::calls;
@@ -24,9 +24,12 @@ async fn counts_its_attempt(ctx: &Context) -> u32 {
 /// Within which a stop is over, and no claim that has just begun to wait, which does so for five seconds.
 const UNHEARD: Duration = Duration::from_secs(3);
 
+/// Who take rings and do nothing: more than are rung before a claim that waits ends by itself.
+const THIEVES: usize = 40;
+
 /// Its lease is so long that nobody waits for its end.
 #[derive(Worker)]
-#[worker(queue = "idle", lease = "5m", max_jobs = 10)]
+#[worker(queue = "idle", lease = "5m", max_jobs = 30)]
 struct Idle;
 
 /// A worker that reaches its server through a proxy, and waits for work.
@@ -85,10 +88,12 @@ async fn wait_for_waiting(server: &RedisServer, count: usize) {
 #[tokio::test]
 async fn a_stop_does_not_wait_for_the_bell() {
     let mut scene = Scene::new().await;
+    let by = Instant::now() + UNHEARD;
     scene.stop.cancel();
     let ended = timeout(UNHEARD, scene.workers.join_next()).await;
     assert!(ended.is_ok(), "it waits as long as the claim does");
-    wait_for_waiting(&scene.server, 0).await; // its connection is closed, or a bell would ring for nobody
+    // Its connection is closed, or a bell would ring for nobody.
+    timeout_at(by, wait_for_waiting(&scene.server, 0)).await.expect("it waits no more");
 }
 
 /// Nor does it leave to its lease what has been leased unheard: it is given back, uncounted.
@@ -116,6 +121,90 @@ async fn a_claim_whose_answer_is_lost_is_made_again() {
     scene.proxy.set(Way::Pass); // which breaks the connections whose replies were thrown away
     assert_eq!(handle.result().await.unwrap(), 1, "it had been counted once");
     assert_eq!(scene.end().await.done(), 1);
+}
+
+/// Who is frozen or cut off while he waits has few jobs to himself, of however many slots: others have the rest at once.
+#[tokio::test]
+async fn who_waits_and_is_gone_has_few_jobs() {
+    let mut scene = Scene::new().await;
+    scene.proxy.set(Way::StallReplies);
+    scene.client.enqueue_all((0..9).map(|_| counts_its_attempt::job())).await.unwrap();
+    until(async || scene.client.stats("idle").await.unwrap().running == 5).await;
+    let broker = RedisBroker::connect(scene.server.url()).await.unwrap();
+    let queue = QueueName::new("idle").unwrap();
+    let token = LeaseToken { worker: 7 << 2, call: 1 };
+    let request = Claim { queue: &queue, finished: &[], max: 10, lease: LONG, token };
+    assert_eq!(broker.claim(&request).await.unwrap().jobs.len(), 4);
+    scene.proxy.set(Way::Pass);
+    scene.end().await;
+}
+
+/// Whose connection is lost while he is told to stop asks what he has, and for nothing more.
+#[tokio::test]
+async fn a_stop_leases_nothing() {
+    let mut scene = Scene::new().await;
+    scene.proxy.set(Way::Refuse);
+    let handle = scene.client.enqueue(counts_its_attempt::job()).await.unwrap();
+    scene.stop.cancel();
+    sleep(Duration::from_millis(50)).await; // its first call finds nobody
+    scene.proxy.set(Way::Pass);
+    let report = scene.end().await;
+    assert_eq!((report.done(), report.workers[0].given_back), (0, 0));
+    assert_eq!(handle.info().await.unwrap().unwrap().state, JobState::Queued);
+}
+
+/// Abort requests that can't be read cost no claim its answer.
+#[tokio::test]
+async fn what_is_asked_for_beside_may_fail() {
+    let server = RedisServer::start();
+    server.cli(&["SET", "arq:abort", "no sorted set"]);
+    let mut hand = Hand::new(&server).await;
+    hand.claim(LONG).await; // the script is loaded
+    let broker = RedisBroker::connect(server.url()).await.unwrap();
+    let queue = hand.queue.clone();
+    let mut claiming = JoinSet::new();
+    claiming.spawn(async move {
+        let token = LeaseToken { worker: 7 << 2, call: 1 };
+        let request = Claim { queue: &queue, finished: &[], max: 1, lease: LEASE, token };
+        broker.claim_when_due(&request, LONG, LONG).await
+    });
+    wait_for_waiting(&server, 1).await;
+    let id = hand.add(b"{}").await.unwrap();
+    let claimed = timeout(LONG, claiming.join_next()).await.expect("the bell has rung").unwrap().unwrap().unwrap();
+    assert_eq!(claimed.jobs[0].lease.id, id);
+}
+
+/// A worker whose rings go astray, as with a connection that is dead and does not say so, claims by its other one.
+#[tokio::test]
+async fn rings_that_go_astray_are_not_waited_for() {
+    let server = RedisServer::start();
+    let mut thieves = JoinSet::new();
+    for _ in 0..THIEVES {
+        let client = redis::Client::open(server.url()).unwrap();
+        thieves.spawn(async move {
+            let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+            let mut bell = redis::cmd("BLPOP");
+            let _: redis::RedisResult<redis::Value> =
+                bell.arg("arq:queue:idle:s7:bell").arg(0).query_async(&mut connection).await;
+        });
+    }
+    wait_for_waiting(&server, THIEVES).await;
+    let broker = RedisBroker::connect(server.url()).await.unwrap();
+    let client = Client::new(Arc::new(broker.clone()));
+    let claiming = async {
+        let queue = QueueName::new("idle").unwrap();
+        let token = LeaseToken { worker: 7 << 2, call: 1 };
+        let request = Claim { queue: &queue, finished: &[], max: 1, lease: LEASE, token };
+        broker.claim_when_due(&request, Duration::from_millis(100), LONG).await.unwrap()
+    };
+    let adding = async {
+        wait_for_waiting(&server, THIEVES + 1).await;
+        client.enqueue(counts_its_attempt::job()).await.unwrap();
+    };
+    let (claimed, ()) = tokio::join!(claiming, adding);
+    assert_eq!(claimed.jobs.len(), 1);
+    let left = server.cli(&["CLIENT", "LIST"]).matches("cmd=blpop").count();
+    assert!(left > THIEVES / 2, "some rings are waited for, not {} of them", THIEVES - left);
 }
 
 /// Nobody can renew a lease while the server is away, so what runs out meanwhile has a lease's time more. Claims that were sent

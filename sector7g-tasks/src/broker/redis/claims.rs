@@ -58,7 +58,14 @@ pub(super) async fn claim_when_due(
     let (queue, call) = call_of(broker, request, true)?;
     match posts::claim_when_rung(link, posts, &queue, (&call, &aborts::asking()), poll_delay, limit).await? {
         Some(Answers { claimed, also }) => {
-            taken(broker, &queue, request, claimed, &aborts::requested(also).unwrap_or_default()).await
+            taken(
+                broker,
+                &queue,
+                request,
+                claimed,
+                &also.map(aborts::requested).and_then(Result::ok).unwrap_or_default(),
+            )
+            .await
         }
         None => Box::pin(claim(broker, request)).await,
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, RedisError, RedisResult, Value};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
@@ -45,8 +45,8 @@ struct Post {
 /// What the server answered, once the bell had rung or the time was over.
 pub(super) struct Answers {
     pub(super) claimed: Value,
-    /// Of the command that went with the claim.
-    pub(super) also: Value,
+    /// Of the command that went with the claim, which may fail by itself.
+    pub(super) also: Option<Value>,
 }
 
 impl Posts {
@@ -71,7 +71,8 @@ impl Posts {
 }
 
 /// Makes a claim as soon as something of `queue` may be due, or `limit` has passed, and `also` with it. `None` where it is to be
-/// made without waiting: something is due already, or whether it has been made is not known, which the same claim tells.
+/// made without waiting: something is due already, or still after a ring, or whether it has been made is not known, which the same
+/// claim tells.
 ///
 /// Dropped, the server may still make it, or have made it: the same claim tells that, too.
 pub(super) async fn claim_when_rung(
@@ -103,30 +104,35 @@ pub(super) async fn claim_when_rung(
             let until = Instant::now() + look.pause;
             tokio::select! {
                 biased;
-                answer = &mut answering => break answer, // not dropped before it has ended
+                answer = &mut answering => break Some(answer), // not dropped before it has ended
                 () = sleep_until(until) => {} // cancel safe: only waits
                 () = post.seen.notified() => {} // cancel safe: what is due is looked at anew
             }
-            // All who wait look at the same moment: the bell wakes one of them.
+            // All who wait look at the same moment: the bell wakes one of them. Who stays unheard may be this connection.
+            let has_rung = look.is_due;
             look = tokio::select! {
                 biased;
-                answer = &mut answering => break answer, // not dropped before it has ended
+                answer = &mut answering => break Some(answer), // not dropped before it has ended
                 look = look_at(link, &queues, pause, true) => look?, // cancel safe: it may have rung
             };
+            if look.is_due && has_rung {
+                break None;
+            }
             if look.is_due {
                 look.pause = look.pause.min(RING_AGAIN);
             }
         }
     };
     let answer = match answer {
-        Ok(Ok(answers)) => {
+        None => Ok(None),
+        Some(Ok(Ok(answers))) => {
             post.route = Some(route);
             Ok(Some(answers))
         }
         // A server may close what was idle for long; that is no outage unless a new connection fails, too.
-        Ok(Err(error)) if !is_fresh || is_not_loaded(&error) => Ok(None),
-        Ok(Err(error)) => Err(link.error(&error)),
-        Err(late) => Err(link.unavailable(late.to_string())),
+        Some(Ok(Err(error))) if !is_fresh || is_not_loaded(&error) => Ok(None),
+        Some(Ok(Err(error))) => Err(link.error(&error)),
+        Some(Err(late)) => Err(link.unavailable(late.to_string())),
     };
     lock(&posts.shelf).push(post);
     answer
@@ -153,11 +159,15 @@ async fn send(
     block: Duration,
 ) -> Result<Answers, RedisError> {
     let mut commands = redis::pipe();
+    commands.ignore_errors(); // each has its own: one for all would lose the claim's answer, and say less
     // No time at all would be for ever.
-    commands.cmd("BLPOP").arg(bell(queue)).arg(block.as_secs_f64().max(0.001)).ignore();
+    commands.cmd("BLPOP").arg(bell(queue)).arg(block.as_secs_f64().max(0.001));
     commands.add_command(claim.short().clone()).add_command(also.clone());
-    let (claimed, also) = commands.query_async(route).await?;
-    Ok(Answers { claimed, also })
+    let answers: Vec<RedisResult<Value>> = commands.query_async(route).await?;
+    let mut answers = answers.into_iter();
+    let mut next = || answers.next().unwrap_or(Ok(Value::Nil));
+    next()?;
+    Ok(Answers { claimed: next()?, also: next().ok() })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -136,7 +136,7 @@ impl Line {
 
     /// When what has failed is to be tried again, if that waits for no answer.
     pub(super) fn next_try(&self) -> Option<Instant> {
-        self.paused_until.filter(|_| self.has_lost() || !self.is_asked() && !self.is_told())
+        self.paused_until.filter(|_| self.has_lost() || !self.is_asked() && !self.finishes.is_empty())
     }
 
     /// How many jobs its calls under way, and lost ones, are to bring at most.
@@ -254,6 +254,9 @@ impl Fetch {
         let here = &mut line.lanes[nth];
         let Some(asked) = &mut here.asked else { return };
         asked.sent_at = Instant::now();
+        if self.stop.graceful.is_cancelled() {
+            asked.max = 0; // what a lost call has leased is told all the same
+        }
         let (asked, finished) = (*asked, std::mem::take(&mut here.finishes));
         here.is_lost = false;
         if asked.waits.is_none() {

@@ -77,8 +77,9 @@ enum Event {
 
 /// The loop's own state: what runs, what is being asked, and what has ended but is not reported yet.
 ///
-/// Each queue has a call under way, and a second one where there is much to tell meanwhile. They belong to the loop, not to one
-/// of its waits: none is dropped before it is answered, unless the loop is.
+/// Each queue has a call under way, a second one where there is much to tell meanwhile, and a third that waits where nothing is due. They
+/// belong to the loop, not to one of its waits: none is dropped before it is answered, unless the loop is, or a stop asks what the
+/// third has leased.
 pub(super) struct Fetch {
     engine: Arc<Engine>,
     stop: Stop,
@@ -257,7 +258,9 @@ impl Fetch {
         let often = WAIT.min(self.engine.settings.lease * 9 / 20);
         let longest = if self.engine.burst.is_some() { BURST_LOOK } else { self.engine.look(often) };
         if self.is_alone() && !waiting.is_empty() {
-            self.send_waiting(0, self.free(now).min(self.enough), longest);
+            // Of more, the next call brings the others: this one lies at the broker while its worker is idle, and would lease to one
+            // that is frozen or cut off meanwhile.
+            self.send_waiting(0, self.free(now).min(FEW), longest);
             return;
         }
         let look_at = self.next_look(now);

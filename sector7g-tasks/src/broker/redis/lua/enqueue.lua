@@ -130,11 +130,18 @@ local is_rung = found > 0 and ask('EXISTS', bell) == 1
 local is_paused = found > (is_rung and 1 or 0) and ask('EXISTS', paused) == 1
 local unknown = found == (is_rung and 1 or 0) + (is_paused and 1 or 0)
 plain = plain and unknown and many > 0
--- Both commands look, too: the queue's own members are known so, and a new id that was no new one is found out while its job waits.
-local added = plain and ask('ZADD', q, 'NX', unpack(members)) or 0
-plain = plain and added == many
+-- What adds looks, too: for the queue's own members, and before that for jobs of new ids, as who has one is no new one and stays.
+local added = 0
+plain = plain and (not are_new or ask('MSETNX', unpack(jobs)) == 1)
 if plain then
-  if are_new then plain = ask('MSETNX', unpack(jobs)) == 1 else ask('MSET', unpack(jobs)) end
+  added = ask('ZADD', q, 'NX', unpack(members))
+  plain = added == many
+  if plain and not are_new then
+    ask('MSET', unpack(jobs))
+  elseif not plain and are_new then
+    for i = 1, many do keys[i] = jobs[2 * i - 1] end
+    ask('DEL', unpack(keys, 1, many))
+  end
 end
 if plain then
   answers = string.rep('1', many)
@@ -146,7 +153,7 @@ else
   local ids = {}
   for i = 1, many do ids[i] = members[2 * i] end
   local scores = many > 0 and ask('ZMSCORE', q, unpack(ids)) or {}
-  -- One is told twice, or was a member whose job has run out, or is known: the others are none again. Should one of that kind have
+  -- One is told twice, or was a member whose job has run out: the others are none again. Should one of that kind have
   -- been due in this very millisecond, it is taken for one of them.
   for i = 1, added > 0 and many or 0 do
     if scores[i] == due then
