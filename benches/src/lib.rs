@@ -3,6 +3,7 @@
 //! Each case is one step of a job's life, or all of it, done for a number of jobs that are made beforehand.
 
 mod bare;
+pub mod costs;
 mod dispatch;
 mod layers;
 mod noop;

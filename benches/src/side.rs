@@ -7,8 +7,8 @@
 //! ```
 //!
 //! It says `{"ready":true}`, begins when it reads a line, and ends when its standard input does. `enqueue` says
-//! `{"enqueued":N,"seconds":S}`; `work` says `{"ran":N,"at":T}` while that grows, T being when the last one started, in
-//! seconds since 1970, and with lateness `{"late_us":[..]}`: of each job, when it started less the moment that its
+//! `{"enqueued":N,"seconds":S}`; `work` says `{"ran":N,"since":F,"at":T}` while that grows, F and T being when the first and the
+//! last one started, in seconds since 1970, and with lateness `{"late_us":[..]}`: of each job, when it started less the moment that its
 //! number is, in µs. Ours is told `--queue tagged|parted`, too, on a cluster. What it has no means for it says with `{"cannot":"why"}`.
 //!
 //! The Rust libraries beside us, which are outside the workspace, include this very file.
@@ -177,6 +177,7 @@ pub fn now_us() -> u64 {
 
 struct Tally {
     ran: AtomicU64,
+    first_us: AtomicU64,
     last_us: AtomicU64,
     tells_lateness: AtomicBool,
     late_us: Mutex<Vec<i64>>,
@@ -184,6 +185,7 @@ struct Tally {
 
 static TALLY: Tally = Tally {
     ran: AtomicU64::new(0),
+    first_us: AtomicU64::new(0),
     last_us: AtomicU64::new(0),
     tells_lateness: AtomicBool::new(false),
     late_us: Mutex::new(Vec::new()),
@@ -195,6 +197,9 @@ pub fn ran(number: u64) {
     if TALLY.tells_lateness.load(Ordering::Relaxed) {
         let late = i64::try_from(now).unwrap_or_default() - i64::try_from(number).unwrap_or_default();
         TALLY.late_us.lock().unwrap_or_else(PoisonError::into_inner).push(late);
+    }
+    if TALLY.ran.load(Ordering::Relaxed) == 0 {
+        TALLY.first_us.fetch_max(now, Ordering::Relaxed); // of several that start together any
     }
     TALLY.last_us.store(now, Ordering::Relaxed);
     TALLY.ran.fetch_add(1, Ordering::Release);
@@ -223,6 +228,11 @@ pub fn say_cannot(Cannot(why): &Cannot) {
     say(&serde_json::json!({ "cannot": why }).to_string());
 }
 
+/// Seconds, of microseconds, to the last of them.
+fn seconds(us: u64) -> String {
+    format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
+}
+
 /// Tells from a thread of its own what has run; `stop` is called when standard input has ended.
 pub fn tell(stop: impl FnOnce() + Send + 'static) {
     std::thread::spawn(|| {
@@ -238,8 +248,8 @@ pub fn tell(stop: impl FnOnce() + Send + 'static) {
             if !late.is_empty() {
                 say(&format!("{{\"late_us\":{late:?}}}"));
             }
-            let last = TALLY.last_us.load(Ordering::Relaxed);
-            say(&format!("{{\"ran\":{ran},\"at\":{}.{:06}}}", last / 1_000_000, last % 1_000_000));
+            let [since, last] = [&TALLY.first_us, &TALLY.last_us].map(|us| seconds(us.load(Ordering::Relaxed)));
+            say(&format!("{{\"ran\":{ran},\"since\":{since},\"at\":{last}}}"));
         }
     });
     std::thread::spawn(|| {

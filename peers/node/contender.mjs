@@ -61,20 +61,21 @@ async function enqueue() {
 }
 
 async function work() {
-  let [ran, told, at, late] = [0, 0, 0, []];
+  let [ran, told, since, at, late] = [0, 0, 0, 0, []];
   const isLateWanted = ask.lateness === "yes";
   await waitForGo(() => process.exit(0));
   setInterval(() => {
     if (ran === told) return;
     told = ran;
     if (late.length) say({ late_us: late.splice(0) });
-    say({ ran, at: at / 1e6 });
+    say({ ran, since: since / 1e6, at: at / 1e6 });
   }, 10);
   const options = { connection: connection() };
   if (isTuned) options.concurrency = Number(ask.slots);
   options.removeOnComplete = ask.results === "kept" ? { age: 3600 } : { count: 0 };
   const run = async (job) => {
     at = nowUs();
+    since ||= at;
     ran += 1;
     if (isLateWanted) late.push(at - job.data.number);
     return job.data.number;

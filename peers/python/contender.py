@@ -11,7 +11,7 @@ import time
 from datetime import datetime, timezone
 
 PACE, AHEAD, BULK = 0.020, 0.5, 100
-state = {"ran": 0, "at": 0.0, "late": [], "lateness": False}
+state = {"ran": 0, "since": 0.0, "at": 0.0, "late": [], "lateness": False}
 
 
 def say(**line):
@@ -21,6 +21,7 @@ def say(**line):
 def ran(number):
     now = time.time()
     state["ran"] += 1
+    state["since"] = state["since"] or now
     state["at"] = now
     if state["lateness"]:
         state["late"].append(round(now * 1e6) - number)
@@ -50,7 +51,7 @@ def tell():
             late, state["late"] = state["late"], []
             if late:
                 say(late_us=late)
-            say(ran=count, at=state["at"])
+            say(ran=count, since=state["since"], at=state["at"])
 
     threading.Thread(target=until_end, daemon=True).start()
     threading.Thread(target=loop, daemon=True).start()

@@ -1,6 +1,5 @@
 //! The workspace's chores: `cargo xtask <command>`. `cargo xtask help` lists them.
 
-mod bench;
 mod features;
 mod needs;
 mod peers;
@@ -39,7 +38,7 @@ fn main() -> ExitCode {
         ["needs"] => needs::install(&mut runner),
         ["test"] => test(&mut runner),
         ["faults", options @ ..] => needs::install(&mut runner).and_then(|()| faults(&mut runner, options)),
-        ["bench"] => bench::bench(&mut runner),
+        ["bench"] => runner.run(&Step::cargo("bench --package sector7g-benches --bench costs")),
         ["peers", options @ ..] => peers::peers(&mut runner, options),
         ["ci"] => ci(&mut runner),
         ["help" | "--help" | "-h"] => {

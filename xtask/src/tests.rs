@@ -2,7 +2,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use crate::bench::{self, Cost};
 use crate::needs::{self, Need, Plan};
 use crate::run::{self, Runner, Step};
 use crate::{features, python, root};
@@ -172,21 +171,4 @@ fn failures_give_the_exit_code_and_show_in_the_summary() {
 fn a_signal_is_128_and_its_number_as_in_a_shell() {
     assert_eq!(run::exit_code(ExitStatus::from_raw(9)), 137);
     assert_eq!(run::exit_code(ExitStatus::from_raw(101 << 8)), 101);
-}
-
-#[test]
-fn a_row_says_whether_its_goal_is_reached() {
-    let cost = |ns, instructions| Cost { ns, instructions };
-    let row = |bare, dispatch| bench::table(&[("10-kept", [bare, dispatch])]).lines().nth(2).unwrap().to_owned();
-    assert!(row(cost(450, Some(1_000)), cost(1_350, Some(3_000))).ends_with(" 3.00  reached"));
-    assert!(row(cost(450, Some(1_000)), cost(1_350, Some(3_100))).ends_with(" 3.10  missed: instr."));
-    assert!(row(cost(1_000, Some(1_000)), cost(2_000, Some(2_000))).ends_with(" 2.00  missed: ns"));
-    assert!(row(cost(400, None), cost(1_300, None)).ends_with("    -  missed: ratio"));
-}
-
-#[test]
-fn figures_are_found_in_what_programs_say() {
-    assert_eq!(bench::number_after("==1== Collected : 123456\n==1==", "Collected : "), Some(123_456));
-    assert_eq!(bench::number_after("bare-10: 812 ns a job", "bare-10: "), Some(812));
-    assert_eq!(bench::number_after("usage", "Collected : "), None);
 }

@@ -30,7 +30,7 @@ pub(super) struct Contender {
     pub(super) program: &'static str,
     /// Or as the library comes.
     pub(super) is_tuned: bool,
-    /// How many jobs it runs in a second, about, with 100 slots: it sets how long runs are, and nothing else.
+    /// How many jobs it runs in a second, about, with 100 slots: it sets how long runs are.
     pub(super) load: usize,
     /// The longest backlog that it is given.
     pub(super) most: usize,
@@ -65,6 +65,9 @@ const fn contender(name: &'static str, home: Home, program: &'static str, is_tun
     Contender { name, home, program, is_tuned, load, most: usize::MAX, queue: Queue::Plain }
 }
 
+/// The longest backlog of apalis: beyond 8,000 due jobs its script fails, and the worker ends. What is compared with it is of as many.
+pub(super) const APALIS_MOST: usize = 7_900;
+
 /// All of them.
 pub(super) const ALL: &[Contender] = &[
     contender(OURS, Home::Workspace, "contender", true, 120_000),
@@ -72,9 +75,8 @@ pub(super) const ALL: &[Contender] = &[
     Contender { queue: Queue::Tagged, ..contender("sector7g-tagged", Home::Workspace, "contender", true, 40_000) },
     Contender { queue: Queue::Parted, ..contender("sector7g-parted", Home::Workspace, "contender", true, 40_000) },
     contender(RAW, Home::Workspace, "raw", true, 120_000),
-    // Beyond 8,000 due jobs its script fails, and the worker ends.
-    Contender { most: 7_900, ..contender("apalis", Home::Rust, "apalis", true, 50_000) },
-    Contender { most: 7_900, ..contender("apalis-defaults", Home::Rust, "apalis", false, 7_900) },
+    Contender { most: APALIS_MOST, ..contender("apalis", Home::Rust, "apalis", true, 50_000) },
+    Contender { most: APALIS_MOST, ..contender("apalis-defaults", Home::Rust, "apalis", false, 7_900) },
     contender("rusty-sidekiq", Home::Rust, "sidekiq", true, 15_000),
     contender("rusty-sidekiq-defaults", Home::Rust, "sidekiq", false, 15_000),
     contender("bullmq-rust", Home::Rust, "bullmq", true, 20_000),

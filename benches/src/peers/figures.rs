@@ -30,7 +30,7 @@ pub(super) enum Metric {
     Beyond,
     /// What a worker takes for a job, without Redis, ns.
     Dispatch,
-    /// What the function takes on a bare task of tokio, its arguments read and its result written, ns.
+    /// What the function takes on a bare task of tokio, the same JSON read and written, ns.
     Bare,
 }
 
@@ -61,9 +61,9 @@ impl Metric {
             Self::P95 => "p95, ms",
             Self::P99 => "p99, ms",
             Self::Max => "max, ms",
-            Self::Beyond => "beyond the function, ns/job",
+            Self::Beyond => "beyond a bare task, ns/job",
             Self::Dispatch => "in a worker, ns/job",
-            Self::Bare => "the function by itself, ns/job",
+            Self::Bare => "a bare task, ns/job",
         }
     }
 

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Broken;
-use super::contest::{Contender, OUR_DEFAULTS, OURS, Queue, RAW};
+use super::contest::{APALIS_MOST, Contender, OUR_DEFAULTS, OURS, Queue, RAW};
 use super::dispatch;
 use super::figures::{Figures, Metric, percentiles};
-use super::process::{Line, Process};
+use super::process::{Line, Process, Tally};
 use super::server::Site;
 use crate::side::{AHEAD, PACE};
 
@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_mins(2);
 
 /// The same of jobs whose delay is measured, after the last of them is due: some start a few of them every so many
 /// seconds, which may go on for minutes.
-const LONGEST_DELAY: Duration = Duration::from_secs(15);
+const LONGEST_DELAY: Duration = Duration::from_secs(35);
 
 /// Until a worker has connected and found nothing.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -33,9 +33,6 @@ const MOST_BYTES: usize = 128 * 1024 * 1024;
 
 /// What a bulk enqueue adds: the same for all, as a longer backlog costs less memory a job.
 const MANY: usize = 50_000;
-
-/// Processor time that is told in ticks of 10 ms must be this much to be told at all, seconds.
-const LEAST_CPU: f64 = 0.2;
 
 /// A run that would take longer is left out.
 const LONGEST_DRAIN: usize = 40;
@@ -55,7 +52,10 @@ pub(super) enum Measure {
     /// Jobs are added one by one, each awaited.
     Single,
     /// Jobs are added in bulk while a worker runs them.
-    Both,
+    Both {
+        /// Jobs; by default as many as take the contender about a second.
+        jobs: Option<usize>,
+    },
     /// A job each 20 ms on an idle worker, all as they come: how long from the call to the function's start.
     Idle,
     /// Deferred jobs on an idle worker: how long from the due time to the function's start.
@@ -107,7 +107,8 @@ impl fmt::Display for Measure {
             }
             Self::Bulk => write!(f, "bulk enqueue of {MANY} jobs"),
             Self::Single => f.write_str("enqueue, one await at a time"),
-            Self::Both => f.write_str("producer and worker together"),
+            Self::Both { jobs: None } => f.write_str("producer and worker together"),
+            Self::Both { jobs: Some(jobs) } => write!(f, "producer and worker together, {jobs} jobs"),
             Self::Idle => f.write_str("idle latency, defaults"),
             Self::Deferred => f.write_str("deferred jobs' lateness"),
             Self::Dispatch { at_once, keeps } => {
@@ -123,13 +124,15 @@ impl Measure {
     #[must_use]
     pub(super) fn all() -> Vec<Self> {
         let drain = |drain: Drain| Self::Drain(drain);
-        let mut all = vec![drain(DRAIN), drain(Drain { keeps: true, ..DRAIN })];
-        all.extend([2, 4].map(|processes| drain(Drain { processes, ..DRAIN })));
-        for slots in [10, 1] {
-            all.extend([false, true].map(|keeps| drain(Drain { slots, keeps, ..DRAIN })));
-        }
-        all.extend([Self::Bulk, Self::Single, Self::Both, Self::Idle, Self::Deferred]);
-        all.extend([1_000, 10_000, 100_000, 1_000_000].map(|jobs| drain(Drain { backlog: Some(jobs), ..DRAIN })));
+        let of_processes = |processes, slots, keeps| drain(Drain { slots, keeps, processes, ..DRAIN });
+        let mut all = vec![of_processes(1, 100, false), of_processes(2, 100, false), of_processes(4, 100, false)];
+        all.extend([1, 2].map(|processes| of_processes(processes, 100, true)));
+        all.extend([1, 2].map(|processes| of_processes(processes, 10, false)));
+        all.extend([of_processes(1, 10, true), of_processes(1, 1, false), of_processes(1, 1, true)]);
+        all.extend([Self::Bulk, Self::Single, Self::Both { jobs: None }, Self::Both { jobs: Some(APALIS_MOST) }]);
+        all.extend([Self::Idle, Self::Deferred]);
+        let backlogs = [1_000, APALIS_MOST, 10_000, 100_000, 1_000_000];
+        all.extend(backlogs.map(|jobs| drain(Drain { backlog: Some(jobs), ..DRAIN })));
         all.extend([100, 10_000, 500_000].map(|payload| drain(Drain { payload, ..DRAIN })));
         all.extend([1, 2].map(|processes| Self::Cluster { processes }));
         for at_once in [100, 10] {
@@ -163,8 +166,8 @@ impl Measure {
     pub(super) fn is_beside(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Drain(one), Self::Drain(other)) => {
-                let is_of_hundred = |drain: &Drain| drain.slots == DRAIN.slots && drain.payload == DRAIN.payload;
-                is_of_hundred(one) && is_of_hundred(other) && one.backlog.is_some() == other.backlog.is_some()
+                let is_alike = one.slots == other.slots && one.payload == PAYLOAD && other.payload == PAYLOAD;
+                is_alike && one.backlog.is_some() == other.backlog.is_some()
             }
             (Self::Cluster { .. }, Self::Cluster { .. }) => true,
             _ => false,
@@ -175,17 +178,21 @@ impl Measure {
     #[must_use]
     pub(super) fn is_narrow(&self) -> bool {
         let broad = [DRAIN, Drain { keeps: true, ..DRAIN }, Drain { slots: 10, ..DRAIN }].map(Self::Drain);
-        matches!(self, Self::Drain(_)) && !broad.contains(self)
+        match self {
+            Self::Drain(_) => !broad.contains(self),
+            Self::Both { jobs } => jobs.is_some(),
+            _ => false,
+        }
     }
 
-    /// The figure that it is for.
+    /// The figures that it is for, the first of them before all.
     #[must_use]
-    pub(super) fn main(&self) -> Metric {
+    pub(super) fn plotted(&self) -> &'static [Metric] {
         match self {
-            Self::Drain(_) | Self::Cluster { .. } | Self::Both => Metric::Ran,
-            Self::Bulk | Self::Single => Metric::Added,
-            Self::Idle | Self::Deferred => Metric::P50,
-            Self::Dispatch { .. } => Metric::Beyond,
+            Self::Drain(_) | Self::Cluster { .. } | Self::Both { .. } => &[Metric::Ran],
+            Self::Bulk | Self::Single => &[Metric::Added],
+            Self::Idle | Self::Deferred => &[Metric::P50, Metric::P99],
+            Self::Dispatch { .. } => &[Metric::Beyond],
         }
     }
 
@@ -207,7 +214,9 @@ impl Measure {
             Self::Drain(Drain { processes: 2.., .. }) if contender.name == RAW => {
                 Some("each process would take the same jobs".to_owned())
             }
-            Self::Drain(Drain { backlog: Some(jobs), .. }) if *jobs > contender.most => {
+            Self::Drain(Drain { backlog: Some(jobs), .. }) | Self::Both { jobs: Some(jobs) }
+                if *jobs > contender.most =>
+            {
                 Some(format!("stops for good at more than {} due jobs", contender.most))
             }
             Self::Drain(Drain { backlog: Some(jobs), .. }) if *jobs / contender.load > LONGEST_DRAIN => {
@@ -216,7 +225,7 @@ impl Measure {
             Self::Drain(drain) if !contender.is_tuned && *drain != DRAIN => {
                 Some("with its defaults it has slots of its own".to_owned())
             }
-            Self::Bulk | Self::Single | Self::Both | Self::Deferred if !contender.is_tuned => {
+            Self::Bulk | Self::Single | Self::Both { .. } | Self::Deferred if !contender.is_tuned => {
                 Some("measured with its tuned settings".to_owned())
             }
             Self::Idle if contender.is_tuned => Some("measured with its defaults".to_owned()),
@@ -239,7 +248,7 @@ impl Measure {
             Self::Drain(drain) => stage.drain(drain, seconds),
             Self::Bulk => stage.bulk(),
             Self::Single => stage.enqueue(4_000 * seconds, PAYLOAD, "single"),
-            Self::Both => stage.both(seconds),
+            Self::Both { jobs } => stage.both(*jobs, seconds),
             // A percentile of few is one job's luck: 10 and 3 seconds of them.
             Self::Idle => stage.delays(500 * seconds, "paced"),
             Self::Deferred => stage.delays(150 * seconds, "deferred"),
@@ -264,7 +273,6 @@ struct Stage<'a> {
 struct Start {
     redis: f64,
     workers: f64,
-    at_us: u64,
 }
 
 /// What came of some jobs' run.
@@ -334,8 +342,8 @@ impl Stage<'_> {
         Ok(figures)
     }
 
-    fn both(&self, seconds: usize) -> Result<Figures, Broken> {
-        let jobs = (self.contender.load * seconds).min(self.contender.most);
+    fn both(&self, jobs: Option<usize>, seconds: usize) -> Result<Figures, Broken> {
+        let jobs = jobs.unwrap_or_else(|| (self.contender.load * seconds).min(self.contender.most));
         Ok(self.beside(jobs, "bulk", None)?.figures(jobs))
     }
 
@@ -357,16 +365,16 @@ impl Stage<'_> {
     }
 
     fn start(&self, workers: &[Process]) -> Result<Start, Broken> {
-        Ok(Start { redis: self.site.info()?.cpu, workers: cpu(workers)?, at_us: crate::side::now_us() })
+        Ok(Start { redis: self.site.info()?.cpu, workers: cpu(workers)? })
     }
 
     /// Waits until as many jobs have run.
     fn collect(&self, start: &Start, workers: &[Process], jobs: usize, longest: Duration) -> Result<Ran, Broken> {
-        let mut ran = vec![0; workers.len()];
-        let (mut last, mut delays, mut heard) = (0.0_f64, Vec::new(), Instant::now());
+        let mut tallies: Vec<Option<Tally>> = vec![None; workers.len()];
+        let (mut delays, mut heard) = (Vec::new(), Instant::now());
         let began = heard;
         loop {
-            let sum = ran.iter().sum::<u64>();
+            let sum = tallies.iter().flatten().map(|tally| tally.ran).sum::<u64>();
             if sum >= jobs as u64 {
                 break;
             }
@@ -374,12 +382,12 @@ impl Stage<'_> {
                 return Err(Broken::new(format!("{sum} of {jobs} jobs had run after {} s", longest.as_secs())));
             }
             let mut is_quiet = true;
-            for (worker, ran) in workers.iter().zip(&mut ran) {
+            for (worker, tally) in workers.iter().zip(&mut tallies) {
                 while let Some(line) = worker.try_next()? {
                     is_quiet = false;
                     heard = Instant::now();
                     match line {
-                        Line::Ran(count, at) => (*ran, last) = (count, last.max(at)),
+                        Line::Ran(now) => *tally = Some(now),
                         Line::Late(late) => delays.extend(late),
                         _ => {}
                     }
@@ -391,18 +399,24 @@ impl Stage<'_> {
             crate::side::rest(Duration::from_millis(2));
         }
         let (worker_cpu, redis_cpu) = (cpu(workers)? - start.workers, self.site.info()?.cpu - start.redis);
-        #[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 are below 2^52")]
-        let seconds = last - start.at_us as f64 / 1e6;
-        Ok(Ran { seconds, worker_cpu, redis_cpu, delays })
+        Ok(Ran { seconds: span(&tallies), worker_cpu, redis_cpu, delays })
     }
+}
+
+/// From the start of the first job to that of the last one, in whichever process, in seconds: some connect only once they are told to
+/// begin, and others before.
+fn span(tallies: &[Option<Tally>]) -> f64 {
+    let tallies = || tallies.iter().flatten();
+    let first = tallies().map(|tally| tally.since).fold(f64::INFINITY, f64::min);
+    let last = tallies().map(|tally| tally.at).fold(0.0, f64::max);
+    last - first
 }
 
 impl Ran {
     fn figures(&self, jobs: usize) -> Figures {
         let per_job = |seconds: f64| seconds * 1e6 / rate(jobs, 1.0);
-        let ran = [(Metric::Ran, rate(jobs, self.seconds)), (Metric::RedisCpu, per_job(self.redis_cpu))];
-        let worker = (self.worker_cpu >= LEAST_CPU).then(|| (Metric::WorkerCpu, per_job(self.worker_cpu)));
-        ran.into_iter().chain(worker).collect()
+        let ran = (Metric::Ran, rate(jobs, self.seconds));
+        [ran, (Metric::WorkerCpu, per_job(self.worker_cpu)), (Metric::RedisCpu, per_job(self.redis_cpu))].into()
     }
 }
 

@@ -20,6 +20,10 @@ use self::figures::{Metric, Samples};
 use self::measure::Measure;
 use self::server::Server;
 
+/// What the table of targets stands between in PERFORMANCE.md.
+const TARGETS_BEGIN: &str = "<!-- targets: written by `cargo xtask peers --publish` -->";
+const TARGETS_END: &str = "<!-- end of targets -->";
+
 /// The report's file.
 const REPORT: &str = "report.md";
 
@@ -214,7 +218,10 @@ pub fn run(options: &Options, root: &Path) -> Result<PathBuf, Broken> {
         table.rows.extend(beside.iter().map(|measure| (*measure, row(*measure, options, &here))));
         for round in 1..=options.rounds {
             for (measure, row) in &mut table.rows[start..] {
-                for (name, shown) in row.iter_mut().filter(|(_, shown)| !shown.is_over()) {
+                // Each round begins with another one: who comes first may find a cooler machine.
+                let first = (round - 1) % row.len().max(1);
+                let (before, from) = row.split_at_mut(first);
+                for (name, shown) in from.iter_mut().chain(before).filter(|(_, shown)| !shown.is_over()) {
                     if let Some((contender, _)) = here.iter().find(|(contender, _)| contender.name == *name) {
                         one(*measure, contender, shown, root, options, round);
                     }
@@ -234,9 +241,24 @@ pub fn run(options: &Options, root: &Path) -> Result<PathBuf, Broken> {
         fs::write(&file, report::text(&setting, &table))?;
     }
     if options.publishes {
+        put_targets(&root.join("PERFORMANCE.md"), &targets::shown(&table))?;
         return publish(&folder, &plots, &root.join("docs/performance"));
     }
     Ok(file)
+}
+
+/// Puts the table of targets between its marks in a document, in place of an older report's.
+fn put_targets(document: &Path, table: &str) -> Result<(), Broken> {
+    let text = fs::read_to_string(document)?;
+    let parts =
+        text.split_once(TARGETS_BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(TARGETS_END)?.1)));
+    let (before, after) = parts.ok_or_else(|| {
+        Broken::new(format!(
+            "{} has no lines {TARGETS_BEGIN} and {TARGETS_END}, between which the targets go",
+            document.display()
+        ))
+    })?;
+    Ok(fs::write(document, format!("{before}{TARGETS_BEGIN}\n\n{table}\n{TARGETS_END}{after}"))?)
 }
 
 /// Copies the report and its plots; plots of an older one go, or they would pass for this one's.
@@ -269,7 +291,7 @@ fn one(measure: Measure, contender: &Contender, shown: &mut Shown, root: &Path, 
     shown.tried += 1;
     match measure.run(contender, root, if options.is_quick { 1 } else { 2 }) {
         Ok(figures) => {
-            let main = measure.main();
+            let main = measure.plotted()[0];
             let said = figures.get(&main).map_or_else(|| "nothing".to_owned(), |value| main.show(*value));
             eprintln!("{measure}: {}, round {round}: {said} {}", contender.name, main.head());
             for (metric, value) in figures {
@@ -306,11 +328,26 @@ mod tests {
         check(&["drain, 100 slots"], &[one]);
         check(&["Drain, 100 slots, 2 processes", one], &[one, two]);
         check(
-            &["processes"],
-            &[two, "drain-100-slots-4-processes", "on-a-cluster-of-three-nodes-400-slots-2-processes"],
+            &["4 processes", "nodes, 400 slots, 2 processes"],
+            &["drain-100-slots-4-processes", "on-a-cluster-of-three-nodes-400-slots-2-processes"],
         );
         check(&["drain-100-slots-backlog-of-10000"], &["drain-100-slots-backlog-of-10000"]);
         check(&["idle"], &["idle-latency-defaults"]);
+    }
+
+    #[test]
+    fn the_targets_of_a_document_are_those_of_the_last_report() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let document = folder.path().join("PERFORMANCE.md");
+        fs::write(&document, format!("before\n{TARGETS_BEGIN}\nold\n{TARGETS_END}\nafter\n"))
+            .expect("it can be written");
+        for table in ["| one |\n", "| two |\n"] {
+            put_targets(&document, table).expect("it has the marks");
+            let text = fs::read_to_string(&document).expect("it is there");
+            assert_eq!(text, format!("before\n{TARGETS_BEGIN}\n\n{table}\n{TARGETS_END}\nafter\n"));
+        }
+        fs::write(&document, "no marks").expect("it can be written");
+        assert!(put_targets(&document, "").is_err_and(|error| error.why.contains("PERFORMANCE.md has no lines")));
     }
 
     #[test]

@@ -31,12 +31,20 @@ pub(super) enum Line {
     Ready,
     /// All jobs are added, after so many seconds.
     Enqueued(f64),
-    /// So many jobs have run, the last of them began at this time, in seconds since 1970.
-    Ran(u64, f64),
+    /// What has run until now.
+    Ran(Tally),
     /// How late jobs began, in ms.
     Late(Vec<f64>),
     /// It can't, and why.
     Cannot(String),
+}
+
+/// How many jobs of a process have started, and when the first and the last of them did, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Tally {
+    pub(super) ran: u64,
+    pub(super) since: f64,
+    pub(super) at: f64,
 }
 
 impl Process {
@@ -112,13 +120,21 @@ impl Process {
         }
     }
 
-    /// CPU since its start, in seconds.
+    /// CPU since its start, in seconds: of the threads that it has, to the nanosecond, or of all that it has had, in ticks of
+    /// 10 ms, where that is more.
     ///
     /// # Errors
     /// [`Broken`] when it has ended.
     pub(super) fn cpu(&self) -> Result<f64, Broken> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        ticks(&stat).map(|ticks| ticks / TICKS).ok_or_else(|| Broken::new(format!("no CPU time in {stat}")))
+        let folder = format!("/proc/{}", self.child.id());
+        let stat = fs::read_to_string(format!("{folder}/stat"))?;
+        let of_all = ticks(&stat).map(|ticks| ticks / TICKS);
+        let of_all = of_all.ok_or_else(|| Broken::new(format!("no CPU time in {stat}")))?;
+        let threads = fs::read_dir(format!("{folder}/task"))?.flatten();
+        // A thread may end meanwhile, and a kernel may not tell.
+        let stats = threads.filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
+        let of_threads: f64 = stats.filter_map(|stat| nanoseconds(&stat)).sum::<f64>() / 1e9;
+        Ok(of_all.max(of_threads))
     }
 }
 
@@ -151,6 +167,11 @@ fn ticks(stat: &str) -> Option<f64> {
     Some(next()? + next()?)
 }
 
+/// A thread's time on a core, of its `schedstat`.
+fn nanoseconds(stat: &str) -> Option<f64> {
+    stat.split_whitespace().next()?.parse().ok()
+}
+
 fn read(line: &str) -> Option<Line> {
     let value: Value = serde_json::from_str(line).ok()?;
     let number = |name: &str| value.get(name).and_then(Value::as_f64);
@@ -163,8 +184,10 @@ fn read(line: &str) -> Option<Line> {
     if let Some(late) = value.get("late_us").and_then(Value::as_array) {
         return Some(Line::Late(late.iter().filter_map(Value::as_f64).map(|us| us / 1_000.0).collect()));
     }
-    if let (Some(ran), Some(at)) = (value.get("ran").and_then(Value::as_u64), number("at")) {
-        return Some(Line::Ran(ran, at));
+    if let (Some(ran), Some(since), Some(at)) =
+        (value.get("ran").and_then(Value::as_u64), number("since"), number("at"))
+    {
+        return Some(Line::Ran(Tally { ran, since, at }));
     }
     number("enqueued").and_then(|_| number("seconds")).map(Line::Enqueued)
 }
@@ -178,11 +201,12 @@ mod tests {
         let check = |line: &str, expected: Option<Line>| assert_eq!(read(line), expected, "{line}");
         check(r#"{"ready":true}"#, Some(Line::Ready));
         check(r#"{"enqueued":10,"seconds":0.5}"#, Some(Line::Enqueued(0.5)));
-        check(r#"{"ran":7,"at":1700000000.25}"#, Some(Line::Ran(7, 1_700_000_000.25)));
+        let tally = Tally { ran: 7, since: 1_700_000_000.25, at: 1_700_000_001.5 };
+        check(r#"{"ran":7,"since":1700000000.25,"at":1700000001.5}"#, Some(Line::Ran(tally)));
         check(r#"{"late_us":[1500,-20]}"#, Some(Line::Late(vec![1.5, -0.02])));
         check(r#"{"cannot":"no bulk"}"#, Some(Line::Cannot("no bulk".to_owned())));
         check("a warning of somebody's", None);
-        check(r#"{"ran":7}"#, None);
+        check(r#"{"ran":7,"at":1700000001.5}"#, None);
     }
 
     #[test]
@@ -190,5 +214,7 @@ mod tests {
         let stat = "12 (a) b (c) R 1 1 1 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 3 0 99 1 1";
         assert_eq!(ticks(stat), Some(200.0));
         assert_eq!(ticks("12 (a"), None);
+        assert_eq!(nanoseconds("1500 20 3\n"), Some(1_500.0));
+        assert_eq!(nanoseconds(""), None);
     }
 }

@@ -9,8 +9,7 @@ use super::contest::{OURS, QUICK, RAW};
 use super::figures::{Metric, ratio};
 use super::plot;
 use super::process;
-use super::targets::{Verdict, verdicts};
-use super::{Options, Shown, Table};
+use super::{Options, Shown, Table, targets};
 
 /// Where and with what it was measured.
 pub(super) struct Setting<'a> {
@@ -33,7 +32,8 @@ pub(super) fn text(setting: &Setting<'_>, table: &Table) -> String {
         "{machine}; Redis {redis}, a server of its own for each run, without persistence. {rounds} rounds, in which the \
          contenders took turns: median, in brackets least and most. Jobs do nothing; each has an integer and, unless it \
          says otherwise, a text of 32 bytes. Figures of other machines, or of another run, don't compare; ratios within \
-         this one do. `{command}` measured this in {minutes} min {seconds} s.\n"
+         this one do. Rates are from the start of the first job to that of the last, in whichever process; CPU is from the word to \
+         begin. A bare task is one of tokio's that reads and writes the same JSON. `{command}` measured this in {minutes} min {seconds} s.\n"
     );
     if options.is_quick && options.only.is_empty() {
         let _ = writeln!(
@@ -48,21 +48,19 @@ pub(super) fn text(setting: &Setting<'_>, table: &Table) -> String {
     for name in *missing {
         let _ = writeln!(text, "- {name}: not installed");
     }
-    text.push_str("\n## Targets\n\n| | wanted | seen | |\n| --- | --- | --- | --- |\n");
-    for Verdict { what, wanted, seen, is_reached } in verdicts(table) {
-        let word =
-            is_reached.map_or("not measured", |is_reached| if is_reached { "reached" } else { "**not reached**" });
-        let _ = writeln!(text, "| {what} | {wanted} | {seen} | {word} |");
-    }
+    let _ = write!(text, "\n## Targets\n\n{}", targets::shown(table));
     text.push_str("\n## Where a peer is ahead\n\n");
     text.push_str(&better(table, |name| name != RAW));
     text.push_str("\n## Where the ceiling is ahead\n\nPlain commands (`raw`): no leases, no retries, no queue that anybody could use.\n\n");
     text.push_str(&better(table, |name| name == RAW));
     for (measure, row) in &table.rows {
-        let (title, plot) = (capital(&measure.to_string()), plot::file(*measure));
+        let title = capital(&measure.to_string());
         let _ = writeln!(text, "\n## {title}\n");
-        if plots.contains(&plot) {
-            let _ = writeln!(text, "![{title}]({plot})\n");
+        for metric in measure.plotted() {
+            let file = plot::file(*measure, *metric);
+            if plots.contains(&file) {
+                let _ = writeln!(text, "![{title}, {}]({file})\n", metric.head());
+            }
         }
         section(&mut text, measure.ours(), row);
     }
@@ -77,9 +75,6 @@ fn better(table: &Table, is_asked: impl Fn(&str) -> bool) -> String {
         for (name, theirs) in row.iter().filter(|(name, _)| !name.starts_with(OURS) && is_asked(name)) {
             for (metric, their) in &theirs.samples {
                 let Some(our) = ours.samples.get(metric) else {
-                    if *metric == Metric::WorkerCpu {
-                        continue; // ours was too little to be told
-                    }
                     let _ =
                         writeln!(lines, "| {measure} | {name} | {} | {} | – | – |", metric.head(), their.show(*metric));
                     continue;
@@ -157,8 +152,7 @@ mod tests {
             ..Shown::default()
         };
         let ours = shown(&[(Metric::Ran, 50.0), (Metric::Added, 40.0), (Metric::Memory, 300.0)]);
-        let arq =
-            shown(&[(Metric::Ran, 5.0), (Metric::Added, 80.0), (Metric::Memory, 200.0), (Metric::WorkerCpu, 9.0)]);
+        let arq = shown(&[(Metric::Ran, 5.0), (Metric::Added, 80.0), (Metric::Memory, 200.0)]);
         let raw = shown(&[(Metric::Ran, 100.0), (Metric::P99, 1.0)]);
         let table = Table { rows: vec![(Measure::Drain(DRAIN), vec![(OURS, ours), ("arq", arq), (RAW, raw)])] };
         let of_peers = better(&table, |name| name != RAW);

@@ -1,7 +1,9 @@
 //! What sector7g is to reach beside the others, and whether it does.
 
+use std::fmt::Write as _;
+
 use super::Table;
-use super::contest::{OUR_DEFAULTS, OURS};
+use super::contest::{APALIS_MOST, OUR_DEFAULTS, OURS};
 use super::figures::{LEAST_RUNS, Metric, ratio};
 use super::measure::{DRAIN, Drain, Measure};
 
@@ -25,12 +27,12 @@ struct Target {
 
 /// What came of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) what: &'static str,
-    pub(super) wanted: String,
-    pub(super) seen: String,
+struct Verdict {
+    what: &'static str,
+    wanted: String,
+    seen: String,
     /// `None` when it was not measured, or not often enough.
-    pub(super) is_reached: Option<bool>,
+    is_reached: Option<bool>,
 }
 
 const fn spot(measure: Measure, name: &'static str, metric: Metric) -> Spot {
@@ -50,9 +52,24 @@ const fn beyond(what: &'static str, keeps: bool) -> Target {
     Target { what, ours, beside: None, bound: 1_000.0 }
 }
 
-const KEPT: Measure = Measure::Drain(Drain { keeps: true, ..DRAIN });
-const TEN: Measure = Measure::Drain(Drain { slots: 10, ..DRAIN });
-const TWO: Measure = Measure::Drain(Drain { processes: 2, ..DRAIN });
+const KEEPING: Drain = Drain { keeps: true, ..DRAIN };
+const OF_TEN: Drain = Drain { slots: 10, ..DRAIN };
+const KEPT: Measure = Measure::Drain(KEEPING);
+const TEN: Measure = Measure::Drain(OF_TEN);
+const CLUSTER_ONE: Measure = Measure::Cluster { processes: 1 };
+const CLUSTER_TWO: Measure = Measure::Cluster { processes: 2 };
+const TOGETHER: Measure = Measure::Both { jobs: None };
+/// As many as apalis can be given, for ours, too.
+const TOGETHER_FEW: Measure = Measure::Both { jobs: Some(APALIS_MOST) };
+
+/// Two processes beside one.
+const fn second(what: &'static str, two: Measure, one: Measure, name: &'static str) -> Target {
+    beside(what, spot(two, name, Metric::Ran), spot(one, name, Metric::Ran), 1.0)
+}
+
+const fn processes(of: Drain, processes: usize) -> Measure {
+    Measure::Drain(Drain { processes, ..of })
+}
 
 const fn backlog(jobs: usize) -> Measure {
     Measure::Drain(Drain { backlog: Some(jobs), ..DRAIN })
@@ -61,11 +78,17 @@ const fn backlog(jobs: usize) -> Measure {
 const TARGETS: &[Target] = &[
     beside("drain, 100 slots, beside BullMQ on Node, tuned", drained(OURS), drained("bullmq"), 3.5),
     beside("drain, 100 slots, beside BullMQ in Rust", drained(OURS), drained("bullmq-rust"), 3.0),
-    beside("drain, 100 slots, beside apalis, tuned", drained(OURS), drained("apalis"), 1.2),
+    beside(
+        "drain, 100 slots, beside apalis, tuned, 7,900 jobs each",
+        spot(backlog(APALIS_MOST), OURS, Metric::Ran),
+        spot(backlog(APALIS_MOST), "apalis", Metric::Ran),
+        1.2,
+    ),
     beside("drain, 100 slots, beside arq, tuned", drained(OURS), drained("arq"), 25.0),
     beside("drain, 100 slots, beside arq as it comes", drained(OURS), drained("arq-defaults"), 400.0),
     beside("drain, 100 slots, beside the raw ceiling in batches of 100", drained(OURS), drained("raw"), 2.0 / 3.0),
-    beside("the same with our results kept", spot(KEPT, OURS, Metric::Ran), drained("raw"), 0.5),
+    beside("the same with our results kept, and none of raw's", spot(KEPT, OURS, Metric::Ran), drained("raw"), 0.5),
+    beside("the same with results kept by both", spot(KEPT, OURS, Metric::Ran), spot(KEPT, "raw", Metric::Ran), 0.5),
     beside(
         "drain, 10 slots, beside the raw ceiling in batches of 10",
         spot(TEN, OURS, Metric::Ran),
@@ -91,15 +114,15 @@ const TARGETS: &[Target] = &[
         1.0,
     ),
     beside(
-        "producer and worker together, beside apalis",
-        spot(Measure::Both, OURS, Metric::Ran),
-        spot(Measure::Both, "apalis", Metric::Ran),
+        "producer and worker together, beside apalis, 7,900 jobs each",
+        spot(TOGETHER_FEW, OURS, Metric::Ran),
+        spot(TOGETHER_FEW, "apalis", Metric::Ran),
         1.2,
     ),
     beside(
         "producer and worker together, beside BullMQ on Node",
-        spot(Measure::Both, OURS, Metric::Ran),
-        spot(Measure::Both, "bullmq", Metric::Ran),
+        spot(TOGETHER, OURS, Metric::Ran),
+        spot(TOGETHER, "bullmq", Metric::Ran),
         3.5,
     ),
     Target {
@@ -114,7 +137,11 @@ const TARGETS: &[Target] = &[
         spot(backlog(10_000), OURS, Metric::Ran),
         0.85,
     ),
-    beside("drain by two processes, beside one", spot(TWO, OURS, Metric::Ran), drained(OURS), 1.0),
+    second("drain by two processes, 100 slots, beside one", processes(DRAIN, 2), processes(DRAIN, 1), OURS),
+    second("the same with results kept", processes(KEEPING, 2), processes(KEEPING, 1), OURS),
+    second("the same with 10 slots", processes(OF_TEN, 2), processes(OF_TEN, 1), OURS),
+    second("the same on a cluster, 400 slots, all in one slot", CLUSTER_TWO, CLUSTER_ONE, "sector7g-tagged"),
+    second("the same on a cluster, 400 slots, four partitions", CLUSTER_TWO, CLUSTER_ONE, "sector7g-parted"),
     beside(
         "Redis memory of a queued job, beside arq",
         spot(Measure::Bulk, OURS, Metric::Memory),
@@ -125,8 +152,19 @@ const TARGETS: &[Target] = &[
     beyond("the same with results kept", true),
 ];
 
+/// Each target, and whether it is reached, as a table in Markdown.
+pub(super) fn shown(table: &Table) -> String {
+    let mut text = "| | wanted | seen | |\n| --- | --- | --- | --- |\n".to_owned();
+    for Verdict { what, wanted, seen, is_reached } in verdicts(table) {
+        let word =
+            is_reached.map_or("not measured", |is_reached| if is_reached { "reached" } else { "**not reached**" });
+        let _ = writeln!(text, "| {what} | {wanted} | {seen} | {word} |");
+    }
+    text
+}
+
 /// What the figures say of each target, in order.
-pub(super) fn verdicts(table: &Table) -> Vec<Verdict> {
+fn verdicts(table: &Table) -> Vec<Verdict> {
     TARGETS.iter().map(|target| verdict(target, table)).collect()
 }
 

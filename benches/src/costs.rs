@@ -1,11 +1,9 @@
-//! What a job costs, in time and in instructions, beside a bare spawn with the same serde work.
+//! What a job costs, in time and in instructions, beside a bare spawn with the same serde work: three tables.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-use crate::run::{Failed, Runner, Step};
 
 /// How often a bare spawn's cost a dispatch may have, and how much longer than it one may take.
 const MOST_TIMES: f64 = 3.0;
@@ -55,31 +53,30 @@ const ON_SERVER: [(&str, &str, Option<&str>); 7] = [
 
 /// What a job of one case costs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cost {
-    pub(crate) ns: u64,
+struct Cost {
+    ns: u64,
     /// `None` without valgrind.
-    pub(crate) instructions: Option<u64>,
+    instructions: Option<u64>,
 }
 
-pub(crate) fn bench(runner: &mut Runner) -> Result<(), Failed> {
-    runner.run(&Step::cargo("build --profile bench --package sector7g-benches --bin probe"))?;
-    let probe = Probe::new(runner);
+/// Runs the program `probe` as often as it takes, tells what is missing, and returns the tables.
+///
+/// # Errors
+/// What went wrong, for people.
+pub fn tables(probe: &Path) -> Result<String, String> {
+    let probe = Probe { program: probe, has_valgrind: has_program("valgrind") };
     if !probe.has_valgrind {
         eprintln!("valgrind is not installed: times only (Debian: apt-get install valgrind)");
     }
-    let rows = ROWS.iter().map(|row| {
-        let costs = probe.costs(&[format!("bare-{row}"), format!("dispatch-{row}")])?;
-        Ok((*row, costs.try_into().expect("one for each case")))
-    });
-    let rows = rows.collect::<Result<Vec<_>, Failed>>()?;
+    let rows = ROWS.map(|row| Ok((row, probe.costs(&[format!("bare-{row}"), format!("dispatch-{row}")])?)));
+    let rows = rows.into_iter().collect::<Result<Vec<_>, String>>()?;
     let layers = probe.costs(&LAYERS.map(str::to_owned))?;
-    eprintln!("\n{}\n\n{}", table(&rows), layers_table(&layers));
-    if probe.has_valgrind && has_program("redis-server") {
-        eprintln!("\n{}", probe.server_table()?);
+    let of_server = if probe.has_valgrind && has_program("redis-server") {
+        probe.server_table()?
     } else {
-        eprintln!("\nwhat the server does for a job is counted with valgrind and redis-server: `cargo xtask needs`");
-    }
-    Ok(())
+        "what the server does for a job is counted with valgrind and redis-server: `cargo xtask needs`".to_owned()
+    };
+    Ok(format!("{}\n\n{}\n\n{of_server}", table(&rows), layers_table(&layers)))
 }
 
 fn has_program(name: &str) -> bool {
@@ -89,7 +86,7 @@ fn has_program(name: &str) -> bool {
 }
 
 /// One line for each of `rows`: what runs, then the bare spawn's cost and the dispatch's.
-pub(crate) fn table(rows: &[(&str, [Cost; 2])]) -> String {
+fn table(rows: &[(&str, [Cost; 2])]) -> String {
     let mut lines = vec![
         "per job      bare, ns  dispatch, ns  beyond, ns  ratio   bare, instr.  dispatch, instr.  ratio  goal"
             .to_owned(),
@@ -139,20 +136,14 @@ fn ratio(one: u64, other: u64) -> f64 {
     one as f64 / other.max(1) as f64
 }
 
-struct Probe {
-    program: PathBuf,
+struct Probe<'a> {
+    program: &'a Path,
     has_valgrind: bool,
 }
 
-impl Probe {
-    fn new(runner: &Runner) -> Self {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        let program = runner.root.join(target).join("release/probe"); // the profile `bench` builds there, too
-        Self { program, has_valgrind: has_program("valgrind") }
-    }
-
+impl Probe<'_> {
     /// Instructions of a Redis server for a job, by what is done with it.
-    fn server_table(&self) -> Result<String, Failed> {
+    fn server_table(&self) -> Result<String, String> {
         let mut lines = vec![
             "per job, on the server           instructions".to_owned(),
             "-------------------------------  ------------".to_owned(),
@@ -166,14 +157,14 @@ impl Probe {
     }
 
     /// Between few jobs and more, so that starting and the scripts' loading are in none of it.
-    fn on_server(&self, deed: &str) -> Result<u64, Failed> {
+    fn on_server(&self, deed: &str) -> Result<u64, String> {
         let (few, more) = COUNTED_JOBS;
         Ok(self.count_on_server(deed, more)?.saturating_sub(self.count_on_server(deed, few)?) / (more - few))
     }
 
-    fn count_on_server(&self, deed: &str, jobs: u64) -> Result<u64, Failed> {
+    fn count_on_server(&self, deed: &str, jobs: u64) -> Result<u64, String> {
         let (server, url) = counted_server()?;
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(self.program);
         let done = said(command.args([deed, &jobs.to_string(), &url]));
         let mut server = Stopped(server); // also where the deed failed, and nobody has had it end
         done?;
@@ -181,8 +172,8 @@ impl Probe {
         number_after(&output, "Collected : ").ok_or_else(|| unreadable(&output))
     }
 
-    fn costs(&self, cases: &[String]) -> Result<Vec<Cost>, Failed> {
-        let mut costs = vec![Cost { ns: u64::MAX, instructions: None }; cases.len()];
+    fn costs<const CASES: usize>(&self, cases: &[String; CASES]) -> Result<[Cost; CASES], String> {
+        let mut costs = [Cost { ns: u64::MAX, instructions: None }; CASES];
         for _ in 0..TIMED_RUNS {
             // In turns, so that a slow spell of the machine meets all.
             for (case, cost) in cases.iter().zip(&mut costs) {
@@ -197,23 +188,24 @@ impl Probe {
         Ok(costs)
     }
 
-    fn time(&self, case: &str) -> Result<u64, Failed> {
-        let mut command = Command::new(&self.program);
+    fn time(&self, case: &str) -> Result<u64, String> {
+        let mut command = Command::new(self.program);
         let said = said(command.args([case, &TIMED_JOBS.to_string()]))?;
         number_after(&said, &format!("{case}: ")).ok_or_else(|| unreadable(&said))
     }
 
     /// Of what comes after the preparation, between few jobs and more.
-    fn instructions(&self, case: &str) -> Result<u64, Failed> {
+    fn instructions(&self, case: &str) -> Result<u64, String> {
         let (few, more) = COUNTED_JOBS;
-        let run = |jobs: u64| Ok(self.count(case, jobs, false)?.saturating_sub(self.count(case, jobs, true)?));
+        let run =
+            |jobs: u64| Ok::<_, String>(self.count(case, jobs, false)?.saturating_sub(self.count(case, jobs, true)?));
         Ok((run(more)?.saturating_sub(run(few)?)) / (more - few))
     }
 
-    fn count(&self, case: &str, jobs: u64, only_prepare: bool) -> Result<u64, Failed> {
+    fn count(&self, case: &str, jobs: u64, only_prepare: bool) -> Result<u64, String> {
         let mut command = Command::new("valgrind");
         command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-        command.arg(&self.program).args([case, &jobs.to_string()]);
+        command.arg(self.program).args([case, &jobs.to_string()]);
         let said = said(command.args(only_prepare.then_some("prepare")))?;
         number_after(&said, "Collected : ").ok_or_else(|| unreadable(&said))
     }
@@ -221,12 +213,9 @@ impl Probe {
 
 /// A Redis server under valgrind, on a free port of loopback, that answers.
 #[expect(clippy::disallowed_methods, reason = "no runtime is here that it could block")]
-fn counted_server() -> Result<(Child, String), Failed> {
+fn counted_server() -> Result<(Child, String), String> {
     const LIMIT: Duration = Duration::from_mins(1);
-    let failed = |error: std::io::Error| {
-        eprintln!("xtask: no server to count: {error}");
-        Failed { code: 127 }
-    };
+    let failed = |error: std::io::Error| format!("no server to count: {error}");
     let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr()).map_err(failed)?.port();
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "redis-server", "--bind", "127.0.0.1"]);
@@ -248,7 +237,7 @@ struct Stopped(Child);
 
 impl Stopped {
     /// What it says until its end, on its standard error.
-    fn output(&mut self) -> Result<String, Failed> {
+    fn output(&mut self) -> Result<String, String> {
         let mut text = String::new();
         let read = self.0.stderr.take().map(|mut error| std::io::Read::read_to_string(&mut error, &mut text));
         match read {
@@ -265,22 +254,40 @@ impl Drop for Stopped {
     }
 }
 
-fn said(command: &mut Command) -> Result<String, Failed> {
+fn said(command: &mut Command) -> Result<String, String> {
     let output = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output();
-    let output = output.map_err(|error| {
-        eprintln!("xtask: can't run {}: {error}", command.get_program().display());
-        Failed { code: 127 }
-    })?;
+    let output = output.map_err(|error| format!("can't run {}: {error}", command.get_program().display()))?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.success() { Ok(said) } else { Err(unreadable(&said)) }
 }
 
-fn unreadable(said: &str) -> Failed {
-    eprintln!("xtask: no figure in what the probe said:\n{said}");
-    Failed { code: 1 }
+fn unreadable(said: &str) -> String {
+    format!("no figure in what was said:\n{said}")
 }
 
-pub(crate) fn number_after(text: &str, mark: &str) -> Option<u64> {
+fn number_after(text: &str, mark: &str) -> Option<u64> {
     let (_, rest) = text.split_once(mark)?;
     rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_says_whether_its_goal_is_reached() {
+        let cost = |ns, instructions| Cost { ns, instructions };
+        let row = |bare, dispatch| table(&[("10-kept", [bare, dispatch])]).lines().nth(2).unwrap().to_owned();
+        assert!(row(cost(450, Some(1_000)), cost(1_350, Some(3_000))).ends_with(" 3.00  reached"));
+        assert!(row(cost(450, Some(1_000)), cost(1_350, Some(3_100))).ends_with(" 3.10  missed: instr."));
+        assert!(row(cost(1_000, Some(1_000)), cost(2_000, Some(2_000))).ends_with(" 2.00  missed: ns"));
+        assert!(row(cost(400, None), cost(1_300, None)).ends_with("    -  missed: ratio"));
+    }
+
+    #[test]
+    fn figures_are_found_in_what_programs_say() {
+        assert_eq!(number_after("==1== Collected : 123456\n==1==", "Collected : "), Some(123_456));
+        assert_eq!(number_after("bare-10: 812 ns a job", "bare-10: "), Some(812));
+        assert_eq!(number_after("usage", "Collected : "), None);
+    }
 }
