@@ -1,6 +1,7 @@
 //! What is measured, and how one run of it goes.
 
 use std::fmt;
+use std::ops::AddAssign;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,9 @@ const MOST_BYTES: usize = 128 * 1024 * 1024;
 
 /// What a bulk enqueue adds: the same for all, as a longer backlog costs less memory a job.
 const MANY: usize = 50_000;
+
+/// How often a backlog that takes less than a run's time is run, at most.
+const MOST_TIMES: usize = 10;
 
 /// A run that would take longer is left out.
 const LONGEST_DRAIN: usize = 40;
@@ -247,7 +251,7 @@ impl Measure {
             Self::Cluster { processes } => stage.drain(&Drain { processes: *processes, ..DRAIN }, seconds),
             Self::Drain(drain) => stage.drain(drain, seconds),
             Self::Bulk => stage.bulk(),
-            Self::Single => stage.enqueue(4_000 * seconds, PAYLOAD, "single"),
+            Self::Single => Ok(stage.add(4_000 * seconds, PAYLOAD, "single")?.added()),
             Self::Both { jobs } => stage.both(*jobs, seconds),
             // A percentile of few is one job's luck: 10 and 3 seconds of them.
             Self::Idle => stage.delays(500 * seconds, "paced"),
@@ -275,8 +279,10 @@ struct Start {
     workers: f64,
 }
 
-/// What came of some jobs' run.
+/// What came of some jobs' run, or of adding them.
+#[derive(Default)]
 struct Ran {
+    jobs: usize,
     seconds: f64,
     worker_cpu: f64,
     redis_cpu: f64,
@@ -311,40 +317,49 @@ impl Stage<'_> {
         Process::start(&mut self.command("work", &options), PATIENCE)
     }
 
-    /// Adds jobs: how many a second, and what Redis spent on it.
-    fn enqueue(&self, jobs: usize, payload: usize, how: &str) -> Result<Figures, Broken> {
+    /// Adds jobs: how long that took, and what Redis spent on it.
+    fn add(&self, jobs: usize, payload: usize, how: &str) -> Result<Ran, Broken> {
         let mut producer = self.producer(jobs, payload, how)?;
         let before = self.site.info()?.cpu;
         producer.go()?;
-        let added = rate(jobs, enqueued(&producer)?);
-        let cost = (self.site.info()?.cpu - before) * 1e6 / rate(jobs, 1.0);
-        Ok([(Metric::Added, added), (Metric::AddCpu, cost)].into())
+        let seconds = enqueued(&producer)?;
+        Ok(Ran { jobs, seconds, redis_cpu: self.site.info()?.cpu - before, ..Ran::default() })
     }
 
     fn drain(&self, drain: &Drain, seconds: usize) -> Result<Figures, Broken> {
         let Drain { slots, keeps, processes, payload, backlog } = *drain;
-        let by_load = (self.contender.load * seconds / if slots == 1 { 5 } else { 1 }).min(self.contender.most);
-        let jobs = backlog.unwrap_or_else(|| by_load.min(MOST_BYTES / payload).max(100));
-        let added = self.enqueue(jobs, payload, "bulk")?;
-        let mut workers = (0..processes).map(|_| self.worker(slots, keeps, false)).collect::<Result<Vec<_>, _>>()?;
-        let start = self.start(&workers)?;
-        workers.iter_mut().try_for_each(Process::go)?;
-        let ran = self.collect(&start, &workers, jobs, LONGEST)?;
-        let mut figures = ran.figures(jobs);
-        figures.extend(added);
+        let by_load = self.contender.load * seconds / if slots == 1 { 5 } else { 1 };
+        let few = by_load.min(MOST_BYTES / payload).max(100).min(self.contender.most);
+        let jobs = backlog.unwrap_or(few);
+        let (mut adding, mut running) = (Ran::default(), Ran::default());
+        for _ in 0..times(by_load, jobs) {
+            adding += self.add(jobs, payload, "bulk")?;
+            let workers = (0..processes).map(|_| self.worker(slots, keeps, false));
+            let mut workers = workers.collect::<Result<Vec<_>, _>>()?;
+            let start = self.start(&workers)?;
+            workers.iter_mut().try_for_each(Process::go)?;
+            running += self.collect(&start, &workers, jobs, LONGEST)?;
+        }
+        let mut figures = running.figures();
+        figures.extend(adding.added());
         Ok(figures)
     }
 
     fn bulk(&self) -> Result<Figures, Broken> {
         let before = self.site.info()?.memory;
-        let mut figures = self.enqueue(MANY, PAYLOAD, "bulk")?;
+        let mut figures = self.add(MANY, PAYLOAD, "bulk")?.added();
         figures.insert(Metric::Memory, (self.site.info()?.memory - before) / rate(MANY, 1.0));
         Ok(figures)
     }
 
     fn both(&self, jobs: Option<usize>, seconds: usize) -> Result<Figures, Broken> {
-        let jobs = jobs.unwrap_or_else(|| (self.contender.load * seconds).min(self.contender.most));
-        Ok(self.beside(jobs, "bulk", None)?.figures(jobs))
+        let by_load = self.contender.load * seconds;
+        let jobs = jobs.unwrap_or(by_load.min(self.contender.most));
+        let mut ran = Ran::default();
+        for _ in 0..times(by_load, jobs) {
+            ran += self.beside(jobs, "bulk", None)?;
+        }
+        Ok(ran.figures())
     }
 
     fn delays(&self, jobs: usize, how: &str) -> Result<Figures, Broken> {
@@ -399,7 +414,7 @@ impl Stage<'_> {
             crate::side::rest(Duration::from_millis(2));
         }
         let (worker_cpu, redis_cpu) = (cpu(workers)? - start.workers, self.site.info()?.cpu - start.redis);
-        Ok(Ran { seconds: span(&tallies), worker_cpu, redis_cpu, delays })
+        Ok(Ran { jobs, seconds: span(&tallies), worker_cpu, redis_cpu, delays })
     }
 }
 
@@ -413,11 +428,34 @@ fn span(tallies: &[Option<Tally>]) -> f64 {
 }
 
 impl Ran {
-    fn figures(&self, jobs: usize) -> Figures {
-        let per_job = |seconds: f64| seconds * 1e6 / rate(jobs, 1.0);
-        let ran = (Metric::Ran, rate(jobs, self.seconds));
-        [ran, (Metric::WorkerCpu, per_job(self.worker_cpu)), (Metric::RedisCpu, per_job(self.redis_cpu))].into()
+    fn per_job(&self, seconds: f64) -> f64 {
+        seconds * 1e6 / rate(self.jobs, 1.0)
     }
+
+    fn figures(&self) -> Figures {
+        let ran = (Metric::Ran, rate(self.jobs, self.seconds));
+        let [worker, redis] = [self.worker_cpu, self.redis_cpu].map(|seconds| self.per_job(seconds));
+        [ran, (Metric::WorkerCpu, worker), (Metric::RedisCpu, redis)].into()
+    }
+
+    fn added(&self) -> Figures {
+        [(Metric::Added, rate(self.jobs, self.seconds)), (Metric::AddCpu, self.per_job(self.redis_cpu))].into()
+    }
+}
+
+impl AddAssign for Ran {
+    fn add_assign(&mut self, other: Self) {
+        self.jobs += other.jobs;
+        self.seconds += other.seconds;
+        self.worker_cpu += other.worker_cpu;
+        self.redis_cpu += other.redis_cpu;
+        self.delays.extend(other.delays);
+    }
+}
+
+/// How often as few `jobs` are run one after the other: what lasts some milliseconds says little.
+fn times(by_load: usize, jobs: usize) -> usize {
+    (by_load / jobs.max(1)).clamp(1, MOST_TIMES)
 }
 
 fn cpu(workers: &[Process]) -> Result<f64, Broken> {
@@ -428,5 +466,25 @@ fn enqueued(producer: &Process) -> Result<f64, Broken> {
     match producer.next(PATIENCE * 4)? {
         Line::Enqueued(seconds) => Ok(seconds),
         other => Err(Broken::new(format!("it says {other:?} instead of how long it took"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_from_the_first_start_of_any_process_to_the_last() {
+        let tally = |since, at| Some(Tally { ran: 1, since, at });
+        assert!((span(&[tally(2.0, 5.0), None, tally(1.5, 3.0)]) - 3.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_short_is_run_several_times_and_told_together() {
+        assert_eq!([times(50_000, 7_900), times(50_000, 1_000), times(400, 10_000)], [6, 10, 1]);
+        let mut ran = Ran { jobs: 100, seconds: 1.0, redis_cpu: 0.001, ..Ran::default() };
+        ran += Ran { jobs: 100, seconds: 3.0, redis_cpu: 0.003, ..Ran::default() };
+        let shown = [Metric::Ran, Metric::RedisCpu].map(|metric| metric.show(ran.figures()[&metric]));
+        assert_eq!(shown, ["50", "20.0"]);
     }
 }
