@@ -24,6 +24,9 @@ const TELL_EVERY: Duration = Duration::from_millis(10);
 /// What jobs of one call of a bulk enqueue are at most.
 pub const BULK: usize = 1_000;
 
+/// What their texts are at most: some clients wait half a second for an answer, and no longer.
+const BULK_BYTES: usize = 16 * 1024 * 1024;
+
 /// Between two jobs of a paced enqueue, and between the due times of two deferred jobs.
 pub const PACE: Duration = Duration::from_millis(20);
 
@@ -154,10 +157,10 @@ impl Enqueue {
         "the quick brown fox, 32 bytes up".chars().cycle().take(self.payload).collect()
     }
 
-    /// How many jobs each call of a bulk enqueue has.
+    /// The jobs of each call of a bulk enqueue.
     pub fn batches(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
-        let jobs = self.jobs;
-        (0..jobs).step_by(BULK).map(move |from| from..jobs.min(from + BULK))
+        let (jobs, batch) = (self.jobs, (BULK_BYTES / self.payload.max(1)).clamp(1, BULK));
+        (0..jobs).step_by(batch).map(move |from| from..jobs.min(from + batch))
     }
 }
 
@@ -199,7 +202,7 @@ pub fn ran(number: u64) {
         TALLY.late_us.lock().unwrap_or_else(PoisonError::into_inner).push(late);
     }
     if TALLY.ran.load(Ordering::Relaxed) == 0 {
-        TALLY.first_us.fetch_max(now, Ordering::Relaxed); // of several that start together any
+        let _ = TALLY.first_us.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed); // another one was first
     }
     TALLY.last_us.store(now, Ordering::Relaxed);
     TALLY.ran.fetch_add(1, Ordering::Release);

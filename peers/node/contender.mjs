@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { Queue, Worker } from "bullmq";
 
-const [PACE, AHEAD, BULK] = [20, 500, 1000];
+const [PACE, AHEAD, BULK, BULK_BYTES] = [20, 500, 1000, 16 * 1024 * 1024];
 const options = Object.fromEntries(
   ["url", "settings", "jobs", "payload", "how", "slots", "results", "lateness"].map((name) => [name, { type: "string" }]),
 );
@@ -39,8 +39,9 @@ async function enqueue() {
   await waitForGo(() => process.exit(0));
   const began = performance.now();
   if (ask.how === "bulk") {
-    for (let from = 0; from < jobs; from += BULK) {
-      const size = Math.min(BULK, jobs - from);
+    const batch = Math.max(1, Math.min(BULK, Math.floor(BULK_BYTES / ask.payload)));
+    for (let from = 0; from < jobs; from += batch) {
+      const size = Math.min(batch, jobs - from);
       await queue.addBulk(Array.from({ length: size }, (_, index) => ({ name: "noop", data: data(from + index) })));
     }
   } else if (ask.how === "single") {

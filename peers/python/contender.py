@@ -20,11 +20,11 @@ def say(**line):
 
 def ran(number):
     now = time.time()
-    state["ran"] += 1
     state["since"] = state["since"] or now
     state["at"] = now
     if state["lateness"]:
         state["late"].append(round(now * 1e6) - number)
+    state["ran"] += 1
 
 
 def wait_for_go():

@@ -21,10 +21,10 @@ usage: cargo xtask <command>
   test   the same, then runs all tests
   faults breaks workers, servers and the way between them, and accounts for every job: `faults --help`
   bench  what dispatching a job costs beside a bare spawn, in ns and (with valgrind) in instructions,
-         and each step of it by itself
+         and each step of it by itself; then what jobs cost the Redis server, in instructions
   peers  sector7g beside other libraries on Redis, side by side, into target/peers/report.md:
          `peers [--quick] [--publish] [--rounds N] [--only NAME..] [--measure WORD..]`; --publish puts
-         the report into docs/performance, too
+         the report into docs/performance, too, and its targets into PERFORMANCE.md
   ci     what .ci/run runs: format, lints, test, documentation, each feature by itself
   help   this text
 

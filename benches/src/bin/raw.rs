@@ -37,9 +37,9 @@ fn connect(url: &str) -> Result<Connection, Cannot> {
 }
 
 fn enqueue(ask: &Enqueue) -> Result<(), Cannot> {
-    let batch = match ask.how {
-        How::Bulk => side::BULK,
-        How::Single => 1,
+    let batches: Vec<_> = match ask.how {
+        How::Bulk => ask.batches().collect(),
+        How::Single => (0..ask.jobs).map(|index| index..index + 1).collect(),
         How::Paced | How::Deferred => {
             return Err(Cannot("a minimal queue knows no time, and nobody waits at it".to_owned()));
         }
@@ -48,9 +48,9 @@ fn enqueue(ask: &Enqueue) -> Result<(), Cannot> {
     let text = ask.text();
     side::wait_for_go();
     let began = Instant::now();
-    for from in (0..ask.jobs).step_by(batch) {
+    for batch in batches {
         let mut commands = pipe();
-        for index in from..ask.jobs.min(from + batch) {
+        for index in batch {
             let payload = format!(
                 "{{\"t\":null,\"f\":\"noop\",\"a\":[{index},\"{text}\"],\"k\":{{}},\"et\":{}}}",
                 side::now_us() / 1_000

@@ -30,7 +30,8 @@ pub(super) struct Contender {
     pub(super) program: &'static str,
     /// Or as the library comes.
     pub(super) is_tuned: bool,
-    /// How many jobs it runs in a second, about, with 100 slots: it sets how long runs are.
+    /// How many jobs it runs in a second, about, with 100 slots, or more, where a run of that would have few looks at the
+    /// queue: it sets how long runs are.
     pub(super) load: usize,
     /// The longest backlog that it is given.
     pub(super) most: usize,
@@ -84,7 +85,7 @@ pub(super) const ALL: &[Contender] = &[
     contender("bullmq", Home::Node, "bullmq", true, 20_000),
     contender("bullmq-defaults", Home::Node, "bullmq", false, 6_000),
     contender("arq", Home::Python, "arq", true, 3_000),
-    contender("arq-defaults", Home::Python, "arq", false, 400),
+    contender("arq-defaults", Home::Python, "arq", false, 2_000),
     contender("saq", Home::Python, "saq", true, 2_500),
     contender("saq-defaults", Home::Python, "saq", false, 2_000),
 ];

@@ -183,6 +183,18 @@ impl fmt::Display for Ratio {
     }
 }
 
+/// Of several runs, the median of each figure.
+#[must_use]
+pub(super) fn medians(runs: &[Figures]) -> Figures {
+    let mut all: BTreeMap<Metric, Samples> = BTreeMap::new();
+    for (number, run) in (1..).zip(runs) {
+        for (metric, value) in run {
+            all.entry(*metric).or_default().insert(number, *value);
+        }
+    }
+    all.into_iter().filter_map(|(metric, samples)| Some((metric, samples.median()?))).collect()
+}
+
 /// Percentiles of delays, in ms: the least value that so many in a hundred do not exceed.
 #[must_use]
 pub(super) fn percentiles(delays: &[f64]) -> Figures {
@@ -225,6 +237,13 @@ mod tests {
         assert_eq!(samples(&[3.0, 1.0, 2.0]).median(), Some(2.0));
         assert_eq!(samples(&[4.0, 1.0]).median(), Some(2.5));
         assert_eq!(samples(&[30.0, 1_234_567.0]).show(Metric::Ran), "617,000 (30–1,230,000)");
+    }
+
+    #[test]
+    fn of_several_runs_one_that_stalls_decides_nothing() {
+        let run = |ran: f64| Figures::from([(Metric::Ran, ran), (Metric::RedisCpu, 9.0)]);
+        assert_eq!(medians(&[run(50.0), run(1.0), run(60.0)]), run(50.0));
+        assert!(medians(&[]).is_empty());
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl<E: std::error::Error> From<E> for Broken {
 pub struct Options {
     /// Shorter runs; the slower peers only where a target asks for them.
     pub is_quick: bool,
-    /// Whether the report goes into the repository, too, with its plots.
+    /// Whether the report goes into the repository, too, with its plots, and its targets into PERFORMANCE.md.
     pub publishes: bool,
     /// How often each contender has its turn.
     pub rounds: usize,
@@ -99,6 +99,9 @@ impl Options {
                     ));
                 }
             }
+        }
+        if options.publishes && !(options.only.is_empty() && options.measures.is_empty()) {
+            return Err("--publish is for whole reports: no --only and no --measure with it".to_owned());
         }
         if let Some(stranger) = options.only.iter().find(|name| ALL.iter().all(|contender| contender.name != **name)) {
             let names: Vec<&str> = ALL.iter().map(|contender| contender.name).collect();
@@ -190,12 +193,16 @@ impl Table {
     }
 }
 
-/// Measures, and writes the report into `target/peers/`, at the end into `docs/performance/` if it is to be published;
+/// Measures, and writes the report into `target/peers/`, at the end into `docs/performance/`, and its targets into `PERFORMANCE.md`, if it is to be published;
 /// returns where it is.
 ///
 /// # Errors
 /// What can't go on: no server, or nowhere to write.
 pub fn run(options: &Options, root: &Path) -> Result<PathBuf, Broken> {
+    let document = root.join("PERFORMANCE.md");
+    if options.publishes {
+        around_targets(&document)?; // an hour is long for a mark that is missing
+    }
     let began = Instant::now();
     let redis = Server::start(false)?.version()?;
     let (here, missing): (Vec<_>, Vec<_>) = ALL
@@ -241,23 +248,27 @@ pub fn run(options: &Options, root: &Path) -> Result<PathBuf, Broken> {
         fs::write(&file, report::text(&setting, &table))?;
     }
     if options.publishes {
-        put_targets(&root.join("PERFORMANCE.md"), &targets::shown(&table))?;
+        put_targets(&document, &targets::shown(&table))?;
         return publish(&folder, &plots, &root.join("docs/performance"));
     }
     Ok(file)
 }
 
-/// Puts the table of targets between its marks in a document, in place of an older report's.
-fn put_targets(document: &Path, table: &str) -> Result<(), Broken> {
+/// A document's text before and behind its table of targets.
+fn around_targets(document: &Path) -> Result<(String, String), Broken> {
     let text = fs::read_to_string(document)?;
     let parts =
         text.split_once(TARGETS_BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(TARGETS_END)?.1)));
     let (before, after) = parts.ok_or_else(|| {
-        Broken::new(format!(
-            "{} has no lines {TARGETS_BEGIN} and {TARGETS_END}, between which the targets go",
-            document.display()
-        ))
+        let document = document.display();
+        Broken::new(format!("{document} has no lines {TARGETS_BEGIN} and {TARGETS_END}, between which the targets go"))
     })?;
+    Ok((before.to_owned(), after.to_owned()))
+}
+
+/// Puts the table of targets between its marks in a document, in place of an older report's.
+fn put_targets(document: &Path, table: &str) -> Result<(), Broken> {
+    let (before, after) = around_targets(document)?;
     Ok(fs::write(document, format!("{before}{TARGETS_BEGIN}\n\n{table}\n{TARGETS_END}{after}"))?)
 }
 
@@ -346,6 +357,8 @@ mod tests {
             let text = fs::read_to_string(&document).expect("it is there");
             assert_eq!(text, format!("before\n{TARGETS_BEGIN}\n\n{table}\n{TARGETS_END}\nafter\n"));
         }
+        around_targets(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../PERFORMANCE.md")))
+            .expect("ours has them, too");
         fs::write(&document, "no marks").expect("it can be written");
         assert!(put_targets(&document, "").is_err_and(|error| error.why.contains("PERFORMANCE.md has no lines")));
     }
@@ -389,6 +402,8 @@ mod tests {
         assert_eq!(options.homes(), ["python"]);
         assert!(options.measures().len() > 3);
         assert_eq!(options.command(), "cargo xtask peers --quick --rounds 5 --only arq raw --measure drain");
+        assert!(read("--publish --quick").is_ok_and(|options| options.publishes));
+        assert!(read("--publish --only arq").is_err_and(|error| error.contains("whole reports")));
         assert!(read("--rounds 0").is_err_and(|error| error.contains("at least 1")));
         assert!(read("--only celery").is_err_and(|error| error.contains("celery") && error.contains("arq")));
         assert!(read("--measure teleport").is_err_and(|error| error.contains("\nidle latency")));

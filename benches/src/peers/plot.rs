@@ -64,6 +64,13 @@ impl Scale {
         }
     }
 
+    /// Where lines help the eye, and what they are of: no length tells how many times one value is another, where it is a logarithm.
+    fn lines(self) -> Vec<(f64, String)> {
+        let Self::Logarithmic { from, most } = self else { return Vec::new() };
+        let decades = (-6..=6).map(|power| 10_f64.powi(power)).filter(|value| (from..=most).contains(value));
+        decades.map(|value| (value, value.to_string())).collect()
+    }
+
     /// Of the full length.
     fn share(self, value: f64) -> f64 {
         match self {
@@ -99,6 +106,11 @@ fn draw(file: &Path, measure: Measure, metric: Metric, bars: &[Bar<'_>]) -> Resu
     let points = f64::from(WIDTH - NAMES - FIGURES);
     let left = i32::try_from(NAMES)?;
     let at = |value: f64| left + (scale.share(value) * points).round() as i32;
+    for (value, label) in scale.lines() {
+        let grey = RGBColor(200, 200, 200);
+        area.draw(&PathElement::new(vec![(at(value), 44), (at(value), i32::try_from(ROW * (rows + 2))? - 10)], grey))?;
+        area.draw(&Text::new(label, (at(value) + 3, 32), text(12)))?;
+    }
     for (index, bar) in (1..).zip(bars) {
         let bottom = index * i32::try_from(ROW)? + i32::try_from(ROW)?;
         let top = bottom - BAR;
@@ -123,6 +135,7 @@ mod tests {
         let logarithmic = Scale::of(1.0, 200.0);
         assert!((logarithmic.share(10.0) - 0.5).abs() < 1e-9, "{logarithmic:?}");
         assert!((logarithmic.share(200.0) - 1.0).abs() < 1e-9 && logarithmic.share(1.0) > 0.1, "{logarithmic:?}");
+        assert_eq!(logarithmic.lines(), [(1.0, "1".to_owned()), (10.0, "10".to_owned()), (100.0, "100".to_owned())]);
         assert!(matches!(Scale::of(0.0, 200.0), Scale::Linear { .. }), "nothing has no logarithm");
     }
 }

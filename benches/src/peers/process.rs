@@ -121,20 +121,19 @@ impl Process {
     }
 
     /// CPU since its start, in seconds: of the threads that it has, to the nanosecond, or of all that it has had, in ticks of
-    /// 10 ms, where that is more.
+    /// 10 ms, where that is more. `None` where the kernel tells ticks only.
     ///
     /// # Errors
     /// [`Broken`] when it has ended.
-    pub(super) fn cpu(&self) -> Result<f64, Broken> {
+    pub(super) fn cpu(&self) -> Result<Option<f64>, Broken> {
         let folder = format!("/proc/{}", self.child.id());
         let stat = fs::read_to_string(format!("{folder}/stat"))?;
-        let of_all = ticks(&stat).map(|ticks| ticks / TICKS);
-        let of_all = of_all.ok_or_else(|| Broken::new(format!("no CPU time in {stat}")))?;
+        let of_all = ticks(&stat).ok_or_else(|| Broken::new(format!("no CPU time in {stat}")))? / TICKS;
         let threads = fs::read_dir(format!("{folder}/task"))?.flatten();
-        // A thread may end meanwhile, and a kernel may not tell.
+        // A thread may end meanwhile.
         let stats = threads.filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
         let of_threads: f64 = stats.filter_map(|stat| nanoseconds(&stat)).sum::<f64>() / 1e9;
-        Ok(of_all.max(of_threads))
+        Ok((of_threads > 0.0).then(|| of_all.max(of_threads)))
     }
 }
 

@@ -32,13 +32,14 @@ pub(super) fn text(setting: &Setting<'_>, table: &Table) -> String {
         "{machine}; Redis {redis}, a server of its own for each run, without persistence. {rounds} rounds, in which the \
          contenders took turns: median, in brackets least and most. Jobs do nothing; each has an integer and, unless it \
          says otherwise, a text of 32 bytes. Figures of other machines, or of another run, don't compare; ratios within \
-         this one do. Rates are from the start of the first job to that of the last, in whichever process; CPU is from the word to \
-         begin. A bare task is one of tokio's that reads and writes the same JSON. `{command}` measured this in {minutes} min {seconds} s.\n"
+         this one do. Jobs run a second are from the start of the first one to that of the last, in whichever process, CPU is from the \
+         word to begin; short runs are done several times, each on a server of its own, for their median. A bare task is one of tokio's that reads \
+         and writes the same JSON. `{command}` measured this in {minutes} min {seconds} s.\n"
     );
     if options.is_quick && options.only.is_empty() {
         let _ = writeln!(
             text,
-            "Most runs last about a second; one slot, backlogs, processes and payloads are of {} only.\n",
+            "Most runs last about a second; one slot, backlogs, processes, payloads and 7,900 jobs together are of {} only.\n",
             QUICK.join(", ")
         );
     }

@@ -137,6 +137,12 @@ const TARGETS: &[Target] = &[
         spot(backlog(10_000), OURS, Metric::Ran),
         0.85,
     ),
+    beside(
+        "the same beside one of 100,000",
+        spot(backlog(1_000_000), OURS, Metric::Ran),
+        spot(backlog(100_000), OURS, Metric::Ran),
+        0.85,
+    ),
     second("drain by two processes, 100 slots, beside one", processes(DRAIN, 2), processes(DRAIN, 1), OURS),
     second("the same with results kept", processes(KEEPING, 2), processes(KEEPING, 1), OURS),
     second("the same with 10 slots", processes(OF_TEN, 2), processes(OF_TEN, 1), OURS),
@@ -148,7 +154,7 @@ const TARGETS: &[Target] = &[
         spot(Measure::Bulk, "arq", Metric::Memory),
         1.0,
     ),
-    beyond("dispatch beyond the function itself, 100 at once, ns", false),
+    beyond("dispatch beyond a bare task, 100 at once, ns", false),
     beyond("the same with results kept", true),
 ];
 
@@ -217,6 +223,16 @@ mod tests {
         assert_eq!(of_arq(&table(&[40.0, 48.0, 70.0], &[2.0, 2.0, 2.0])).is_reached, Some(false));
         assert_eq!(of_arq(&table(&[50.0], &[2.0])).is_reached, None);
         assert_eq!(of_arq(&Table::default()).seen, "not measured");
+    }
+
+    #[test]
+    fn what_a_target_compares_takes_turns() {
+        let all = Measure::all();
+        for target in TARGETS {
+            let Some(beside) = target.beside else { continue };
+            let turns = all.chunk_by(Measure::is_beside).find(|turns| turns.contains(&target.ours.measure));
+            assert!(turns.is_some_and(|turns| turns.contains(&beside.measure)), "{}", target.what);
+        }
     }
 
     #[test]
