@@ -279,7 +279,10 @@ impl Measure {
             match self.once(contender, root, seconds) {
                 Ok(figures) => runs.push(figures),
                 Err(broken) if broken.is_declined || 2 * (failed + 1) >= times => return Err(broken),
-                Err(_) => failed += 1,
+                Err(Broken { why, .. }) => {
+                    eprintln!("{self}: {}, one of {times} short runs: {why}", contender.name);
+                    failed += 1;
+                }
             }
         }
         Ok(medians(&runs))
